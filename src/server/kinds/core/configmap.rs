@@ -1,0 +1,47 @@
+//! ConfigMap: plain data, immutable on request.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::Value;
+
+use crate::api::field::{Error, Errors, Path};
+use crate::server::strategy::{Column, Meta, Strategy};
+
+pub struct ConfigMaps;
+
+impl Strategy for ConfigMaps {
+    type Kind = ConfigMap;
+
+    fn meta(&self) -> Meta {
+        Meta { short_names: &["cm"], ..Meta::namespaced::<ConfigMap>("configmaps") }
+    }
+
+    fn validate(&self, new: &ConfigMap, old: Option<&ConfigMap>) -> Errors {
+        let mut errors = Errors::new();
+        if let Some(old) = old.filter(|old| old.immutable == Some(true)) {
+            let message = "field is immutable when `immutable` is set";
+            if new.immutable != Some(true) {
+                errors.push(Error::forbidden(&Path::new("immutable"), message));
+            }
+            if new.data != old.data {
+                errors.push(Error::forbidden(&Path::new("data"), message));
+            }
+            if new.binary_data != old.binary_data {
+                errors.push(Error::forbidden(&Path::new("binaryData"), message));
+            }
+        }
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] =
+            &[Column::NAME, Column::integer("Data", "Number of keys in data and binaryData."), Column::AGE];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ConfigMap, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let _ = now;
+        let keys = object.data.as_ref().map_or(0, |d| d.len()) + object.binary_data.as_ref().map_or(0, |d| d.len());
+        let name = object.metadata.name.clone();
+        Some(vec![name.into(), keys.into(), Value::Null])
+    }
+}

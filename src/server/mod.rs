@@ -1,0 +1,5 @@
+//! The control plane: API server, controllers and scheduler, as tasks of one process.
+
+pub mod catalog;
+pub mod kinds;
+pub mod strategy;
