@@ -2,4 +2,5 @@
 
 pub mod catalog;
 pub mod kinds;
+pub mod pki;
 pub mod strategy;

@@ -1,0 +1,285 @@
+//! A certificate authority and the leaves it signs. Keys are ECDSA P-256, files are PEM.
+//!
+//! Never decides which certificates the cluster needs: that is `pki::mod`.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// How long a leaf lives. It is made anew once a third of this is left.
+const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What went wrong with a certificate or its file.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    #[error("cannot {verb} {path}: {source}")]
+    File { verb: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a usable certificate or key: {why}")]
+    Unusable { path: PathBuf, why: String },
+    #[error("cannot make the certificate {name}: {source}")]
+    Make { name: String, source: rcgen::Error },
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A certificate and its private key, PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+/// What a leaf is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    Client,
+    Server,
+}
+
+/// The wanted subject of a leaf.
+#[derive(Clone, Debug)]
+pub struct Leaf<'a> {
+    pub common_name: &'a str,
+    /// Kubernetes reads it as the group.
+    pub organization: Option<&'a str>,
+    pub usage: Usage,
+    /// DNS names and IP addresses of a serving certificate.
+    pub names: &'a [String],
+}
+
+/// A CA that can sign.
+pub struct Authority {
+    pub pair: Pair,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Reads `<name>.crt` and `<name>.key` in `dir`, or makes them where neither exists.
+    pub fn load_or_create(dir: &Path, name: &str, common_name: &str) -> Result<Self, PkiError> {
+        let files = Files::new(dir, name);
+        let pair = match files.read()? {
+            Some(pair) => pair,
+            None => {
+                let made = make_ca(common_name).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+                files.write(&made)?;
+                made
+            }
+        };
+        let unusable = |why: rcgen::Error| PkiError::Unusable { path: files.cert.clone(), why: why.to_string() };
+        let key = KeyPair::from_pem(&pair.key_pem).map_err(unusable)?;
+        let issuer = Issuer::from_ca_cert_pem(&pair.cert_pem, key).map_err(unusable)?;
+        Ok(Self { pair, issuer })
+    }
+
+    /// Reads the leaf `<name>` in `dir`; makes it anew where it is missing, ageing, for another subject or by another CA.
+    pub fn leaf(&self, dir: &Path, name: &str, wanted: &Leaf<'_>) -> Result<Pair, PkiError> {
+        let files = Files::new(dir, name);
+        if let Some(pair) = files.read()?
+            && self.serves(&pair, wanted)
+        {
+            return Ok(pair);
+        }
+        let made = self.issue(wanted).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+        files.write(&made)?;
+        Ok(made)
+    }
+
+    /// Signs a new leaf.
+    pub fn issue(&self, wanted: &Leaf<'_>) -> Result<Pair, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject(wanted.common_name, wanted.organization);
+        params.subject_alt_names = wanted.names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![match wanted.usage {
+            Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
+            Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, LEAF_LIFE);
+        let cert = params.signed_by(&key, &self.issuer)?;
+        Ok(Pair { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+
+    fn serves(&self, pair: &Pair, wanted: &Leaf<'_>) -> bool {
+        let inspect = |cert: &X509Certificate<'_>, ca: &X509Certificate<'_>| {
+            let left = cert.validity().time_to_expiration().map_or(0, |left| left.whole_seconds());
+            let ageing = left < i64::try_from(LEAF_LIFE.as_secs() / 3).unwrap_or(i64::MAX);
+            let subject = cert.subject();
+            let common: Vec<_> = subject.iter_common_name().filter_map(|a| a.as_str().ok()).collect();
+            let groups: Vec<_> = subject.iter_organization().filter_map(|a| a.as_str().ok()).collect();
+            !ageing
+                && common == [wanted.common_name]
+                && groups.as_slice() == wanted.organization.as_slice()
+                && same_names(cert, wanted.names)
+                && cert.verify_signature(Some(ca.public_key())).is_ok()
+        };
+        let (Some(cert), Some(ca)) = (der(&pair.cert_pem), der(&self.pair.cert_pem)) else { return false };
+        match (X509Certificate::from_der(&cert), X509Certificate::from_der(&ca)) {
+            (Ok((_, cert)), Ok((_, ca))) => inspect(&cert, &ca),
+            _ => false,
+        }
+    }
+}
+
+fn make_ca(common_name: &str) -> Result<Pair, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject(common_name, None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::KeyEncipherment];
+    set_validity(&mut params, CA_LIFE);
+    let cert = params.self_signed(&key)?;
+    Ok(Pair { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
+fn subject(common_name: &str, organization: Option<&str>) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    if let Some(organization) = organization {
+        name.push(DnType::OrganizationName, organization);
+    }
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn san(name: &str) -> Result<SanType, rcgen::Error> {
+    Ok(match name.parse::<IpAddr>() {
+        Ok(address) => SanType::IpAddress(address),
+        Err(_) => SanType::DnsName(name.try_into()?),
+    })
+}
+
+/// Valid from long ago, because a machine without a battery-backed clock boots in the past.
+fn set_validity(params: &mut CertificateParams, life: Duration) {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = epoch + Duration::from_secs(now.as_secs()) + life;
+}
+
+fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
+    let Ok(extension) = cert.subject_alternative_name() else { return false };
+    let mut found: Vec<String> = Vec::new();
+    for name in extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default() {
+        match name {
+            GeneralName::DNSName(name) => found.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => found.extend(ip(bytes).map(|address| address.to_string())),
+            _ => return false,
+        }
+    }
+    let mut wanted = wanted.to_vec();
+    found.sort();
+    wanted.sort();
+    found == wanted
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    Some(pem.contents)
+}
+
+/// Where a pair lies on disk.
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    fn new(dir: &Path, name: &str) -> Self {
+        Self { cert: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) }
+    }
+
+    fn read(&self) -> Result<Option<Pair>, PkiError> {
+        Ok(match (read(&self.cert)?, read(&self.key)?) {
+            (Some(cert_pem), Some(key_pem)) => Some(Pair { cert_pem, key_pem }),
+            _ => None,
+        })
+    }
+
+    /// The key first: a certificate without its key is never on disk.
+    fn write(&self, pair: &Pair) -> Result<(), PkiError> {
+        write_private(&self.key, &pair.key_pem)?;
+        write_private(&self.cert, &pair.cert_pem)
+    }
+}
+
+/// The text of a file; `None` where there is none.
+pub fn read(path: &Path) -> Result<Option<String>, PkiError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(PkiError::File { verb: "read", path: path.to_owned(), source }),
+    }
+}
+
+/// Replaces a file that only root may read, atomically and durably.
+pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let fail = |source| PkiError::File { verb: "write", path: path.to_owned(), source };
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent).map_err(fail)?;
+    let draft = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(fail)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&draft, path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf<'a>(names: &'a [String]) -> Leaf<'a> {
+        Leaf { common_name: "kube-apiserver", organization: Some("a"), usage: Usage::Server, names }
+    }
+
+    #[test]
+    fn a_leaf_is_kept_until_its_subject_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let first = ca.leaf(dir.path(), "server", &leaf(&names)).unwrap();
+        let again = ca.leaf(dir.path(), "server", &leaf(&names)).unwrap();
+        assert_eq!(first.cert_pem, again.cert_pem);
+        let more = [names.as_slice(), &["10.0.0.1".to_owned()]].concat();
+        let other = ca.leaf(dir.path(), "server", &leaf(&more)).unwrap();
+        assert_ne!(first.cert_pem, other.cert_pem);
+    }
+
+    #[test]
+    fn a_leaf_of_a_lost_ca_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        let old = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        let first = old.leaf(dir.path(), "server", &leaf(&names)).unwrap();
+        std::fs::remove_file(dir.path().join("ca.key")).unwrap();
+        let new = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        assert_ne!(first.cert_pem, new.leaf(dir.path(), "server", &leaf(&names)).unwrap().cert_pem);
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        std::fs::write(dir.path().join("ca.key"), "nonsense").unwrap();
+        let error = Authority::load_or_create(dir.path(), "ca", "test-ca").err().unwrap();
+        assert!(error.to_string().contains("ca.crt"), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The cluster's certificates and keys, made at the first start and kept in `<data-dir>/server/tls`.
+//!
+//! `cmd` loads them and hands each part of the process what it needs; nobody else reads the files.
+
+mod authority;
+pub mod kubeconfig;
+pub mod token;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use authority::{Authority, Leaf, Usage};
+pub use authority::{Pair, PkiError, read, write_private};
+
+/// What the certificates must name.
+#[derive(Clone, Debug)]
+pub struct PkiOptions {
+    /// Further names and addresses of the API server (`--tls-san`).
+    pub sans: Vec<String>,
+    pub node_name: String,
+    pub node_ips: Vec<IpAddr>,
+    /// The ClusterIP of the `kubernetes` Service.
+    pub service_ip: IpAddr,
+    pub cluster_domain: String,
+}
+
+/// Every certificate and key of a server.
+pub struct Pki {
+    pub ca_pem: String,
+    pub api_server: Pair,
+    /// `kubernetes-admin` of `system:masters`, for the written kubeconfig.
+    pub admin: Pair,
+    /// The API server's identity at the kubelet's port.
+    pub api_server_kubelet_client: Pair,
+    /// `system:node:<name>` of `system:nodes`.
+    pub kubelet_client: Pair,
+    pub kubelet_serving: Pair,
+    /// Signs ServiceAccount tokens; PKCS#8 PEM.
+    pub service_account_key_pem: String,
+}
+
+impl Pki {
+    /// Reads what is there and makes what is missing, ageing or no longer names the right machine.
+    pub fn load_or_create(dir: &Path, options: &PkiOptions) -> Result<Self, PkiError> {
+        let ca = Authority::load_or_create(dir, "ca", "orch-ca")?;
+        let client = |name: &str, common_name: &str, organization| {
+            ca.leaf(dir, name, &Leaf { common_name, organization, usage: Usage::Client, names: &[] })
+        };
+        let server = |name: &str, common_name: &str, organization, names: &[String]| {
+            ca.leaf(dir, name, &Leaf { common_name, organization, usage: Usage::Server, names })
+        };
+        let node = format!("system:node:{}", options.node_name);
+        let mut node_names = vec![options.node_name.clone()];
+        node_names.extend(options.node_ips.iter().map(ToString::to_string));
+        Ok(Self {
+            api_server: server("apiserver", "kube-apiserver", None, &api_server_names(options))?,
+            admin: client("admin", "kubernetes-admin", Some("system:masters"))?,
+            api_server_kubelet_client: client(
+                "apiserver-kubelet-client",
+                "kube-apiserver-kubelet-client",
+                Some("system:masters"),
+            )?,
+            kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
+            kubelet_serving: server("kubelet-serving", &node, Some("system:nodes"), &node_names)?,
+            service_account_key_pem: signing_key(&dir.join("service-account.key"))?,
+            ca_pem: ca.pair.cert_pem,
+        })
+    }
+
+    /// TLS of the API server: asks for a client certificate of the cluster's CA, but does not insist.
+    pub fn server_tls(&self) -> Result<rustls::ServerConfig, PkiError> {
+        let roots = roots(&self.ca_pem)?;
+        let verifier = rustls::server::WebPkiClientVerifier::builder(roots.into()).allow_unauthenticated();
+        let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+        let mut tls = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain(&self.api_server.cert_pem)?, key(&self.api_server.key_pem)?)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(tls)
+    }
+
+    /// TLS with which the API server calls kubelets.
+    pub fn kubelet_client_tls(&self) -> Result<Arc<rustls::ClientConfig>, PkiError> {
+        let pair = &self.api_server_kubelet_client;
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(roots(&self.ca_pem)?)
+            .with_client_auth_cert(chain(&pair.cert_pem)?, key(&pair.key_pem)?)?;
+        Ok(Arc::new(tls))
+    }
+}
+
+/// Every name by which clients inside and outside the cluster reach the API server.
+fn api_server_names(options: &PkiOptions) -> Vec<String> {
+    let domain = &options.cluster_domain;
+    let mut names: Vec<String> =
+        ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+            .map(str::to_owned)
+            .into();
+    names.push(format!("kubernetes.default.svc.{domain}"));
+    names.push(options.node_name.clone());
+    names.push(options.service_ip.to_string());
+    names.extend(options.node_ips.iter().map(ToString::to_string));
+    names.extend(options.sans.iter().cloned());
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+fn signing_key(path: &Path) -> Result<String, PkiError> {
+    if let Some(pem) = read(path)? {
+        return Ok(pem);
+    }
+    let make = |source| PkiError::Make { name: "service-account".to_owned(), source };
+    let pem = rcgen::KeyPair::generate().map_err(make)?.serialize_pem();
+    write_private(path, &pem)?;
+    Ok(pem)
+}
+
+fn roots(ca_pem: &str) -> Result<rustls::RootCertStore, PkiError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in chain(ca_pem)? {
+        roots.add(cert)?;
+    }
+    Ok(roots)
+}
+
+fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let certs = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
+    certs.map_err(|why| unusable(&why))
+}
+
+fn key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|why| unusable(&why))
+}
+
+fn unusable(why: &rustls::pki_types::pem::Error) -> PkiError {
+    PkiError::Unusable { path: PathBuf::from("PEM"), why: why.to_string() }
+}
