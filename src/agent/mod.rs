@@ -1,1 +1,4 @@
-//! (room to be furnished)
+//! The node agent: the kubelet and what it stands on. Speaks only the API; never the store or the server.
+
+pub mod images;
+pub mod runtime;
