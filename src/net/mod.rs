@@ -1,1 +1,9 @@
-//! (room to be furnished)
+//! What the node's kernel is told about the network: namespaces, links, addresses and packet rules.
+//! Desired state comes in as plain data and is applied as a difference; nothing here knows the
+//! Kubernetes API or reads somebody else's rules. Called by the agent.
+
+pub mod ipam;
+pub mod netlink;
+pub mod netns;
+pub mod pod_link;
+pub mod sysctl;

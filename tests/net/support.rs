@@ -1,0 +1,117 @@
+//! A throw-away host: a network namespace for the test and pods that are cabled to it.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use orch::net::netns::{self, NamespaceSpec};
+use orch::net::pod_link::{self, PodLink};
+
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The namespaces of one test; removed when dropped.
+pub struct Host {
+    dir: tempfile::TempDir,
+}
+
+/// A pod's network namespace with its address.
+#[derive(Clone)]
+pub struct Pod {
+    pub netns: PathBuf,
+    pub address: Ipv4Addr,
+}
+
+/// Runs a test on a thread whose network namespace is new, as everything that the test starts.
+pub fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Send + 'static) {
+    let dir = tempfile::Builder::new().prefix("orch-net-").tempdir().unwrap();
+    let host = Host { dir };
+    let spec = NamespaceSpec { net: true, ..NamespaceSpec::default() };
+    let pinned = netns::pin(&host.dir.path().join("netns/host"), &spec).expect("these tests need root");
+    let namespace = std::fs::File::open(pinned.net.unwrap()).unwrap();
+    std::thread::spawn(move || {
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&namespace),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .unwrap();
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test(host));
+    })
+    .join()
+    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = netns::unpin_all(&self.dir.path().join("netns")) {
+            eprintln!("namespaces were left behind: {error}");
+        }
+    }
+}
+
+impl Host {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub async fn pod(&self, name: &str, address: [u8; 4]) -> Pod {
+        let spec = NamespaceSpec { net: true, ..NamespaceSpec::default() };
+        let netns = netns::pin(&self.dir.path().join("netns").join(name), &spec).unwrap().net.unwrap();
+        let address = Ipv4Addr::from(address);
+        let link = PodLink { netns: netns.clone(), host_name: format!("veth-{name}"), address, mtu: 1400 };
+        pod_link::attach(&link).await.unwrap();
+        Pod { netns, address }
+    }
+
+    /// Runs ip(8) in the host's namespace.
+    pub fn ip(&self, arguments: &str) -> String {
+        run("ip", arguments)
+    }
+}
+
+pub fn run(program: &str, arguments: &str) -> String {
+    let output = std::process::Command::new(program).args(arguments.split_whitespace()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{program} {arguments}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+impl Pod {
+    /// A server in the pod that answers every connection with its word and the client's address.
+    pub async fn serve(&self, port: u16, word: &'static str) {
+        let listener =
+            netns::run_in(&self.netns, move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).await.unwrap();
+        serve(listener, word);
+    }
+
+    /// Connects from inside the pod and reads the answer.
+    pub async fn ask(&self, to: impl Into<SocketAddr>) -> io::Result<String> {
+        let to = to.into();
+        netns::run_in(&self.netns, move || ask(to)).await
+    }
+
+    pub async fn run(&self, program: &'static str, arguments: &'static str) -> String {
+        netns::run_in(&self.netns, move || Ok(run(program, arguments))).await.unwrap()
+    }
+}
+
+/// Answers on a thread of its own until the test's process ends.
+pub fn serve(listener: TcpListener, word: &'static str) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let Ok(peer) = stream.peer_addr() else { continue };
+            let _ = write!(stream, "{word} to {}", peer.ip());
+        }
+    });
+}
+
+/// Connects from the calling thread's namespace and reads the answer.
+pub fn ask(to: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
