@@ -1,0 +1,332 @@
+//! The controller trait and the loop that drives one.
+//!
+//! *Guarantees.* A key is never reconciled twice at once, nor before the caches have seen what its last
+//! run wrote. A change that arrives meanwhile is not lost: the key runs again. A failure or a
+//! panic is retried with exponential back-off. Stopping waits for the keys that are running.
+//!
+//! *Assumptions.* Reconciling is level-triggered: a key says which object to look at, never what happened.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::channel::mpsc;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use kube::Resource;
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::context::{Context, Env};
+use super::informer::{Cached, Change, Informer};
+
+/// The usual key: an object's namespace (empty where it has none) and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+    pub fn of<K: Resource>(object: &K) -> Self {
+        let meta = object.meta();
+        Self::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    }
+}
+
+/// What is to happen to the key after a run that did not fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Action {
+    again: Option<Duration>,
+}
+
+impl Action {
+    /// Nothing, until something changes.
+    pub fn done() -> Self {
+        Self { again: None }
+    }
+    /// Another run when something is due, or earlier if something changes.
+    pub fn after(delay: Duration) -> Self {
+        Self { again: Some(delay) }
+    }
+    /// [`Self::after`] where there is a delay.
+    pub fn maybe_after(delay: Option<Duration>) -> Self {
+        Self { again: delay }
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// The object says something that cannot be done; only a change of it helps.
+    #[error("{0}")]
+    Invalid(String),
+    /// Some of several independent steps failed.
+    #[error("{} steps failed, the first: {}", .0.len(), .0[0])]
+    Several(Vec<Error>),
+}
+
+impl Error {
+    /// The reason of the API's Status, if it is one.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Api(kube::Error::Api(status)) => &status.reason,
+            _ => "",
+        }
+    }
+    /// The text for conditions and events: the API's own message where there is one.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.message.clone(),
+            other => other.to_string(),
+        }
+    }
+    /// All of them, or none.
+    pub fn gather(mut errors: Vec<Error>) -> Result<(), Error> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+}
+
+/// One controller: what it watches, and what it does for a key.
+#[async_trait]
+pub trait Controller: Send + Sync + 'static {
+    type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;
+
+    /// Upstream's name of the controller, for logs, metrics and `--disable`.
+    fn name(&self) -> &'static str;
+
+    /// Declares every kind it reads and which keys a change of it concerns. Called once.
+    fn watches(self: Arc<Self>, watches: &mut Watches<Self::Key>);
+
+    /// Observes the caches, plans, executes.
+    async fn reconcile(&self, cx: &Context, key: &Self::Key) -> Result<Action, Error>;
+}
+
+/// The declarations of a controller's watches.
+pub struct Watches<Q> {
+    keys: mpsc::UnboundedSender<ScheduleRequest<Q>>,
+    ready: Vec<BoxFuture<'static, ()>>,
+}
+
+impl<Q: Send + 'static> Watches<Q> {
+    /// Reconciles the keys that `keys` finds concerned by a change. Reconciling begins when the cache is full.
+    pub fn on<K: Cached, I: IntoIterator<Item = Q>>(
+        &mut self,
+        informer: &Informer<K>,
+        keys: impl Fn(&Change<K>) -> I + Send + Sync + 'static,
+    ) {
+        let sender = self.keys.clone();
+        informer.on_change(move |change| {
+            for message in keys(change) {
+                // The loop is the receiver; where it has ended nobody needs the key.
+                let _ = sender.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+            }
+        });
+        self.reads(informer);
+    }
+
+    /// Waits for a cache that is read but whose changes concern no key.
+    pub fn reads<K: Cached>(&mut self, informer: &Informer<K>) {
+        let informer = informer.clone();
+        self.ready.push(async move { informer.wait_ready().await }.boxed());
+    }
+
+    /// Reconciles a key once at the start, and again when it says so.
+    pub fn once(&mut self, message: Q) {
+        let _ = self.keys.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+    }
+
+    /// Waits for something else before the first key.
+    pub fn wait_for(&mut self, ready: BoxFuture<'static, ()>) {
+        self.ready.push(ready);
+    }
+
+    /// A way to add keys from elsewhere.
+    pub fn adder(&self) -> impl Fn(Q) + Clone + Send + Sync + 'static {
+        let sender = self.keys.clone();
+        move |message| {
+            let _ = sender.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+        }
+    }
+}
+
+/// How a loop runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Keys at once.
+    pub workers: usize,
+    pub first_backoff: Duration,
+    pub longest_backoff: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { workers: 5, first_backoff: Duration::from_millis(5), longest_backoff: Duration::from_secs(60) }
+    }
+}
+
+/// Runs a controller until `env.stop` is cancelled, then waits for the keys still running.
+pub async fn run<C: Controller>(controller: Arc<C>, env: Env, options: Options) {
+    let (keys, requests) = mpsc::unbounded();
+    let mut watches = Watches { keys: keys.clone(), ready: Vec::new() };
+    controller.clone().watches(&mut watches);
+    let ready = futures::future::join_all(watches.ready);
+    tokio::select! {
+        () = env.stop.cancelled() => return,
+        _ = ready => {}
+    }
+    let name = controller.name();
+    let mut queue = pin!(scheduler(requests));
+    let mut running = FuturesUnordered::new();
+    let mut busy: HashSet<C::Key> = HashSet::new();
+    let mut backoff = Backoff::new(options.first_backoff, options.longest_backoff);
+    loop {
+        let full = busy.len() >= options.workers;
+        tokio::select! {
+            () = env.stop.cancelled() => break,
+            Some((key, outcome)) = running.next() => {
+                busy.remove(&key);
+                let again = settle(name, &env, &mut backoff, &key, outcome);
+                if let Some(delay) = again {
+                    let run_at = Instant::now() + delay;
+                    let _ = keys.unbounded_send(ScheduleRequest { message: key, run_at });
+                }
+            }
+            // Polled even when full: it takes requests in and so drops duplicates.
+            Some(key) = async { queue.as_mut().hold_unless(|key| !full && !busy.contains(key)).next().await } => {
+                env.metrics.added(name);
+                busy.insert(key.clone());
+                running.push(start(controller.clone(), env.clone(), key));
+            }
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+type Outcome = Option<Result<Action, Error>>;
+
+/// Runs one key in a task of its own. The outcome is `None` where it panicked.
+async fn start<C: Controller>(controller: Arc<C>, env: Env, key: C::Key) -> (C::Key, Outcome) {
+    let task = tokio::spawn({
+        let key = key.clone();
+        async move {
+            let cx = Context::new(env.clone());
+            let begun = Instant::now();
+            let outcome = controller.reconcile(&cx, &key).await;
+            env.metrics.worked(controller.name(), begun.elapsed());
+            tokio::select! {
+                () = env.stop.cancelled() => {}
+                () = cx.barrier() => {}
+            }
+            outcome
+        }
+    });
+    (key, task.await.ok())
+}
+
+/// Says when the key runs again.
+fn settle<Q: Debug + Eq + Hash + Clone>(
+    name: &'static str,
+    env: &Env,
+    backoff: &mut Backoff<Q>,
+    key: &Q,
+    outcome: Outcome,
+) -> Option<Duration> {
+    match outcome {
+        Some(Ok(action)) => {
+            backoff.succeeded(key);
+            return action.again;
+        }
+        // Somebody else was faster: the cache will bring the news, and usually already has.
+        Some(Err(error)) if error.reason() == "Conflict" => {
+            tracing::debug!(controller = name, ?key, %error, "will be tried again");
+        }
+        Some(Err(error)) => tracing::warn!(controller = name, ?key, %error, "will be tried again"),
+        None => tracing::error!(controller = name, ?key, "panicked; will be tried again"),
+    }
+    env.metrics.retried(name);
+    Some(backoff.failed(key.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kube::Client;
+    use tokio::sync::mpsc as tokio_mpsc;
+
+    use super::*;
+
+    /// Fails or panics at first, then tells how often each key ran, and how many at once.
+    struct Flaky {
+        runs: AtomicUsize,
+        at_once: AtomicUsize,
+        done: tokio_mpsc::UnboundedSender<(u8, usize, usize)>,
+    }
+
+    #[async_trait]
+    impl Controller for Flaky {
+        type Key = u8;
+        fn name(&self) -> &'static str {
+            "flaky"
+        }
+        fn watches(self: Arc<Self>, watches: &mut Watches<u8>) {
+            for _ in 0..10 {
+                watches.once(1);
+            }
+        }
+        async fn reconcile(&self, _: &Context, key: &u8) -> Result<Action, Error> {
+            let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            tokio::task::yield_now().await;
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
+            let _ = self.done.send((*key, run, at_once));
+            match run {
+                1 => Err(Error::Invalid("not yet".to_owned())),
+                2 => panic!("at the second run"),
+                3 => Ok(Action::after(Duration::from_secs(3600))),
+                _ => Ok(Action::done()),
+            }
+        }
+    }
+
+    /// A client that nobody answers.
+    fn no_client() -> Client {
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody listens"))
+        });
+        Client::new(nobody, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_panics_and_timers_run_the_key_again() {
+        let (done, mut ran) = tokio_mpsc::unbounded_channel();
+        let flaky = Flaky { runs: AtomicUsize::new(0), at_once: AtomicUsize::new(0), done };
+        let env = Env::new(no_client());
+        let stop = env.stop.clone();
+        let begun = Instant::now();
+        let task = tokio::spawn(run(Arc::new(flaky), env, Options::default()));
+        for run in 1..=4 {
+            assert_eq!(ran.recv().await, Some((1, run, 1)));
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(3600));
+        stop.cancel();
+        task.await.expect("the loop ends");
+        assert_eq!(ran.recv().await, None, "ten additions were one key, and it ran no fifth time");
+    }
+}
