@@ -103,6 +103,9 @@ impl Verb {
     }
 }
 
+/// The verbs discovery gives for a `proxy` subresource: every method connects.
+pub const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
+
 /// A subresource as discovery shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Subresource {
@@ -259,6 +262,17 @@ pub trait Strategy: Send + Sync + 'static {
 
     fn meta(&self) -> Meta;
 
+    /// The object in the form that is stored, for a kind with [`Meta::stored_as`] whose stored kind has other
+    /// fields; `None`: stored as it is.
+    fn to_stored(&self, _object: &Self::Kind) -> Option<Box<dyn Object>> {
+        None
+    }
+
+    /// Reads what [`Self::to_stored`] wrote.
+    fn from_stored(&self, json: &[u8]) -> serde_json::Result<Self::Kind> {
+        serde_json::from_slice(json)
+    }
+
     /// Fills in what the client left out, as upstream's `SetDefaults_*`. Idempotent.
     fn default(&self, _object: &mut Self::Kind) {}
 
@@ -321,6 +335,10 @@ pub struct DecodeError(pub serde_json::Error);
 pub trait Kind: Send + Sync + 'static {
     fn meta(&self) -> &Meta;
     fn decode(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError>;
+    /// See [`Strategy::to_stored`]. Only a kind with [`Meta::stored_as`] gives `Some`.
+    fn to_stored(&self, object: &dyn Object) -> Option<Box<dyn Object>>;
+    /// Decodes an object as the store keeps it; for most kinds the same as [`Self::decode`].
+    fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError>;
     fn default(&self, object: &mut dyn Object);
     fn prepare_create(&self, object: &mut dyn Object);
     fn prepare_update(&self, new: &mut dyn Object, old: &dyn Object);
@@ -364,6 +382,13 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn decode(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError> {
         let object: S::Kind = serde_json::from_slice(json).map_err(DecodeError)?;
+        Ok(Box::new(object))
+    }
+    fn to_stored(&self, object: &dyn Object) -> Option<Box<dyn Object>> {
+        self.strategy.to_stored(typed(object))
+    }
+    fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError> {
+        let object = self.strategy.from_stored(json).map_err(DecodeError)?;
         Ok(Box::new(object))
     }
     fn default(&self, object: &mut dyn Object) {

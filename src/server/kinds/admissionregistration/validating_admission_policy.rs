@@ -1,0 +1,23 @@
+//! ValidatingAdmissionPolicy: admission rules written in CEL.
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+
+use crate::server::strategy::{Meta, Strategy, Subresource};
+
+pub struct ValidatingAdmissionPolicies;
+
+impl Strategy for ValidatingAdmissionPolicies {
+    type Kind = ValidatingAdmissionPolicy;
+
+    fn meta(&self) -> Meta {
+        Meta {
+            categories: &["api-extensions"],
+            subresources: const { &[Subresource::status("ValidatingAdmissionPolicy")] },
+            generation: true,
+            unconditional_update: false,
+            ..Meta::cluster::<ValidatingAdmissionPolicy>("validatingadmissionpolicies")
+        }
+    }
+
+    crate::server::kinds::spec_and_status!();
+}

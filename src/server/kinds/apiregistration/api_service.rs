@@ -1,0 +1,23 @@
+//! APIService: who serves a group and version.
+
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+
+use crate::server::strategy::{Meta, NameRule, Strategy, Subresource};
+
+pub struct ApiServices;
+
+impl Strategy for ApiServices {
+    type Kind = APIService;
+
+    fn meta(&self) -> Meta {
+        Meta {
+            categories: &["api-extensions"],
+            subresources: const { &[Subresource::status("APIService")] },
+            unconditional_update: false,
+            names: NameRule::PathSegment,
+            ..Meta::cluster::<APIService>("apiservices")
+        }
+    }
+
+    crate::server::kinds::spec_and_status!();
+}

@@ -1,0 +1,4 @@
+//! Kinds of autoscaling.
+
+pub mod hpa_v1;
+pub mod hpa_v2;

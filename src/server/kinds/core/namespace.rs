@@ -1,0 +1,58 @@
+//! Namespace: the scope of names; its finalizers guard the deletion of its contents.
+
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+
+use crate::server::strategy::{Meta, NameRule, Strategy, Subresource, Verb};
+
+const NAMESPACE_VERBS: &[Verb] =
+    &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
+const SUBRESOURCES: &[Subresource] = &[
+    Subresource { name: "finalize", kind: "Namespace", group_version: None, verbs: &["update"] },
+    Subresource::status("Namespace"),
+];
+
+pub struct Namespaces;
+
+impl Strategy for Namespaces {
+    type Kind = Namespace;
+
+    fn meta(&self) -> Meta {
+        Meta {
+            short_names: &["ns"],
+            verbs: NAMESPACE_VERBS,
+            subresources: SUBRESOURCES,
+            names: NameRule::Label,
+            ..Meta::cluster::<Namespace>("namespaces")
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Namespace) {
+        // The API server guards the contents: the finalizer is there from the first moment.
+        let finalizers = object.spec.get_or_insert_default().finalizers.get_or_insert_default();
+        if !finalizers.iter().any(|name| name == "kubernetes") {
+            finalizers.push("kubernetes".to_owned());
+        }
+        object.status = Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None });
+    }
+
+    fn prepare_update(&self, new: &mut Namespace, old: &Namespace) {
+        // Only /finalize changes the finalizers.
+        new.spec.get_or_insert_default().finalizers = old.spec.as_ref().and_then(|spec| spec.finalizers.clone());
+        new.status = old.status.clone();
+    }
+
+    fn prepare_status(&self, new: &mut Namespace, old: &Namespace) {
+        new.spec = old.spec.clone();
+    }
+
+    fn default(&self, object: &mut Namespace) {
+        // So that label selectors can name a namespace.
+        if let Some(name) = object.metadata.name.clone().filter(|name| !name.is_empty()) {
+            let labels = object.metadata.labels.get_or_insert_default();
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name);
+        }
+        if object.status.as_ref().is_some_and(|status| status.phase.is_none()) {
+            object.status.get_or_insert_default().phase = Some("Active".to_owned());
+        }
+    }
+}

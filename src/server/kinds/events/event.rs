@@ -1,0 +1,80 @@
+//! Event of events.k8s.io: the core Event under other field names, and stored as it.
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::api::object::Object;
+use crate::server::strategy::{Meta, Strategy};
+use crate::store::Durability;
+
+pub struct Events;
+
+impl Strategy for Events {
+    type Kind = Event;
+
+    fn meta(&self) -> Meta {
+        Meta {
+            short_names: &["ev"],
+            create_on_update: true,
+            durability: Durability::Relaxed,
+            stored_as: Some(("", "events")),
+            ..Meta::namespaced::<Event>("events")
+        }
+    }
+
+    fn to_stored(&self, object: &Event) -> Option<Box<dyn Object>> {
+        Some(Box::new(to_core(object.clone())))
+    }
+
+    fn from_stored(&self, json: &[u8]) -> serde_json::Result<Event> {
+        serde_json::from_slice(json).map(from_core)
+    }
+}
+
+fn to_core(event: Event) -> core::Event {
+    core::Event {
+        metadata: event.metadata,
+        action: event.action,
+        count: event.deprecated_count,
+        event_time: event.event_time,
+        first_timestamp: event.deprecated_first_timestamp,
+        involved_object: event.regarding.unwrap_or_default(),
+        last_timestamp: event.deprecated_last_timestamp,
+        message: event.note,
+        reason: event.reason,
+        related: event.related,
+        reporting_component: event.reporting_controller,
+        reporting_instance: event.reporting_instance,
+        series: event.series.map(|series| core::EventSeries {
+            count: Some(series.count),
+            last_observed_time: Some(series.last_observed_time),
+        }),
+        source: event.deprecated_source,
+        type_: event.type_,
+    }
+}
+
+fn from_core(event: core::Event) -> Event {
+    let never = || MicroTime(jiff::Timestamp::UNIX_EPOCH);
+    Event {
+        metadata: event.metadata,
+        action: event.action,
+        deprecated_count: event.count,
+        deprecated_first_timestamp: event.first_timestamp,
+        deprecated_last_timestamp: event.last_timestamp,
+        deprecated_source: event.source,
+        event_time: event.event_time,
+        note: event.message,
+        reason: event.reason,
+        regarding: Some(event.involved_object).filter(|regarding| *regarding != core::ObjectReference::default()),
+        related: event.related,
+        reporting_controller: event.reporting_component,
+        reporting_instance: event.reporting_instance,
+        series: event.series.map(|series| EventSeries {
+            count: series.count.unwrap_or_default(),
+            last_observed_time: series.last_observed_time.unwrap_or_else(never),
+        }),
+        type_: event.type_,
+    }
+}

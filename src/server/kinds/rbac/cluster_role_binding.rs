@@ -1,0 +1,19 @@
+//! ClusterRoleBinding: grants a ClusterRole everywhere.
+
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+
+use crate::server::strategy::{Meta, NameRule, Strategy};
+
+pub struct ClusterRoleBindings;
+
+impl Strategy for ClusterRoleBindings {
+    type Kind = ClusterRoleBinding;
+
+    fn meta(&self) -> Meta {
+        Meta {
+            create_on_update: true,
+            names: NameRule::PathSegment,
+            ..Meta::cluster::<ClusterRoleBinding>("clusterrolebindings")
+        }
+    }
+}

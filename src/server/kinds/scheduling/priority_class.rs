@@ -1,0 +1,15 @@
+//! PriorityClass: a named pod priority.
+
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+
+use crate::server::strategy::{Meta, Strategy};
+
+pub struct PriorityClasses;
+
+impl Strategy for PriorityClasses {
+    type Kind = PriorityClass;
+
+    fn meta(&self) -> Meta {
+        Meta { short_names: &["pc"], generation: true, ..Meta::cluster::<PriorityClass>("priorityclasses") }
+    }
+}
