@@ -1,7 +1,13 @@
 //! The wire vocabulary of Kubernetes: names of kinds, objects, errors, selectors, quantities and
 //! patches. Pure data and pure functions: no I/O, and nothing of the other rooms.
 
+pub mod duration;
+pub mod expand;
 pub mod field;
 pub mod gvk;
+pub mod names;
 pub mod object;
+pub mod pod;
+pub mod quantity;
+pub mod selector;
 pub mod status;
