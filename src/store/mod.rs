@@ -8,6 +8,13 @@
 //! *Keys* are `/registry/<group>/<plural>/<namespace>/<name>`-like text, but only their order and
 //! their prefixes mean anything here.
 
+#[cfg(test)]
+mod contract;
+mod hub;
+pub mod memory;
+pub mod sqlite;
+mod state;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -128,7 +135,8 @@ pub enum Error {
 /// A store engine. Reads never wait for a disk unless they ask for a past revision.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The newest revision that readers may see.
+    /// The newest revision that readers may see. Every event up to it is already in the buffers of the
+    /// watches it concerns, so a watcher that read this and then emptied its buffer is up to date.
     fn revision(&self) -> Revision;
 
     /// The current value of a key.

@@ -1,0 +1,227 @@
+//! The one thread that writes. It decides compare-and-swap, commits what is waiting in one
+//! transaction with one fsync, then publishes, then acknowledges.
+//!
+//! Relaxed writes are published at once and kept in `pending` until the next transaction takes them
+//! along, or the flush timer does. They are acknowledged at once only if no durable write of
+//! the same batch comes before them, so nobody sees a write before an earlier one. After a failed
+//! commit memory is what the disk holds plus `pending`; nobody was told anything else.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::maintenance::Maintenance;
+use super::queue::{Queue, Queued};
+use super::schema::error;
+use crate::store::state::{Commit, Current, decide};
+use crate::store::{Durability, Error, EventKind, Item, Result, Revision, Write};
+
+/// Commands taken into one transaction.
+const BATCH: usize = 1024;
+/// Revisions reserved at a time. What is left of a block is skipped after a crash.
+const BLOCK: Revision = 10_000;
+/// Relaxed writes that may wait for the disk; the next one is written like a durable one.
+const PENDING: usize = 1000;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+
+pub(super) enum Command {
+    Write(Write, Reply<Item>),
+    /// One bounded step; tells whether the revision is reached.
+    Compact(Revision, Reply<bool>),
+}
+
+pub(super) struct Writer {
+    pub db: Connection,
+    pub shared: Arc<Shared>,
+    pub queue: Arc<Queue<Command>>,
+    /// The last revision handed out.
+    pub last: Revision,
+    /// The disk says that revisions up to this one may have been handed out.
+    pub reserved: Revision,
+    /// Acknowledged, visible, and not on disk yet.
+    pub pending: Vec<Commit>,
+    pub flush_after: Duration,
+    pub flush_at: Option<Instant>,
+    pub maintenance: Maintenance,
+}
+
+/// Writes that share a transaction, or are published together without one.
+#[derive(Default)]
+struct Batch {
+    commits: Vec<Commit>,
+    /// What the batch makes of the keys it touches.
+    keys: HashMap<Arc<str>, Option<Current>>,
+    replies: Vec<(Reply<Item>, Result<Item>)>,
+    durable: bool,
+}
+
+impl Writer {
+    pub fn run(mut self) {
+        while let Some(commands) = self.queue.take(self.deadline(), BATCH) {
+            self.execute(commands);
+            let now = Instant::now();
+            if self.flush_at.is_some_and(|at| at <= now) {
+                self.flush_at = None;
+                self.flush();
+            }
+            self.maintain(now);
+        }
+        self.finish();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.flush_at.into_iter().chain(self.maintenance.deadline()).min()
+    }
+
+    fn execute(&mut self, commands: Vec<Queued<Command>>) {
+        let mut batch = Batch::default();
+        let mut compactions = Vec::new();
+        // Places in the queue are given back when the whole batch is answered.
+        let mut places = Vec::with_capacity(commands.len());
+        for Queued { command, place } in commands {
+            places.push(place);
+            match command {
+                Command::Write(write, reply) => self.stage(&mut batch, write, reply),
+                Command::Compact(revision, reply) => compactions.push((revision, reply)),
+            }
+        }
+        if batch.durable {
+            let outcome = self.commit(&batch.commits);
+            self.finish_batch(batch, outcome);
+        } else {
+            self.publish_relaxed(&mut batch);
+        }
+        for (revision, reply) in compactions {
+            let _ = reply.send(self.compact(revision));
+        }
+    }
+
+    fn stage(&mut self, batch: &mut Batch, write: Write, reply: Reply<Item>) {
+        let current = match batch.keys.get(&write.key) {
+            Some(current) => current.clone(),
+            None => self.shared.state.read().get(&write.key),
+        };
+        let full = self.pending.len() + batch.commits.len() >= PENDING || self.last >= self.reserved;
+        let durable = write.durability == Durability::Durable || full;
+        let revision = self.last + 1;
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(write, current, revision)))
+            .unwrap_or_else(|_| Err(Error::Unavailable("the value could not be encoded".into())));
+        let commit = match decided {
+            Ok(commit) => commit,
+            // Answered with the batch: it may speak of a write that is not committed yet.
+            Err(error) => return batch.replies.push((reply, Err(error))),
+        };
+        if durable && !batch.durable {
+            self.publish_relaxed(batch);
+            batch.durable = true;
+        }
+        self.last = revision;
+        batch.keys.insert(commit.event.item.key.clone(), commit.current());
+        batch.replies.push((reply, Ok(commit.event.item.clone())));
+        batch.commits.push(commit);
+    }
+
+    /// Makes a batch without a durable write visible and leaves it to a later transaction.
+    fn publish_relaxed(&mut self, batch: &mut Batch) {
+        let mut done = std::mem::take(batch);
+        if !done.commits.is_empty() {
+            let durable = self.durable();
+            self.flush_at.get_or_insert_with(|| Instant::now() + self.flush_after);
+            self.shared.state.write().publish(&done.commits, durable);
+            self.pending.append(&mut done.commits);
+        }
+        for (reply, result) in done.replies {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Every visible write up to this revision is on disk.
+    fn durable(&self) -> Revision {
+        match self.pending.first() {
+            Some(commit) => commit.event.item.revision - 1,
+            None => self.shared.state.read().revision(),
+        }
+    }
+
+    fn finish_batch(&mut self, batch: Batch, outcome: Result<()>) {
+        if outcome.is_ok() {
+            self.shared.state.write().publish(&batch.commits, self.last);
+        }
+        for (reply, result) in batch.replies {
+            let _ = reply.send(outcome.clone().and(result));
+        }
+    }
+
+    /// Writes what is pending and `commits` in one transaction.
+    fn commit(&mut self, commits: &[Commit]) -> Result<()> {
+        self.transaction(commits, |_| Ok(()))
+    }
+
+    /// One transaction: everything pending, then `commits`, then `more`. All of it or nothing.
+    pub fn transaction<T>(
+        &mut self,
+        commits: &[Commit],
+        more: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let reserve = (self.last > self.reserved || self.reserved - self.last < BLOCK / 10).then(|| self.last + BLOCK);
+        let all = self.pending.iter().chain(commits);
+        let outcome = (|| {
+            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            insert(&tx, all)?;
+            if let Some(reserve) = reserve {
+                tx.prepare_cached("UPDATE meta SET reserved = ?1")?.execute([reserve as i64])?;
+            }
+            let result = more(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        })();
+        match outcome {
+            Ok(result) => {
+                self.reserved = reserve.unwrap_or(self.reserved);
+                self.maintenance.wrote(self.pending.iter().chain(commits));
+                self.pending.clear();
+                self.flush_at = None;
+                Ok(result)
+            }
+            Err(failure) => Err(error(failure)),
+        }
+    }
+
+    /// Brings the pending writes to disk; on failure they stay pending and the timer is armed again.
+    pub fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        if let Err(error) = self.commit(&[]) {
+            tracing::warn!(%error, waiting = self.pending.len(), "relaxed writes could not be flushed");
+            self.flush_at = Some(Instant::now() + self.flush_after);
+        }
+    }
+
+    fn finish(mut self) {
+        let last = self.last.max(self.shared.state.read().revision());
+        let closed =
+            self.transaction(&[], |tx| tx.execute("UPDATE meta SET reserved = ?1, closed_at = ?1", [last as i64]));
+        if let Err(error) = closed {
+            tracing::error!(%error, lost = self.pending.len(), "the store could not be closed in order");
+        }
+        self.shared.state.write().hub.close();
+    }
+}
+
+fn insert<'a>(tx: &Transaction, commits: impl Iterator<Item = &'a Commit>) -> rusqlite::Result<()> {
+    let mut statement = tx.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for Commit { event, created } in commits {
+        let previous = event.previous.as_ref().map_or(0, |item| item.revision as i64);
+        let deleted = event.kind == EventKind::Deleted;
+        let (item, created) = (&event.item, *created as i64);
+        statement.execute((item.revision as i64, &*item.key, previous, created, deleted, &*item.value))?;
+    }
+    Ok(())
+}
