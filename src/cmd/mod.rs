@@ -1,1 +1,68 @@
-//! (room to be furnished)
+//! The subcommands, one file each: the composition roots that name concrete types. Nothing imports
+//! this module but `main`.
+
+mod completion;
+mod config;
+mod kubectl;
+mod manifests;
+mod node_address;
+mod preflight;
+mod version;
+mod whoami;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// A complete Kubernetes in one static executable.
+#[derive(Parser)]
+#[command(name = "orch", version = version::SHORT, propagate_version = true, args_override_self = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a server: API, store, scheduler, controllers and, unless told not to, an agent.
+    Server(Box<config::ServerArgs>),
+    /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
+    Kubectl(kubectl::KubectlArgs),
+    /// Print a completion script for a shell.
+    Completion(completion::CompletionArgs),
+    /// Print the version of orch and of the Kubernetes API it serves.
+    Version,
+    /// Answer HTTP requests with the name, address and node of this pod (the demo's image).
+    Whoami(whoami::WhoamiArgs),
+}
+
+/// Runs `orch` with the arguments given, the program's name first.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let args = match config::with_file(args, &Cli::command()) {
+        Ok(args) => args,
+        Err(error) => return fail(&error),
+    };
+    let matches = Cli::command().get_matches_from(args);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result: anyhow::Result<()> = match cli.command {
+        Command::Server(args) => Err(anyhow::anyhow!("{args:?}")),
+        Command::Kubectl(args) => kubectl::run(args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Version => version::run(),
+        Command::Whoami(args) => whoami::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line that says what is wrong, with its causes behind colons.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("orch: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,57 @@
+//! The objects that every cluster has from its first second: `manifests/*.yaml`, compiled in and
+//! server-side applied at each start, so that an upgrade brings its own changes.
+
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde::Deserialize;
+
+use crate::api::gvk::split_api_version;
+use crate::lifecycle::{Component, StartError};
+use crate::server::catalog::catalog;
+
+const FILES: &[(&str, &str)] = &[("dns.yaml", include_str!("../../manifests/dns.yaml"))];
+
+/// Applies the manifests once, as a part of starting.
+pub struct Manifests {
+    pub client: kube::Client,
+    pub cluster_dns: Ipv4Addr,
+}
+
+#[async_trait]
+impl Component for Manifests {
+    fn name(&self) -> &'static str {
+        "manifests"
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        for (file, text) in FILES {
+            let text = text.replace("${CLUSTER_DNS}", &self.cluster_dns.to_string());
+            let documents = serde_yaml_ng::Deserializer::from_str(&text).map(DynamicObject::deserialize);
+            for object in documents.collect::<Vec<_>>() {
+                let object = object.map_err(|error| StartError::new("manifests", format!("{file}: {error}")))?;
+                let applied = apply(self.client.clone(), &object).await;
+                applied.map_err(|error| StartError::new("manifests", format!("{file}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {}
+}
+
+async fn apply(client: kube::Client, object: &DynamicObject) -> Result<(), kube::Error> {
+    let types = object.types.clone().unwrap_or_default();
+    let (group, version) = split_api_version(&types.api_version).unwrap_or_default();
+    let kind = catalog().find_kind(group, version, &types.kind);
+    let plural = kind.map(|kind| kind.meta().plural).unwrap_or_default();
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &types.kind), plural);
+    let api: Api<DynamicObject> = match object.metadata.namespace.as_deref() {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    api.patch(name, &PatchParams::apply("orch").force(), &Patch::Apply(object)).await.map(drop)
+}
