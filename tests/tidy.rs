@@ -18,7 +18,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::catalog", &["server::catalog", "server::kinds", "server::strategy", "api"]),
     (
         "server::pipeline",
-        &["server::pipeline", "server::strategy", "server::catalog", "server::admission", "server::validation", "api", "store"],
+        &[
+            "server::pipeline",
+            "server::strategy",
+            "server::catalog",
+            "server::admission",
+            "server::validation",
+            "api",
+            "store",
+        ],
     ),
     ("server::controllers", &["server::controllers", "api", "client", "reconcile", "lifecycle"]),
     ("server::scheduler", &["server::scheduler", "api", "client", "reconcile", "lifecycle"]),
@@ -66,7 +74,9 @@ fn within(path: &str, prefix: &str) -> bool {
 
 /// Our own paths that a line imports: `use crate::a::{b, c::d};` gives `a::b` and `a::c`.
 fn imports(line: &str) -> Vec<String> {
-    let Some(rest) = line.trim_start().trim_start_matches("pub ").strip_prefix("use crate::") else { return Vec::new() };
+    let Some(rest) = line.trim_start().trim_start_matches("pub ").strip_prefix("use crate::") else {
+        return Vec::new();
+    };
     let rest = rest.trim_end_matches(';');
     match rest.split_once('{') {
         None => vec![rest.to_owned()],

@@ -5,6 +5,7 @@ pub mod duration;
 pub mod expand;
 pub mod field;
 pub mod gvk;
+pub mod lenient;
 pub mod names;
 pub mod object;
 pub mod pod;

@@ -19,4 +19,10 @@ impl Strategy for MutatingAdmissionPolicies {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut MutatingAdmissionPolicy) {
+        let Some(spec) = &mut object.spec else { return };
+        crate::server::kinds::defaults::text(&mut spec.failure_policy, "Fail");
+        spec.match_constraints.iter_mut().for_each(super::match_resources);
+    }
 }

@@ -19,4 +19,9 @@ impl Strategy for MutatingAdmissionPolicyBindings {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut MutatingAdmissionPolicyBinding) {
+        let Some(spec) = &mut object.spec else { return };
+        spec.match_resources.iter_mut().for_each(super::match_resources);
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 
+use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct MutatingWebhookConfigurations;
@@ -20,5 +21,20 @@ impl Strategy for MutatingWebhookConfigurations {
 
     fn same_spec(&self, new: &MutatingWebhookConfiguration, old: &MutatingWebhookConfiguration) -> bool {
         new.webhooks == old.webhooks
+    }
+
+    fn default(&self, object: &mut MutatingWebhookConfiguration) {
+        for hook in object.webhooks.iter_mut().flatten() {
+            text(&mut hook.failure_policy, "Fail");
+            text(&mut hook.match_policy, "Equivalent");
+            hook.namespace_selector.get_or_insert_default();
+            hook.object_selector.get_or_insert_default();
+            absent(&mut hook.timeout_seconds, 10);
+            text(&mut hook.reinvocation_policy, "Never");
+            hook.rules.iter_mut().flatten().for_each(|rule| text(&mut rule.scope, "*"));
+            if let Some(service) = &mut hook.client_config.service {
+                absent(&mut service.port, 443);
+            }
+        }
     }
 }

@@ -20,4 +20,10 @@ impl Strategy for ValidatingAdmissionPolicies {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut ValidatingAdmissionPolicy) {
+        let Some(spec) = &mut object.spec else { return };
+        crate::server::kinds::defaults::text(&mut spec.failure_policy, "Fail");
+        spec.match_constraints.iter_mut().for_each(super::match_resources);
+    }
 }

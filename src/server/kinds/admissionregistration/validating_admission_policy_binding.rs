@@ -19,4 +19,9 @@ impl Strategy for ValidatingAdmissionPolicyBindings {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut ValidatingAdmissionPolicyBinding) {
+        let spec = &mut object.spec;
+        spec.match_resources.iter_mut().for_each(super::match_resources);
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 
+use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct ValidatingWebhookConfigurations;
@@ -20,5 +21,19 @@ impl Strategy for ValidatingWebhookConfigurations {
 
     fn same_spec(&self, new: &ValidatingWebhookConfiguration, old: &ValidatingWebhookConfiguration) -> bool {
         new.webhooks == old.webhooks
+    }
+
+    fn default(&self, object: &mut ValidatingWebhookConfiguration) {
+        for hook in object.webhooks.iter_mut().flatten() {
+            text(&mut hook.failure_policy, "Fail");
+            text(&mut hook.match_policy, "Equivalent");
+            hook.namespace_selector.get_or_insert_default();
+            hook.object_selector.get_or_insert_default();
+            absent(&mut hook.timeout_seconds, 10);
+            hook.rules.iter_mut().flatten().for_each(|rule| text(&mut rule.scope, "*"));
+            if let Some(service) = &mut hook.client_config.service {
+                absent(&mut service.port, 443);
+            }
+        }
     }
 }

@@ -20,4 +20,11 @@ impl Strategy for ApiServices {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut APIService) {
+        let service = object.spec.as_mut().and_then(|spec| spec.service.as_mut());
+        if let Some(service) = service {
+            crate::server::kinds::defaults::absent(&mut service.port, 443);
+        }
+    }
 }

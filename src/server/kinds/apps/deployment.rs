@@ -1,7 +1,9 @@
 //! Deployment: declarative rollouts of ReplicaSets.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct Deployments;
@@ -35,5 +37,20 @@ impl Strategy for Deployments {
     fn same_spec(&self, new: &Deployment, old: &Deployment) -> bool {
         // Annotations count too: the controller copies them to its ReplicaSets.
         new.spec == old.spec && new.metadata.annotations == old.metadata.annotations
+    }
+
+    fn default(&self, object: &mut Deployment) {
+        let Some(spec) = &mut object.spec else { return };
+        absent(&mut spec.replicas, 1);
+        let strategy = spec.strategy.get_or_insert_default();
+        text(&mut strategy.type_, "RollingUpdate");
+        if strategy.type_.as_deref() == Some("RollingUpdate") {
+            let rolling = strategy.rolling_update.get_or_insert_default();
+            absent(&mut rolling.max_unavailable, IntOrString::String("25%".to_owned()));
+            absent(&mut rolling.max_surge, IntOrString::String("25%".to_owned()));
+        }
+        absent(&mut spec.revision_history_limit, 10);
+        absent(&mut spec.progress_deadline_seconds, 600);
+        defaults::pod::template(&mut spec.template);
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct ReplicaSets;
@@ -20,4 +21,10 @@ impl Strategy for ReplicaSets {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut ReplicaSet) {
+        let Some(spec) = &mut object.spec else { return };
+        defaults::absent(&mut spec.replicas, 1);
+        spec.template.iter_mut().for_each(defaults::pod::template);
+    }
 }

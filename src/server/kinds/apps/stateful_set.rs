@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 
+use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct StatefulSets;
@@ -20,4 +21,24 @@ impl Strategy for StatefulSets {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut StatefulSet) {
+        let Some(spec) = &mut object.spec else { return };
+        text(&mut spec.pod_management_policy, "OrderedReady");
+        let strategy = spec.update_strategy.get_or_insert_default();
+        text(&mut strategy.type_, "RollingUpdate");
+        if strategy.type_.as_deref() == Some("RollingUpdate") {
+            absent(&mut strategy.rolling_update.get_or_insert_default().partition, 0);
+        }
+        let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
+        text(&mut retention.when_deleted, "Retain");
+        text(&mut retention.when_scaled, "Retain");
+        absent(&mut spec.replicas, 1);
+        absent(&mut spec.revision_history_limit, 10);
+        defaults::pod::template(&mut spec.template);
+        for claim in spec.volume_claim_templates.iter_mut().flatten() {
+            defaults::claim_spec(claim.spec.get_or_insert_default());
+            text(&mut claim.status.get_or_insert_default().phase, "Pending");
+        }
+    }
 }

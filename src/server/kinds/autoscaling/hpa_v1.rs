@@ -35,6 +35,10 @@ impl Strategy for HorizontalPodAutoscalersV1 {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut HorizontalPodAutoscaler) {
+        crate::server::kinds::defaults::absent(&mut object.spec.min_replicas, 1);
+    }
 }
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
@@ -47,7 +51,7 @@ fn is_cpu_utilization(metric: &v2::MetricSpec) -> Option<i32> {
     resource.target.average_utilization
 }
 
-fn cpu_utilization(percent: i32) -> v2::MetricSpec {
+pub(super) fn cpu_utilization(percent: i32) -> v2::MetricSpec {
     let target =
         v2::MetricTarget { type_: "Utilization".to_owned(), average_utilization: Some(percent), ..Default::default() };
     let resource = Some(v2::ResourceMetricSource { name: "cpu".to_owned(), target });

@@ -1,7 +1,8 @@
 //! HorizontalPodAutoscaler autoscaling/v2: the version that is stored.
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler};
 
+use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV2;
@@ -19,4 +20,33 @@ impl Strategy for HorizontalPodAutoscalersV2 {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut HorizontalPodAutoscaler) {
+        let spec = &mut object.spec;
+        absent(&mut spec.min_replicas, 1);
+        if spec.metrics.as_ref().is_none_or(Vec::is_empty) {
+            spec.metrics = Some(vec![super::hpa_v1::cpu_utilization(80)]);
+        }
+        let Some(behavior) = &mut spec.behavior else { return };
+        if let Some(up) = &mut behavior.scale_up {
+            absent(&mut up.stabilization_window_seconds, 0);
+            rules(up, &[("Pods", 4, 15), ("Percent", 100, 15)]);
+        }
+        if let Some(down) = &mut behavior.scale_down {
+            rules(down, &[("Percent", 100, 15)]);
+        }
+    }
+}
+
+/// Completes the rules of one direction; `policies` are `(type, value, period in seconds)`.
+fn rules(rules: &mut HPAScalingRules, policies: &[(&str, i32, i32)]) {
+    text(&mut rules.select_policy, "Max");
+    if rules.policies.as_ref().is_none_or(Vec::is_empty) {
+        let policy = |&(kind, value, period_seconds): &(&str, i32, i32)| HPAScalingPolicy {
+            type_: kind.to_owned(),
+            value,
+            period_seconds,
+        };
+        rules.policies = Some(policies.iter().map(policy).collect());
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
@@ -39,5 +40,12 @@ impl Strategy for CertificateSigningRequests {
 
     fn prepare_status(&self, new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
         new.spec = old.spec.clone();
+    }
+
+    fn default(&self, object: &mut CertificateSigningRequest) {
+        let conditions = object.status.as_mut().and_then(|status| status.conditions.as_mut());
+        for condition in conditions.into_iter().flatten() {
+            defaults::required_text(&mut condition.status, "True");
+        }
     }
 }

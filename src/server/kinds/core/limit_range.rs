@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::LimitRange;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct LimitRanges;
@@ -14,4 +15,17 @@ impl Strategy for LimitRanges {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut LimitRange) {
+        for item in object.spec.iter_mut().flat_map(|spec| &mut spec.limits) {
+            let lists = [&mut item.max, &mut item.min, &mut item.default, &mut item.default_request];
+            lists.into_iter().for_each(defaults::quantities);
+            defaults::quantities(&mut item.max_limit_request_ratio);
+            if item.type_ == "Container" {
+                defaults::fill(&mut item.default, item.max.as_ref());
+                defaults::fill(&mut item.default_request, item.default.as_ref());
+                defaults::fill(&mut item.default_request, item.min.as_ref());
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeStatus};
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct PersistentVolumes;
@@ -27,5 +28,18 @@ impl Strategy for PersistentVolumes {
 
     fn prepare_status(&self, new: &mut PersistentVolume, old: &PersistentVolume) {
         new.spec = old.spec.clone();
+    }
+
+    fn default(&self, object: &mut PersistentVolume) {
+        if let Some(status) = &mut object.status {
+            defaults::text(&mut status.phase, "Pending");
+        }
+        let Some(spec) = &mut object.spec else { return };
+        defaults::text(&mut spec.persistent_volume_reclaim_policy, "Retain");
+        defaults::text(&mut spec.volume_mode, "Filesystem");
+        defaults::quantities(&mut spec.capacity);
+        if let Some(host_path) = &mut spec.host_path {
+            defaults::absent(&mut host_path.type_, String::new());
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Pod: containers that run together on one node.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
+use crate::api::pod;
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, PROXY, Strategy, Subresource};
 
 /// The methods of a streaming subresource, as discovery tells them.
@@ -35,5 +37,30 @@ impl Strategy for Pods {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut Pod) {
+        let qos_class = object.spec.as_ref().map(|spec| pod::qos_class(spec).to_owned());
+        object.status = Some(PodStatus { phase: Some("Pending".to_owned()), qos_class, ..Default::default() });
+    }
+
+    fn prepare_update(&self, new: &mut Pod, old: &Pod) {
+        new.status = old.status.clone();
+    }
+
+    fn prepare_status(&self, new: &mut Pod, old: &Pod) {
+        new.spec = old.spec.clone();
+        new.metadata.owner_references = old.metadata.owner_references.clone();
+        // The class of a pod is settled when it is made.
+        let class = old.status.as_ref().and_then(|status| status.qos_class.clone());
+        if let (Some(status), Some(class)) = (&mut new.status, class) {
+            status.qos_class = Some(class);
+        }
+    }
+
+    fn same_spec(&self, new: &Pod, old: &Pod) -> bool {
+        new.spec == old.spec
+    }
+
+    fn default(&self, object: &mut Pod) {
+        defaults::pod::pod(object);
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodTemplate;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct PodTemplates;
@@ -15,5 +16,9 @@ impl Strategy for PodTemplates {
 
     fn same_spec(&self, new: &PodTemplate, old: &PodTemplate) -> bool {
         new.template == old.template
+    }
+
+    fn default(&self, object: &mut PodTemplate) {
+        object.template.iter_mut().for_each(defaults::pod::template);
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct ResourceQuotas;
@@ -18,4 +19,14 @@ impl Strategy for ResourceQuotas {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut ResourceQuota) {
+        if let Some(spec) = &mut object.spec {
+            defaults::quantities(&mut spec.hard);
+        }
+        if let Some(status) = &mut object.status {
+            defaults::quantities(&mut status.hard);
+            defaults::quantities(&mut status.used);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy, Subresource};
 
 pub struct FlowSchemas;
@@ -19,4 +20,9 @@ impl Strategy for FlowSchemas {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut FlowSchema) {
+        let Some(spec) = &mut object.spec else { return };
+        defaults::number(&mut spec.matching_precedence, 1000);
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::networking::v1::IngressClass;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct IngressClasses;
@@ -14,4 +15,9 @@ impl Strategy for IngressClasses {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut IngressClass) {
+        let Some(parameters) = object.spec.as_mut().and_then(|spec| spec.parameters.as_mut()) else { return };
+        defaults::text(&mut parameters.scope, "Cluster");
+    }
 }

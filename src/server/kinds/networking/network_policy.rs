@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
+use crate::server::kinds::defaults::text;
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct NetworkPolicies;
@@ -14,4 +15,19 @@ impl Strategy for NetworkPolicies {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut NetworkPolicy) {
+        let Some(spec) = &mut object.spec else { return };
+        spec.pod_selector.get_or_insert_default();
+        let ingress = spec.ingress.iter_mut().flatten().flat_map(|rule| rule.ports.iter_mut().flatten());
+        let egress = spec.egress.iter_mut().flatten().flat_map(|rule| rule.ports.iter_mut().flatten());
+        ingress.chain(egress).for_each(|port| text(&mut port.protocol, "TCP"));
+        if spec.policy_types.as_ref().is_none_or(Vec::is_empty) {
+            let mut types = vec!["Ingress".to_owned()];
+            if spec.egress.as_ref().is_some_and(|rules| !rules.is_empty()) {
+                types.push("Egress".to_owned());
+            }
+            spec.policy_types = Some(types);
+        }
+    }
 }

@@ -16,4 +16,8 @@ impl Strategy for ClusterRoleBindings {
             ..Meta::cluster::<ClusterRoleBinding>("clusterrolebindings")
         }
     }
+
+    fn default(&self, object: &mut ClusterRoleBinding) {
+        super::complete(&mut object.role_ref, object.subjects.as_deref_mut().unwrap_or_default());
+    }
 }

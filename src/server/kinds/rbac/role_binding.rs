@@ -12,4 +12,8 @@ impl Strategy for RoleBindings {
     fn meta(&self) -> Meta {
         Meta { create_on_update: true, names: NameRule::PathSegment, ..Meta::namespaced::<RoleBinding>("rolebindings") }
     }
+
+    fn default(&self, object: &mut RoleBinding) {
+        super::complete(&mut object.role_ref, object.subjects.as_deref_mut().unwrap_or_default());
+    }
 }

@@ -17,4 +17,8 @@ impl Strategy for ResourceClaims {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn default(&self, object: &mut ResourceClaim) {
+        object.spec.devices.iter_mut().for_each(super::device_claim);
+    }
 }

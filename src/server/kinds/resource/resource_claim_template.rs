@@ -14,4 +14,8 @@ impl Strategy for ResourceClaimTemplates {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn default(&self, object: &mut ResourceClaimTemplate) {
+        object.spec.spec.devices.iter_mut().for_each(super::device_claim);
+    }
 }

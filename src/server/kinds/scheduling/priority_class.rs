@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Meta, Strategy};
 
 pub struct PriorityClasses;
@@ -11,5 +12,9 @@ impl Strategy for PriorityClasses {
 
     fn meta(&self) -> Meta {
         Meta { short_names: &["pc"], generation: true, ..Meta::cluster::<PriorityClass>("priorityclasses") }
+    }
+
+    fn default(&self, object: &mut PriorityClass) {
+        defaults::text(&mut object.preemption_policy, "PreemptLowerPriority");
     }
 }
