@@ -3,4 +3,5 @@
 pub mod catalog;
 pub mod kinds;
 pub mod pki;
+pub mod scheduler;
 pub mod strategy;
