@@ -1,9 +1,11 @@
 //! MutatingWebhookConfiguration: webhooks that may change what is admitted.
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct MutatingWebhookConfigurations;
 
@@ -36,5 +38,19 @@ impl Strategy for MutatingWebhookConfigurations {
                 absent(&mut service.port, 443);
             }
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration"),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &MutatingWebhookConfiguration, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let hooks = object.webhooks.as_ref().map_or(0, Vec::len);
+        Some(vec![cell::name(&object.metadata), hooks.into(), cell::age(&object.metadata, now)])
     }
 }

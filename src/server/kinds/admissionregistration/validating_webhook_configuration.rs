@@ -1,9 +1,11 @@
 //! ValidatingWebhookConfiguration: webhooks that may refuse what is admitted.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct ValidatingWebhookConfigurations;
 
@@ -35,5 +37,19 @@ impl Strategy for ValidatingWebhookConfigurations {
                 absent(&mut service.port, 443);
             }
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration"),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ValidatingWebhookConfiguration, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let hooks = object.webhooks.as_ref().map_or(0, Vec::len);
+        Some(vec![cell::name(&object.metadata), hooks.into(), cell::age(&object.metadata, now)])
     }
 }

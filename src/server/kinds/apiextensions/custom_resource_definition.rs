@@ -1,9 +1,11 @@
 //! CustomResourceDefinition: a kind defined by its users.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, required_text};
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct CustomResourceDefinitions;
 
@@ -38,5 +40,15 @@ impl Strategy for CustomResourceDefinitions {
         if let Some(service) = service {
             absent(&mut service.port, 443);
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[Column::NAME, cell::CREATED_AT];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &CustomResourceDefinition, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let _ = now;
+        Some(vec![cell::name(&object.metadata), cell::created(&object.metadata)])
     }
 }

@@ -2,9 +2,11 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct Deployments;
 
@@ -52,5 +54,39 @@ impl Strategy for Deployments {
         absent(&mut spec.revision_history_limit, 10);
         absent(&mut spec.progress_deadline_seconds, 600);
         defaults::pod::template(&mut spec.template);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Ready", "Number of the pod with ready state"),
+            Column::string(
+                "Up-to-date",
+                "Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+            ),
+            Column::string("Available", "Total number of available non-terminating pods targeted by this deployment."),
+            Column::AGE,
+            cell::CONTAINERS,
+            cell::IMAGES,
+            cell::SELECTOR,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Deployment, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let ready = format!("{}/{}", status.ready_replicas.unwrap_or(0), spec.replicas.unwrap_or(0));
+        let [names, images] = cell::template(Some(&spec.template));
+        Some(vec![
+            cell::name(&object.metadata),
+            ready.into(),
+            status.updated_replicas.unwrap_or(0).into(),
+            status.available_replicas.unwrap_or(0).into(),
+            cell::age(&object.metadata, now),
+            names,
+            images,
+            cell::selector(Some(&spec.selector)).into(),
+        ])
     }
 }

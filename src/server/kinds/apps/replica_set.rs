@@ -1,9 +1,13 @@
 //! ReplicaSet: so many pods of one template.
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use std::borrow::Cow;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use serde_json::Value;
+
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 
 pub struct ReplicaSets;
 
@@ -26,5 +30,44 @@ impl Strategy for ReplicaSets {
         let Some(spec) = &mut object.spec else { return };
         defaults::absent(&mut spec.replicas, 1);
         spec.template.iter_mut().for_each(defaults::pod::template);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Desired", "The number of desired pods."),
+            Column::integer("Current", "The most recently observed number of non-terminating pods."),
+            Column::integer("Ready", "The number of non-terminating pods with a Ready Condition."),
+            Column::AGE,
+            cell::CONTAINERS,
+            cell::IMAGES,
+            cell::SELECTOR,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ReplicaSet, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let [names, images] = cell::template(spec.template.as_ref());
+        Some(vec![
+            cell::name(&object.metadata),
+            spec.replicas.unwrap_or(0).into(),
+            status.replicas.into(),
+            status.ready_replicas.unwrap_or(0).into(),
+            cell::age(&object.metadata, now),
+            names,
+            images,
+            cell::selector(Some(&spec.selector)).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn fields<'a>(&self, object: &'a ReplicaSet) -> Fields<'a> {
+        let replicas = object.status.as_ref().map_or(0, |status| status.replicas);
+        vec![("status.replicas", Cow::from(replicas.to_string()))]
     }
 }

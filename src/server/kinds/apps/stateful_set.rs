@@ -1,9 +1,11 @@
 //! StatefulSet: pods with stable names and storage.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct StatefulSets;
 
@@ -40,5 +42,29 @@ impl Strategy for StatefulSets {
             defaults::claim_spec(claim.spec.get_or_insert_default());
             text(&mut claim.status.get_or_insert_default().phase, "Pending");
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Ready", "Number of the pod with ready state"),
+            Column::AGE,
+            cell::CONTAINERS,
+            cell::IMAGES,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &StatefulSet, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+        let [names, images] = cell::template(Some(&spec.template));
+        Some(vec![
+            cell::name(&object.metadata),
+            format!("{ready}/{}", spec.replicas.unwrap_or(0)).into(),
+            cell::age(&object.metadata, now),
+            names,
+            images,
+        ])
     }
 }

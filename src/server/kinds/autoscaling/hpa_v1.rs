@@ -7,9 +7,10 @@ use k8s_openapi::api::autoscaling::v1::{
 use k8s_openapi::api::autoscaling::v2;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::api::object::Object;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV1;
 
@@ -38,6 +39,14 @@ impl Strategy for HorizontalPodAutoscalersV1 {
 
     fn default(&self, object: &mut HorizontalPodAutoscaler) {
         crate::server::kinds::defaults::absent(&mut object.spec.min_replicas, 1);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        super::table::COLUMNS
+    }
+
+    fn cells(&self, object: &HorizontalPodAutoscaler, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        Some(super::table::cells(&to_v2(object.clone()), now))
     }
 }
 

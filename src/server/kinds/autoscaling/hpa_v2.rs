@@ -1,9 +1,10 @@
 //! HorizontalPodAutoscaler autoscaling/v2: the version that is stored.
 
 use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler};
+use serde_json::Value;
 
 use crate::server::kinds::defaults::{absent, text};
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV2;
 
@@ -35,6 +36,14 @@ impl Strategy for HorizontalPodAutoscalersV2 {
         if let Some(down) = &mut behavior.scale_down {
             rules(down, &[("Percent", 100, 15)]);
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        super::table::COLUMNS
+    }
+
+    fn cells(&self, object: &HorizontalPodAutoscaler, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        Some(super::table::cells(object, now))
     }
 }
 

@@ -2,3 +2,4 @@
 
 pub mod hpa_v1;
 pub mod hpa_v2;
+mod table;

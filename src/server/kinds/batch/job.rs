@@ -1,9 +1,13 @@
 //! Job: pods that run to completion.
 
-use k8s_openapi::api::batch::v1::Job;
+use std::borrow::Cow;
 
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use serde_json::Value;
+
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 
 pub struct Jobs;
 
@@ -40,6 +44,44 @@ impl Strategy for Jobs {
         let Some(spec) = &mut object.spec else { return };
         defaults::job::job_spec(spec);
     }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Status", "Status of the job."),
+            Column::string("Completions", "How many pods have succeeded of those wanted."),
+            Column::string("Duration", "Time required to complete the job."),
+            Column::AGE,
+            cell::CONTAINERS,
+            cell::IMAGES,
+            cell::SELECTOR,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Job, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let [names, images] = cell::template(Some(&spec.template));
+        Some(vec![
+            cell::name(&object.metadata),
+            state(object, &spec).into(),
+            completions(object, &spec).into(),
+            duration(object, now).into(),
+            cell::age(&object.metadata, now),
+            names,
+            images,
+            cell::selector(spec.selector.as_ref()).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["status.successful"]
+    }
+
+    fn fields<'a>(&self, object: &'a Job) -> Fields<'a> {
+        let succeeded = object.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0);
+        vec![("status.successful", Cow::from(succeeded.to_string()))]
+    }
 }
 
 /// Labels the pods with the Job's UID and selects them by it, unless the user manages the selector.
@@ -57,4 +99,36 @@ fn generate_selector(job: &mut Job) {
     }
     let selected = spec.selector.get_or_insert_default().match_labels.get_or_insert_default();
     selected.entry("batch.kubernetes.io/controller-uid".to_owned()).or_insert(uid);
+}
+
+fn state(job: &Job, spec: &JobSpec) -> &'static str {
+    let is = |kind: &str| {
+        let mut conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.any(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    match () {
+        () if is("Complete") => "Complete",
+        () if is("Failed") => "Failed",
+        () if job.metadata.deletion_timestamp.is_some() => "Terminating",
+        () if is("Suspended") || spec.suspend == Some(true) => "Suspended",
+        () if is("FailureTarget") => "FailureTarget",
+        () if is("SuccessCriteriaMet") => "SuccessCriteriaMet",
+        () => "Running",
+    }
+}
+
+fn completions(job: &Job, spec: &JobSpec) -> String {
+    let succeeded = job.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0);
+    match (spec.completions, spec.parallelism.unwrap_or(0)) {
+        (Some(completions), _) => format!("{succeeded}/{completions}"),
+        (None, parallelism) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
+        (None, _) => format!("{succeeded}/1"),
+    }
+}
+
+fn duration(job: &Job, now: jiff::Timestamp) -> String {
+    let status = job.status.as_ref();
+    let Some(start) = status.and_then(|status| status.start_time.as_ref()) else { return String::new() };
+    let end = status.and_then(|status| status.completion_time.as_ref()).map_or(now, |end| end.0);
+    cell::since(Some(start), end)
 }

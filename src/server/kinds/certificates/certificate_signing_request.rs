@@ -1,9 +1,15 @@
 //! CertificateSigningRequest: asks a signer for a client or serving certificate.
 
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use std::borrow::Cow;
+use std::time::Duration;
 
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use serde_json::Value;
+
+use crate::api::duration::human;
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
     Subresource {
@@ -48,4 +54,56 @@ impl Strategy for CertificateSigningRequests {
             defaults::required_text(&mut condition.status, "True");
         }
     }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::AGE,
+            Column::string("SignerName", "The signer that is asked."),
+            Column::string("Requestor", "Who asks."),
+            Column::string("RequestedDuration", "How long the certificate should be valid."),
+            Column::string("Condition", "Whether the request was approved and the certificate issued."),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &CertificateSigningRequest, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let seconds = object.spec.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let lifetime = seconds.map(|seconds| human(Duration::from_secs(seconds)));
+        Some(vec![
+            cell::name(&object.metadata),
+            cell::age(&object.metadata, now),
+            cell::or(Some(&object.spec.signer_name), cell::NONE).into(),
+            cell::text(&object.spec.username),
+            cell::or(lifetime.as_deref(), cell::NONE).into(),
+            condition(object).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["spec.signerName"]
+    }
+
+    fn fields<'a>(&self, object: &'a CertificateSigningRequest) -> Fields<'a> {
+        vec![("spec.signerName", Cow::from(object.spec.signer_name.as_str()))]
+    }
+}
+
+/// The verdict and what came of it.
+fn condition(request: &CertificateSigningRequest) -> String {
+    let status = request.status.as_ref();
+    let conditions = || status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is = |kind: &str| conditions().any(|condition| condition.type_ == kind);
+    let mut words = vec![match () {
+        () if is("Denied") => "Denied",
+        () if is("Approved") => "Approved",
+        () => "Pending",
+    }];
+    if is("Failed") {
+        words.push("Failed");
+    }
+    if status.and_then(|status| status.certificate.as_ref()).is_some_and(|certificate| !certificate.0.is_empty()) {
+        words.push("Issued");
+    }
+    words.join(",")
 }

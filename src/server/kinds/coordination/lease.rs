@@ -1,8 +1,10 @@
 //! Lease: who holds a role until when; node heartbeats. Flushed lazily.
 
 use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::Value;
 
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Meta, Strategy};
 use crate::store::Durability;
 
 pub struct Leases;
@@ -20,4 +22,15 @@ impl Strategy for Leases {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] =
+            &[Column::NAME, Column::string("Holder", "The identity of the holder of the lease."), Column::AGE];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Lease, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let holder = object.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        Some(vec![cell::name(&object.metadata), cell::text(&holder), cell::age(&object.metadata, now)])
+    }
 }

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
+use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct ConfigMaps;
@@ -39,9 +40,7 @@ impl Strategy for ConfigMaps {
     }
 
     fn cells(&self, object: &ConfigMap, now: jiff::Timestamp) -> Option<Vec<Value>> {
-        let _ = now;
         let keys = object.data.as_ref().map_or(0, |d| d.len()) + object.binary_data.as_ref().map_or(0, |d| d.len());
-        let name = object.metadata.name.clone();
-        Some(vec![name.into(), keys.into(), Value::Null])
+        Some(vec![cell::name(&object.metadata), keys.into(), cell::age(&object.metadata, now)])
     }
 }

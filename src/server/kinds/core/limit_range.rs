@@ -1,9 +1,11 @@
 //! LimitRange: bounds and defaults of resources in a namespace.
 
 use k8s_openapi::api::core::v1::LimitRange;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct LimitRanges;
 
@@ -27,5 +29,15 @@ impl Strategy for LimitRanges {
                 defaults::fill(&mut item.default_request, item.min.as_ref());
             }
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[Column::NAME, cell::CREATED_AT];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &LimitRange, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let _ = now;
+        Some(vec![cell::name(&object.metadata), cell::created(&object.metadata)])
     }
 }

@@ -1,8 +1,12 @@
 //! Namespace: the scope of names; its finalizers guard the deletion of its contents.
 
-use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use std::borrow::Cow;
 
-use crate::server::strategy::{Meta, NameRule, Strategy, Subresource, Verb};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use serde_json::Value;
+
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Fields, Meta, NameRule, Strategy, Subresource, Verb};
 
 const NAMESPACE_VERBS: &[Verb] =
     &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
@@ -54,5 +58,25 @@ impl Strategy for Namespaces {
         if object.status.as_ref().is_some_and(|status| status.phase.is_none()) {
             object.status.get_or_insert_default().phase = Some("Active".to_owned());
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] =
+            &[Column::NAME, Column::string("Status", "The status of the namespace"), Column::AGE];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Namespace, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let phase = object.status.as_ref().and_then(|status| status.phase.clone());
+        Some(vec![cell::name(&object.metadata), cell::text(&phase), cell::age(&object.metadata, now)])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["status.phase"]
+    }
+
+    fn fields<'a>(&self, object: &'a Namespace) -> Fields<'a> {
+        let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
+        vec![("status.phase", Cow::from(phase.unwrap_or_default()))]
     }
 }

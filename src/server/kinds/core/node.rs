@@ -1,9 +1,14 @@
 //! Node: a machine that runs pods.
 
-use k8s_openapi::api::core::v1::Node;
+use std::borrow::Cow;
 
+use k8s_openapi::api::core::v1::{Node, NodeSystemInfo};
+use serde_json::Value;
+
+use crate::server::kinds::cell;
+use crate::server::kinds::cell::UNKNOWN;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, PROXY, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
     Subresource { name: "proxy", kind: "NodeProxyOptions", group_version: None, verbs: PROXY },
@@ -49,4 +54,78 @@ impl Strategy for Nodes {
     fn same_spec(&self, new: &Node, old: &Node) -> bool {
         new.spec == old.spec
     }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Status", "The status of the node"),
+            Column::string("Roles", "The roles of the node"),
+            Column::AGE,
+            Column::string("Version", "Kubelet Version reported by the node."),
+            Column::string("Internal-IP", "Address of the node within the cluster network.").wide(),
+            Column::string("External-IP", "Address of the node seen from outside.").wide(),
+            Column::string("OS-Image", "OS Image reported by the node.").wide(),
+            Column::string("Kernel-Version", "Kernel Version reported by the node.").wide(),
+            Column::string("Container-Runtime", "ContainerRuntime Version reported by the node.").wide(),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Node, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let empty = NodeSystemInfo::default();
+        let info = object.status.as_ref().and_then(|status| status.node_info.as_ref()).unwrap_or(&empty);
+        Some(vec![
+            cell::name(&object.metadata),
+            readiness(object).into(),
+            roles(object).into(),
+            cell::age(&object.metadata, now),
+            info.kubelet_version.clone().into(),
+            address(object, "InternalIP").into(),
+            address(object, "ExternalIP").into(),
+            cell::or(Some(&info.os_image), UNKNOWN).into(),
+            cell::or(Some(&info.kernel_version), UNKNOWN).into(),
+            cell::or(Some(&info.container_runtime_version), UNKNOWN).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["spec.unschedulable"]
+    }
+
+    fn fields<'a>(&self, object: &'a Node) -> Fields<'a> {
+        let unschedulable = object.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+        vec![("spec.unschedulable", Cow::from(if unschedulable { "true" } else { "false" }))]
+    }
+}
+
+fn readiness(node: &Node) -> String {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.filter(|condition| condition.type_ == "Ready").last();
+    let word = match ready.map(|condition| condition.status.as_str()) {
+        None => "Unknown",
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+    };
+    match node.spec.as_ref().and_then(|spec| spec.unschedulable) {
+        Some(true) => format!("{word},SchedulingDisabled"),
+        _ => word.to_owned(),
+    }
+}
+
+/// Roles are labels: `node-role.kubernetes.io/<role>`, or the older `kubernetes.io/role=<role>`.
+fn roles(node: &Node) -> String {
+    let labels = node.metadata.labels.iter().flatten();
+    let roles = labels.filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+        None if key == "kubernetes.io/role" => Some(value.as_str()),
+        role => role,
+    });
+    let mut roles: Vec<_> = roles.filter(|role| !role.is_empty()).map(str::to_owned).collect();
+    roles.sort();
+    roles.dedup();
+    cell::list(&roles)
+}
+
+fn address<'a>(node: &'a Node, kind: &str) -> &'a str {
+    let mut addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    addresses.find(|address| address.type_ == kind).map_or(cell::NONE, |address| &address.address)
 }

@@ -1,9 +1,11 @@
 //! PersistentVolume: a piece of storage of the cluster.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeStatus};
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct PersistentVolumes;
 
@@ -41,5 +43,47 @@ impl Strategy for PersistentVolumes {
         if let Some(host_path) = &mut spec.host_path {
             defaults::absent(&mut host_path.type_, String::new());
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Capacity", "The volume's resources and capacity."),
+            Column::string("Access Modes", "All ways the volume can be mounted."),
+            Column::string("Reclaim Policy", "What happens to the volume when released from its claim."),
+            Column::string("Status", "Whether the volume is available, bound or released."),
+            Column::string("Claim", "The claim that the volume is bound to."),
+            Column::string("StorageClass", "The class that the volume belongs to."),
+            Column::string("VolumeAttributesClass", "The attributes class that the volume belongs to."),
+            Column::string("Reason", "Why the volume is in its state."),
+            Column::AGE,
+            Column::string("VolumeMode", "Whether the volume is used with a filesystem or as a block device.").wide(),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &PersistentVolume, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let storage = spec.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
+        let claim = spec.claim_ref.as_ref().map(|claim| {
+            let text = |field: &Option<String>| field.clone().unwrap_or_default();
+            format!("{}/{}", text(&claim.namespace), text(&claim.name))
+        });
+        let deleted = object.metadata.deletion_timestamp.is_some();
+        let phase = if deleted { "Terminating" } else { status.phase.as_deref().unwrap_or_default() };
+        Some(vec![
+            cell::name(&object.metadata),
+            storage.map_or("", |amount| &amount.0).into(),
+            cell::access_modes(spec.access_modes.as_ref()).into(),
+            cell::text(&spec.persistent_volume_reclaim_policy),
+            phase.into(),
+            claim.unwrap_or_default().into(),
+            cell::text(&spec.storage_class_name),
+            cell::or(spec.volume_attributes_class_name.as_deref(), cell::UNSET).into(),
+            cell::text(&status.reason),
+            cell::age(&object.metadata, now),
+            cell::or(spec.volume_mode.as_deref(), cell::UNSET).into(),
+        ])
     }
 }

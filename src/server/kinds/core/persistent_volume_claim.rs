@@ -3,9 +3,11 @@
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimStatus, TypedLocalObjectReference, TypedObjectReference,
 };
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct PersistentVolumeClaims;
 
@@ -58,5 +60,41 @@ impl Strategy for PersistentVolumeClaims {
             }
             _ => {}
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Status", "The phase of the claim."),
+            Column::string("Volume", "The volume backing the claim."),
+            Column::string("Capacity", "The actual resources of the underlying volume."),
+            Column::string("Access Modes", "The actual access modes the volume has."),
+            Column::string("StorageClass", "The class required by the claim."),
+            Column::string("VolumeAttributesClass", "The attributes class used by the claim."),
+            Column::AGE,
+            Column::string("VolumeMode", "What type of volume is required by the claim.").wide(),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &PersistentVolumeClaim, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let bound = spec.volume_name.as_deref().is_some_and(|name| !name.is_empty());
+        let storage = status.capacity.as_ref().and_then(|capacity| capacity.get("storage")).filter(|_| bound);
+        let modes = if bound { cell::access_modes(status.access_modes.as_ref()) } else { String::new() };
+        let deleted = object.metadata.deletion_timestamp.is_some();
+        let phase = if deleted { "Terminating" } else { status.phase.as_deref().unwrap_or_default() };
+        Some(vec![
+            cell::name(&object.metadata),
+            phase.into(),
+            cell::text(&spec.volume_name),
+            storage.map_or("", |amount| &amount.0).into(),
+            modes.into(),
+            cell::text(&spec.storage_class_name),
+            cell::or(spec.volume_attributes_class_name.as_deref(), cell::UNSET).into(),
+            cell::age(&object.metadata, now),
+            cell::or(spec.volume_mode.as_deref(), cell::UNSET).into(),
+        ])
     }
 }

@@ -1,9 +1,11 @@
 //! PodTemplate: a pod template kept by itself.
 
 use k8s_openapi::api::core::v1::PodTemplate;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct PodTemplates;
 
@@ -20,5 +22,22 @@ impl Strategy for PodTemplates {
 
     fn default(&self, object: &mut PodTemplate) {
         object.template.iter_mut().for_each(defaults::pod::template);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Containers", "Names of each container in the template."),
+            Column::string("Images", "Images referenced by each container in the template."),
+            Column::string("Pod Labels", "The labels for the pod template."),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &PodTemplate, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let _ = now;
+        let [names, images] = cell::template(object.template.as_ref());
+        let labels = object.template.as_ref().and_then(|template| template.metadata.as_ref()?.labels.as_ref());
+        Some(vec![cell::name(&object.metadata), names, images, cell::labels(labels).into()])
     }
 }

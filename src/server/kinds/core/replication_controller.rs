@@ -1,11 +1,14 @@
 //! ReplicationController: the ancestor of ReplicaSet.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ReplicationController;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 
 pub struct ReplicationControllers;
 
@@ -37,5 +40,44 @@ impl Strategy for ReplicationControllers {
                 object.metadata.labels = Some(labels);
             }
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Desired", "The number of desired pods."),
+            Column::integer("Current", "The most recently observed number of non-terminating pods."),
+            Column::integer("Ready", "The number of non-terminating pods with a Ready Condition."),
+            Column::AGE,
+            cell::CONTAINERS,
+            cell::IMAGES,
+            cell::SELECTOR,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ReplicationController, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let [names, images] = cell::template(spec.template.as_ref());
+        Some(vec![
+            cell::name(&object.metadata),
+            spec.replicas.unwrap_or(0).into(),
+            status.replicas.into(),
+            status.ready_replicas.unwrap_or(0).into(),
+            cell::age(&object.metadata, now),
+            names,
+            images,
+            cell::labels(spec.selector.as_ref()).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn fields<'a>(&self, object: &'a ReplicationController) -> Fields<'a> {
+        let replicas = object.status.as_ref().map_or(0, |status| status.replicas);
+        vec![("status.replicas", Cow::from(replicas.to_string()))]
     }
 }

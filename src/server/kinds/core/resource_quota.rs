@@ -1,9 +1,11 @@
 //! ResourceQuota: limits on what a namespace may use in all.
 
 use k8s_openapi::api::core::v1::ResourceQuota;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct ResourceQuotas;
 
@@ -29,4 +31,33 @@ impl Strategy for ResourceQuotas {
             defaults::quantities(&mut status.used);
         }
     }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Request", "What is requested of what is allowed."),
+            Column::string("Limit", "The limits given of what is allowed."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ResourceQuota, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let (limits, requests): (Vec<_>, Vec<_>) =
+            usage(object).into_iter().partition(|line| line.starts_with("limits."));
+        Some(vec![
+            cell::name(&object.metadata),
+            requests.join(", ").into(),
+            limits.join(", ").into(),
+            cell::age(&object.metadata, now),
+        ])
+    }
+}
+
+/// `pods: 3/10` for every resource that is limited.
+fn usage(quota: &ResourceQuota) -> Vec<String> {
+    let Some(status) = &quota.status else { return Vec::new() };
+    let used = |name: &str| status.used.as_ref().and_then(|used| used.get(name)).map_or("0", |amount| &amount.0);
+    let hard = status.hard.iter().flatten();
+    hard.map(|(name, hard)| format!("{name}: {}/{}", used(name), hard.0)).collect()
 }

@@ -1,10 +1,14 @@
 //! Secret: data that is not shown by default; typed, and immutable on request.
 
+use std::borrow::Cow;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Fields, Meta, Strategy};
 
 pub struct Secrets;
 
@@ -28,6 +32,34 @@ impl Strategy for Secrets {
             new.type_.clone_from(&old.type_);
         }
         fold_strings(new);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Type", "Used to facilitate programmatic handling of secret data."),
+            Column::integer("Data", "The number of keys in the data."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Secret, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let keys = object.data.as_ref().map_or(0, |data| data.len());
+        Some(vec![
+            cell::name(&object.metadata),
+            cell::text(&object.type_),
+            keys.into(),
+            cell::age(&object.metadata, now),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["type"]
+    }
+
+    fn fields<'a>(&self, object: &'a Secret) -> Fields<'a> {
+        vec![("type", Cow::from(object.type_.as_deref().unwrap_or_default()))]
     }
 }
 

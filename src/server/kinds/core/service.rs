@@ -1,10 +1,14 @@
 //! Service: a name and an address for a set of pods.
 
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::borrow::Cow;
 
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
-use crate::server::strategy::{Meta, NameRule, PROXY, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, NameRule, PROXY, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
     Subresource { name: "proxy", kind: "ServiceProxyOptions", group_version: None, verbs: PROXY },
@@ -69,5 +73,75 @@ impl Strategy for Services {
                 }
             }
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Type", "Determines how the Service is exposed."),
+            Column::string("Cluster-IP", "The IP address of the service, usually assigned randomly."),
+            Column::string(
+                "External-IP",
+                "Addresses for which nodes in the cluster will also accept traffic for this service.",
+            ),
+            Column::string("Port(s)", "The list of ports that are exposed by this service."),
+            Column::AGE,
+            Column::string(
+                "Selector",
+                "Route service traffic to pods with label keys and values matching this selector.",
+            )
+            .wide(),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Service, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let ports: Vec<_> = spec.ports.iter().flatten().map(port).collect();
+        Some(vec![
+            cell::name(&object.metadata),
+            cell::text(&spec.type_),
+            cell::or(spec.cluster_ip.as_deref(), cell::NONE).into(),
+            external(object, &spec).into(),
+            cell::list(&ports).into(),
+            cell::age(&object.metadata, now),
+            cell::labels(spec.selector.as_ref()).into(),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["spec.clusterIP", "spec.type"]
+    }
+
+    fn fields<'a>(&self, object: &'a Service) -> Fields<'a> {
+        let spec = object.spec.as_ref();
+        let cluster_ip = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
+        let kind = spec.and_then(|spec| spec.type_.as_deref()).unwrap_or_default();
+        vec![("spec.clusterIP", Cow::from(cluster_ip)), ("spec.type", Cow::from(kind))]
+    }
+}
+
+fn port(port: &ServicePort) -> String {
+    let protocol = port.protocol.as_deref().unwrap_or_default();
+    match port.node_port {
+        Some(node_port) if node_port > 0 => format!("{}:{node_port}/{protocol}", port.port),
+        _ => format!("{}/{protocol}", port.port),
+    }
+}
+
+/// Where the service is reached from outside.
+fn external(service: &Service, spec: &ServiceSpec) -> String {
+    let ips = spec.external_ips.clone().unwrap_or_default();
+    match spec.type_.as_deref() {
+        Some("ClusterIP" | "NodePort") => cell::list(&ips),
+        Some("LoadBalancer") => {
+            let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+            let ingress = status.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+            let balancer = cell::balancer(ingress.iter().map(cell::ingress_of));
+            let all: Vec<_> = Some(balancer).filter(|given| !given.is_empty()).into_iter().chain(ips).collect();
+            if all.is_empty() { "<pending>".to_owned() } else { all.join(",") }
+        }
+        Some("ExternalName") => spec.external_name.clone().unwrap_or_default(),
+        _ => cell::UNKNOWN.to_owned(),
     }
 }

@@ -1,8 +1,10 @@
 //! ServiceAccount: the identity of pods.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
+use serde_json::Value;
 
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[Subresource {
     name: "token",
@@ -22,5 +24,19 @@ impl Strategy for ServiceAccounts {
             subresources: SUBRESOURCES,
             ..Meta::namespaced::<ServiceAccount>("serviceaccounts")
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Secrets", "The number of secrets that pods running with this ServiceAccount may use."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ServiceAccount, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let secrets = object.secrets.as_ref().map_or(0, Vec::len);
+        Some(vec![cell::name(&object.metadata), secrets.into(), cell::age(&object.metadata, now)])
     }
 }

@@ -1,11 +1,15 @@
 //! Event of events.k8s.io: the core Event under other field names, and stored as it.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::Value;
 
 use crate::api::object::Object;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::kinds::event;
+use crate::server::strategy::{Column, Fields, Meta, Strategy};
 use crate::store::Durability;
 
 pub struct Events;
@@ -29,6 +33,46 @@ impl Strategy for Events {
 
     fn from_stored(&self, json: &[u8]) -> serde_json::Result<Event> {
         serde_json::from_slice(json).map(from_core)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        event::COLUMNS
+    }
+
+    fn cells(&self, object: &Event, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        Some(event::cells(&to_core(object.clone()), now))
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ]
+    }
+
+    fn fields<'a>(&self, object: &'a Event) -> Fields<'a> {
+        let about = object.regarding.as_ref();
+        let text = |field: Option<&'a String>| Cow::from(field.map_or("", String::as_str));
+        vec![
+            ("regarding.kind", text(about.and_then(|about| about.kind.as_ref()))),
+            ("regarding.namespace", text(about.and_then(|about| about.namespace.as_ref()))),
+            ("regarding.name", text(about.and_then(|about| about.name.as_ref()))),
+            ("regarding.uid", text(about.and_then(|about| about.uid.as_ref()))),
+            ("regarding.apiVersion", text(about.and_then(|about| about.api_version.as_ref()))),
+            ("regarding.resourceVersion", text(about.and_then(|about| about.resource_version.as_ref()))),
+            ("regarding.fieldPath", text(about.and_then(|about| about.field_path.as_ref()))),
+            ("reason", text(object.reason.as_ref())),
+            ("reportingController", text(object.reporting_controller.as_ref())),
+            ("type", text(object.type_.as_ref())),
+        ]
     }
 }
 

@@ -1,9 +1,11 @@
 //! FlowSchema: sorts requests into priority levels.
 
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct FlowSchemas;
 
@@ -24,5 +26,33 @@ impl Strategy for FlowSchemas {
     fn default(&self, object: &mut FlowSchema) {
         let Some(spec) = &mut object.spec else { return };
         defaults::number(&mut spec.matching_precedence, 1000);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("PriorityLevel", "The priority level of matching requests."),
+            Column::integer("MatchingPrecedence", "The order in which schemas are tried."),
+            Column::string("DistinguisherMethod", "How flows are told apart."),
+            Column::AGE,
+            Column::string("MissingPL", "Whether the priority level does not exist."),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &FlowSchema, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let mut conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let dangling = conditions.find(|condition| condition.type_.as_deref() == Some("Dangling"));
+        let missing = dangling.and_then(|condition| condition.status.as_deref()).unwrap_or("?");
+        let method = spec.distinguisher_method.map(|method| method.type_);
+        Some(vec![
+            cell::name(&object.metadata),
+            spec.priority_level_configuration.name.into(),
+            spec.matching_precedence.unwrap_or(0).into(),
+            cell::or(method.as_deref(), cell::NONE).into(),
+            cell::age(&object.metadata, now),
+            missing.into(),
+        ])
     }
 }

@@ -1,9 +1,11 @@
 //! IngressClass: which controller implements an Ingress.
 
 use k8s_openapi::api::networking::v1::IngressClass;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct IngressClasses;
 
@@ -19,5 +21,30 @@ impl Strategy for IngressClasses {
     fn default(&self, object: &mut IngressClass) {
         let Some(parameters) = object.spec.as_mut().and_then(|spec| spec.parameters.as_mut()) else { return };
         defaults::text(&mut parameters.scope, "Cluster");
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Controller", "Controller that is responsible for handling this class"),
+            Column::string("Parameters", "A reference to a resource with additional parameters"),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &IngressClass, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = object.spec.clone().unwrap_or_default();
+        let parameters = spec.parameters.map(|parameters| {
+            let group = parameters.api_group.filter(|group| !group.is_empty());
+            let kind = group.map_or(parameters.kind.clone(), |group| format!("{}.{group}", parameters.kind));
+            format!("{kind}/{}", parameters.name)
+        });
+        Some(vec![
+            cell::name(&object.metadata),
+            cell::text(&spec.controller),
+            cell::or(parameters.as_deref(), cell::NONE).into(),
+            cell::age(&object.metadata, now),
+        ])
     }
 }

@@ -1,9 +1,11 @@
 //! NetworkPolicy: who may talk to which pods.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct NetworkPolicies;
 
@@ -29,5 +31,16 @@ impl Strategy for NetworkPolicies {
             }
             spec.policy_types = Some(types);
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] =
+            &[Column::NAME, Column::string("Pod-Selector", "The pods that this policy applies to."), Column::AGE];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &NetworkPolicy, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let selector = object.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+        Some(vec![cell::name(&object.metadata), cell::selector(selector).into(), cell::age(&object.metadata, now)])
     }
 }

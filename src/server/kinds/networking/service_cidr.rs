@@ -1,8 +1,10 @@
 //! ServiceCIDR: a range that Service addresses come from.
 
 use k8s_openapi::api::networking::v1::ServiceCIDR;
+use serde_json::Value;
 
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct ServiceCidrs;
 
@@ -17,4 +19,15 @@ impl Strategy for ServiceCidrs {
     }
 
     crate::server::kinds::spec_and_status!();
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] =
+            &[Column::NAME, Column::string("CIDRs", "The ranges that Service addresses come from."), Column::AGE];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ServiceCIDR, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let cidrs = object.spec.as_ref().and_then(|spec| spec.cidrs.as_deref()).unwrap_or_default();
+        Some(vec![cell::name(&object.metadata), cidrs.join(",").into(), cell::age(&object.metadata, now)])
+    }
 }

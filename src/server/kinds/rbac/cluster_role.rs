@@ -1,8 +1,10 @@
 //! ClusterRole: permissions, cluster-wide or for use in any namespace.
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use serde_json::Value;
 
-use crate::server::strategy::{Meta, NameRule, Strategy};
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Meta, NameRule, Strategy};
 
 pub struct ClusterRoles;
 
@@ -11,5 +13,15 @@ impl Strategy for ClusterRoles {
 
     fn meta(&self) -> Meta {
         Meta { create_on_update: true, names: NameRule::PathSegment, ..Meta::cluster::<ClusterRole>("clusterroles") }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[Column::NAME, cell::CREATED_AT];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ClusterRole, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let _ = now;
+        Some(vec![cell::name(&object.metadata), cell::created(&object.metadata)])
     }
 }

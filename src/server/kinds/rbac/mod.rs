@@ -6,6 +6,7 @@ pub mod role;
 pub mod role_binding;
 
 use k8s_openapi::api::rbac::v1::{RoleRef, Subject};
+use serde_json::Value;
 
 use crate::server::kinds::defaults::text;
 
@@ -20,4 +21,17 @@ fn complete(role: &mut RoleRef, subjects: &mut [Subject]) {
             _ => {}
         }
     }
+}
+
+/// Who is bound: users, groups and service accounts, as three cells.
+fn subjects(subjects: &[Subject]) -> [Value; 3] {
+    let of = |kind: &str| {
+        let named = subjects.iter().filter(|subject| subject.kind == kind);
+        let names = named.map(|subject| match (kind, &subject.namespace) {
+            ("ServiceAccount", Some(namespace)) => format!("{namespace}/{}", subject.name),
+            _ => subject.name.clone(),
+        });
+        Value::from(names.collect::<Vec<_>>().join(", "))
+    };
+    [of("User"), of("Group"), of("ServiceAccount")]
 }

@@ -1,8 +1,10 @@
 //! ResourceClaim: a request for devices.
 
 use k8s_openapi::api::resource::v1::ResourceClaim;
+use serde_json::Value;
 
-use crate::server::strategy::{Meta, Strategy, Subresource};
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct ResourceClaims;
 
@@ -20,5 +22,31 @@ impl Strategy for ResourceClaims {
 
     fn default(&self, object: &mut ResourceClaim) {
         object.spec.devices.iter_mut().for_each(super::device_claim);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("State", "A summary of the current state (allocated, pending, reserved, etc.)."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ResourceClaim, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let status = object.status.clone().unwrap_or_default();
+        let mut states = Vec::new();
+        if object.metadata.deletion_timestamp.is_some() {
+            states.push("deleted");
+        }
+        if status.allocation.is_none() {
+            states.push("pending");
+        } else {
+            states.push("allocated");
+            if status.reserved_for.is_some_and(|users| !users.is_empty()) {
+                states.push("reserved");
+            }
+        }
+        Some(vec![cell::name(&object.metadata), states.join(",").into(), cell::age(&object.metadata, now)])
     }
 }

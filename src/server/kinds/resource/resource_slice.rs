@@ -1,8 +1,12 @@
 //! ResourceSlice: devices that a driver offers.
 
-use k8s_openapi::api::resource::v1::ResourceSlice;
+use std::borrow::Cow;
 
-use crate::server::strategy::{Meta, Strategy};
+use k8s_openapi::api::resource::v1::ResourceSlice;
+use serde_json::Value;
+
+use crate::server::kinds::cell;
+use crate::server::strategy::{Column, Fields, Meta, Strategy};
 
 pub struct ResourceSlices;
 
@@ -14,4 +18,34 @@ impl Strategy for ResourceSlices {
     }
 
     crate::server::kinds::spec_only!();
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Node", "The node that the devices are on."),
+            Column::string("Driver", "The driver that offers the devices."),
+            Column::string("Pool", "The pool that the slice belongs to."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &ResourceSlice, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        Some(vec![
+            cell::name(&object.metadata),
+            cell::or(object.spec.node_name.as_deref(), cell::UNSET).into(),
+            object.spec.driver.clone().into(),
+            object.spec.pool.name.clone().into(),
+            cell::age(&object.metadata, now),
+        ])
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["spec.nodeName", "spec.driver"]
+    }
+
+    fn fields<'a>(&self, object: &'a ResourceSlice) -> Fields<'a> {
+        let node = object.spec.node_name.as_deref().unwrap_or_default();
+        vec![("spec.nodeName", Cow::from(node)), ("spec.driver", Cow::from(object.spec.driver.as_str()))]
+    }
 }

@@ -1,9 +1,11 @@
 //! CSIDriver: what a storage driver can do.
 
 use k8s_openapi::api::storage::v1::CSIDriver;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct CsiDrivers;
 
@@ -27,5 +29,43 @@ impl Strategy for CsiDrivers {
         if spec.volume_lifecycle_modes.as_ref().is_none_or(Vec::is_empty) {
             spec.volume_lifecycle_modes = Some(vec!["Persistent".to_owned()]);
         }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column {
+                kind: "boolean",
+                ..Column::string("AttachRequired", "Whether volumes are attached before they are mounted.")
+            },
+            Column { kind: "boolean", ..Column::string("PodInfoOnMount", "Whether the driver is told about the pod.") },
+            Column {
+                kind: "boolean",
+                ..Column::string("StorageCapacity", "Whether the driver publishes its capacity.")
+            },
+            Column::string("TokenRequests", "The audiences of the tokens that the driver gets."),
+            Column {
+                kind: "boolean",
+                ..Column::string("RequiresRepublish", "Whether volumes are published again periodically.")
+            },
+            Column::string("Modes", "The kinds of volumes that the driver supports."),
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &CSIDriver, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let spec = &object.spec;
+        let tokens: Vec<_> = spec.token_requests.iter().flatten().map(|token| token.audience.clone()).collect();
+        Some(vec![
+            cell::name(&object.metadata),
+            spec.attach_required.unwrap_or(true).into(),
+            spec.pod_info_on_mount.unwrap_or(false).into(),
+            spec.storage_capacity.unwrap_or(false).into(),
+            if tokens.is_empty() { cell::UNSET.into() } else { tokens.join(",").into() },
+            spec.requires_republish.unwrap_or(false).into(),
+            cell::list(spec.volume_lifecycle_modes.as_deref().unwrap_or_default()).into(),
+            cell::age(&object.metadata, now),
+        ])
     }
 }

@@ -1,9 +1,11 @@
 //! StorageClass: how volumes are provisioned.
 
 use k8s_openapi::api::storage::v1::StorageClass;
+use serde_json::Value;
 
+use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
-use crate::server::strategy::{Meta, Strategy};
+use crate::server::strategy::{Column, Meta, Strategy};
 
 pub struct StorageClasses;
 
@@ -17,5 +19,37 @@ impl Strategy for StorageClasses {
     fn default(&self, object: &mut StorageClass) {
         text(&mut object.reclaim_policy, "Delete");
         text(&mut object.volume_binding_mode, "Immediate");
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("Provisioner", "Provisioner indicates the type of the provisioner."),
+            Column::string("ReclaimPolicy", "The policy of volumes made by this class."),
+            Column::string("VolumeBindingMode", "When volumes of this class are bound."),
+            Column {
+                kind: "boolean",
+                ..Column::string("AllowVolumeExpansion", "Whether volumes of this class may grow.")
+            },
+            Column::AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &StorageClass, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        let annotations = object.metadata.annotations.as_ref();
+        let marked = |key: &str| annotations.and_then(|found| found.get(key)).is_some_and(|value| value == "true");
+        let default = marked("storageclass.kubernetes.io/is-default-class")
+            || marked("storageclass.beta.kubernetes.io/is-default-class");
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let name = if default { format!("{name} (default)") } else { name.to_owned() };
+        Some(vec![
+            name.into(),
+            object.provisioner.clone().into(),
+            cell::or(object.reclaim_policy.as_deref(), "Delete").into(),
+            cell::or(object.volume_binding_mode.as_deref(), "Immediate").into(),
+            object.allow_volume_expansion.unwrap_or(false).into(),
+            cell::age(&object.metadata, now),
+        ])
     }
 }

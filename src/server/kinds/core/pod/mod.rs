@@ -1,10 +1,15 @@
 //! Pod: containers that run together on one node.
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+mod table;
+
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use serde_json::Value;
 
 use crate::api::pod;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Meta, PROXY, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
 
 /// The methods of a streaming subresource, as discovery tells them.
 const STREAM: &[&str] = &["create", "get"];
@@ -62,5 +67,47 @@ impl Strategy for Pods {
 
     fn default(&self, object: &mut Pod) {
         defaults::pod::pod(object);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::COLUMNS
+    }
+
+    fn cells(&self, object: &Pod, now: jiff::Timestamp) -> Option<Vec<Value>> {
+        Some(table::cells(object, now))
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ]
+    }
+
+    fn fields<'a>(&self, object: &'a Pod) -> Fields<'a> {
+        let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
+        let of_spec = |get: fn(&PodSpec) -> Option<&String>| Cow::from(spec.and_then(get).map_or("", String::as_str));
+        let of_status =
+            |get: fn(&PodStatus) -> Option<&String>| Cow::from(status.and_then(get).map_or("", String::as_str));
+        let host_network = spec.is_some_and(|spec| spec.host_network == Some(true));
+        let address = of_status(|status| status.pod_ip.as_ref());
+        vec![
+            ("spec.nodeName", of_spec(|spec| spec.node_name.as_ref())),
+            ("spec.restartPolicy", of_spec(|spec| spec.restart_policy.as_ref())),
+            ("spec.schedulerName", of_spec(|spec| spec.scheduler_name.as_ref())),
+            ("spec.serviceAccountName", of_spec(|spec| spec.service_account_name.as_ref())),
+            ("spec.hostNetwork", Cow::from(if host_network { "true" } else { "false" })),
+            ("status.phase", of_status(|status| status.phase.as_ref())),
+            ("status.podIP", address.clone()),
+            ("status.podIPs", address),
+            ("status.nominatedNodeName", of_status(|status| status.nominated_node_name.as_ref())),
+        ]
     }
 }

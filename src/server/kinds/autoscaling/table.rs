@@ -1,0 +1,91 @@
+//! Autoscalers as `kubectl get hpa` shows them, whichever version is asked for.
+
+use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v2::{
+    HorizontalPodAutoscaler, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
+};
+use serde_json::Value;
+
+use crate::server::kinds::cell::{self, UNKNOWN, UNSET};
+use crate::server::strategy::Column;
+
+pub const COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::string("Reference", "The resource that is scaled."),
+    Column::string("Targets", "Current and wanted metrics."),
+    Column::string("MinPods", "The lower limit of replicas."),
+    Column::string("MaxPods", "The upper limit of replicas."),
+    Column::string("Replicas", "The current number of replicas."),
+    Column::AGE,
+];
+
+pub fn cells(object: &HorizontalPodAutoscaler, now: Timestamp) -> Vec<Value> {
+    let spec = &object.spec;
+    let target = &spec.scale_target_ref;
+    let status = object.status.clone().unwrap_or_default();
+    vec![
+        cell::name(&object.metadata),
+        format!("{}/{}", target.kind, target.name).into(),
+        metrics(spec.metrics.as_deref().unwrap_or_default(), status.current_metrics.as_deref().unwrap_or_default())
+            .into(),
+        spec.min_replicas.map_or_else(|| UNSET.to_owned(), |number| number.to_string()).into(),
+        spec.max_replicas.into(),
+        status.current_replicas.unwrap_or(0).into(),
+        cell::age(&object.metadata, now),
+    ]
+}
+
+/// At most two metrics, then how many more there are.
+fn metrics(specs: &[MetricSpec], statuses: &[MetricStatus]) -> String {
+    if specs.is_empty() {
+        return cell::NONE.to_owned();
+    }
+    let mut shown: Vec<_> = specs.iter().enumerate().map(|(at, spec)| metric(spec, statuses.get(at))).collect();
+    let more = shown.len().saturating_sub(2);
+    shown.truncate(2);
+    let text = shown.join(", ");
+    if more > 0 { format!("{text} + {more} more...") } else { text }
+}
+
+fn metric(spec: &MetricSpec, status: Option<&MetricStatus>) -> String {
+    if let Some(source) = &spec.resource {
+        let current = status.and_then(|status| status.resource.as_ref()).map(|status| &status.current);
+        return format!("{}: {}", source.name, pair(&source.target, current));
+    }
+    if let Some(source) = &spec.container_resource {
+        let current = status.and_then(|status| status.container_resource.as_ref()).map(|status| &status.current);
+        return format!("{}: {}", source.name, pair(&source.target, current));
+    }
+    if let Some(source) = &spec.pods {
+        let current = status.and_then(|status| status.pods.as_ref()).map(|status| &status.current);
+        return pair(&source.target, current);
+    }
+    if let Some(source) = &spec.object {
+        let current = status.and_then(|status| status.object.as_ref()).map(|status| &status.current);
+        return averaged(&source.target, current);
+    }
+    if let Some(source) = &spec.external {
+        let current = status.and_then(|status| status.external.as_ref()).map(|status| &status.current);
+        return averaged(&source.target, current);
+    }
+    "<unknown type>".to_owned()
+}
+
+fn averaged(target: &MetricTarget, current: Option<&MetricValueStatus>) -> String {
+    let suffix = if target.average_value.is_some() { " (avg)" } else { "" };
+    format!("{}{suffix}", pair(target, current))
+}
+
+/// `current/wanted`.
+fn pair(target: &MetricTarget, current: Option<&MetricValueStatus>) -> String {
+    let (wanted, have) = if let Some(wanted) = &target.average_value {
+        (wanted.0.clone(), current.and_then(|current| current.average_value.as_ref()).map(|value| value.0.clone()))
+    } else if let Some(wanted) = &target.value {
+        (wanted.0.clone(), current.and_then(|current| current.value.as_ref()).map(|value| value.0.clone()))
+    } else {
+        let percent = |number: i32| format!("{number}%");
+        let wanted = target.average_utilization.map_or_else(|| "<auto>".to_owned(), percent);
+        (wanted, current.and_then(|current| current.average_utilization).map(percent))
+    };
+    format!("{}/{wanted}", have.as_deref().unwrap_or(UNKNOWN))
+}
