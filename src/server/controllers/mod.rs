@@ -1,0 +1,89 @@
+//! The controllers: each watches some kinds through shared caches and makes the world what the
+//! objects say. They speak the API only; none knows of the pipeline or the store.
+
+mod deployment;
+mod owners;
+mod pods;
+mod replicaset;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use tokio_util::task::TaskTracker;
+
+use crate::lifecycle::{Component, StartError};
+use crate::reconcile::{self, Controller, Env, Error, Options};
+
+/// What the controllers need to know of the cluster.
+pub struct ControllersConfig {
+    pub client: Client,
+    /// Pod addresses; every node gets a part.
+    pub cluster_cidr: IpNet,
+    /// Service addresses; the first is that of the `kubernetes` Service.
+    pub service_cidr: IpNet,
+    /// What `kube-root-ca.crt` contains.
+    pub root_ca_pem: String,
+    /// Where the API server is reached, for the endpoints of the `kubernetes` Service.
+    pub advertise_address: IpAddr,
+    pub https_port: u16,
+    /// Names of controllers not to run.
+    pub disable: HashSet<String>,
+}
+
+/// All controllers, as one part of the process.
+pub struct Controllers {
+    config: ControllersConfig,
+    env: Option<Env>,
+    tasks: TaskTracker,
+}
+
+impl Controllers {
+    pub fn new(config: ControllersConfig) -> Self {
+        Self { config, env: None, tasks: TaskTracker::new() }
+    }
+
+    fn run<C: Controller>(&self, env: &Env, controller: C, workers: usize) {
+        if !self.config.disable.contains(controller.name()) {
+            let options = Options { workers, ..Options::default() };
+            self.tasks.spawn(reconcile::run(Arc::new(controller), env.clone(), options));
+        }
+    }
+}
+
+#[async_trait]
+impl Component for Controllers {
+    fn name(&self) -> &'static str {
+        "controllers"
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        let env = Env::new(self.config.client.clone());
+        let pods = owners::owned::<Pod>(&env.informers.get());
+        let sets = owners::owned::<ReplicaSet>(&env.informers.get());
+        self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
+        self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);
+        self.env = Some(env);
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        let Some(env) = self.env.take() else { return };
+        env.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        env.informers.stop().await;
+    }
+}
+
+/// The API refused to create something because its namespace is being deleted.
+fn namespace_is_terminating(error: &Error) -> bool {
+    let Error::Api(kube::Error::Api(status)) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
