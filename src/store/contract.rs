@@ -1,6 +1,8 @@
 //! What every engine has to do, written once and run on each. Engines are compared with a model that
 //! keeps every state there ever was.
 
+mod model;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +16,31 @@ use super::*;
 /// A store and what has to live as long as it.
 pub(super) struct Fixture {
     pub store: Arc<dyn Store>,
-    _dir: Option<tempfile::TempDir>,
+    on_disk: Option<(tempfile::TempDir, SqliteOptions)>,
+}
+
+impl Fixture {
+    /// Closes and opens again what survives that.
+    async fn reopen(self) -> Self {
+        let Some((dir, options)) = self.on_disk else { return self };
+        self.store.close().await;
+        on_disk(dir, options)
+    }
 }
 
 /// `buffer`: events a watch holds for a slow reader; SQLite also keeps as few recent events in memory.
 fn memory(buffer: usize) -> Fixture {
-    Fixture { store: MemoryStore::with_watch_buffer(buffer), _dir: None }
+    Fixture { store: MemoryStore::with_watch_buffer(buffer), on_disk: None }
 }
 
 fn sqlite(buffer: usize) -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
     let options = SqliteOptions { recent_events: buffer, watch_buffer: buffer, keep: None, ..Default::default() };
-    Fixture { store: SqliteStore::open(&dir.path().join("state.db"), options).unwrap(), _dir: Some(dir) }
+    on_disk(tempfile::tempdir().unwrap(), options)
+}
+
+fn on_disk(dir: tempfile::TempDir, options: SqliteOptions) -> Fixture {
+    let store = SqliteStore::open(&dir.path().join("state.db"), options.clone()).unwrap();
+    Fixture { store, on_disk: Some((dir, options)) }
 }
 
 /// Runs each check on each engine.

@@ -6,6 +6,10 @@
 //!
 //! Opened by `cmd`, which holds it for the life of the process and closes it last.
 
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+mod fault_test;
 mod history;
 mod maintenance;
 mod queue;
@@ -199,7 +203,7 @@ impl Store for SqliteStore {
         let running = self.writer.lock().take();
         if let Some((thread, lock)) = running {
             // It may have to wait for the disk.
-            let _ = tokio::task::spawn_blocking(move || (thread.join(), lock)).await;
+            let _ = tokio::task::spawn_blocking(move || join(thread, lock)).await;
         }
     }
 }
@@ -208,10 +212,18 @@ impl Drop for SqliteStore {
     /// As good as [`Store::close`], for those who forget it.
     fn drop(&mut self) {
         self.queue.close();
-        if let Some((thread, _lock)) = self.writer.get_mut().take() {
-            let _ = thread.join();
+        if let Some((thread, lock)) = self.writer.get_mut().take() {
+            join(thread, lock);
         }
     }
+}
+
+fn join(thread: JoinHandle<()>, lock: File) {
+    if thread.join().is_err() {
+        tracing::error!("the store's writer thread panicked");
+    }
+    // Said, not left to closing the file: a child process that is being started may still hold a copy of it.
+    let _ = lock.unlock();
 }
 
 /// Feeds a watch from the log until the recent events can take over. Ends when its reader is gone.
