@@ -16,7 +16,7 @@ use super::*;
 use crate::store::contract::{delete, next, put, relaxed};
 use crate::store::{Durability, EventKind, Expect, Store};
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 300;
 const WRITERS: usize = 8;
 const KEYS: usize = 4;
 const DATABASE: &str = "ORCH_TEST_CRASH_DB";
