@@ -2,8 +2,11 @@
 //! Desired state comes in as plain data and is applied as a difference; nothing here knows the
 //! Kubernetes API or reads somebody else's rules. Called by the agent.
 
+pub mod conntrack;
 pub mod ipam;
 pub mod netlink;
 pub mod netns;
+pub mod nft;
+pub mod node_link;
 pub mod pod_link;
 pub mod sysctl;

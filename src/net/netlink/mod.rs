@@ -2,12 +2,16 @@
 //! namespace of the thread that opened it, so one thread can speak for two namespaces. Never retries
 //! and never interprets; called by the apply files of net.
 
+pub mod attributes;
+pub mod batch;
+
 use std::io;
 
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols};
 
 /// Linux `errno`s that callers treat as success for an idempotent request.
@@ -113,6 +117,17 @@ impl Netlink {
     }
 }
 
+/// The index of a link by name.
+pub fn index_of(socket: &mut Netlink, name: &str) -> io::Result<Option<u32>> {
+    let mut query = LinkMessage::default();
+    query.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    match socket.get(RouteNetlinkMessage::GetLink(query)) {
+        Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(message.header.index)),
+        Err(error) if !is(&error, &[errno::ENODEV]) => Err(error),
+        _ => Ok(None),
+    }
+}
+
 /// A netlink message: header and body, padded to four bytes.
 pub fn frame(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEADER + body.len() + 3);
@@ -127,7 +142,7 @@ pub fn frame(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// The messages of a datagram; a truncated tail is dropped.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         if rest.len() < HEADER + 4 {
@@ -145,7 +160,7 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A native-endian number in a message; zero beyond its end.
-fn number(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).map_or(0, |four| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
 }
 

@@ -1,0 +1,164 @@
+//! The service proxy: connections to a Service reach one of its endpoints. It follows Services and EndpointSlices and
+//! keeps the kernel's rules in step, each change as one small transaction of what changed. Never sees a packet,
+//! never touches rules outside its own table, and leaves the rules in place when it stops.
+
+mod ledger;
+mod plan;
+mod planner;
+mod skeleton;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::services::{Key, Services, View};
+use crate::lifecycle::{Component, StartError};
+use crate::net::nft::model::Table;
+use crate::net::nft::watch::Deletions;
+use crate::net::nft::{self, KernelTable, diff};
+use crate::net::{conntrack, node_link};
+use planner::Planner;
+
+/// What the proxy is told.
+#[derive(Clone)]
+pub struct ProxyConfig {
+    /// Shared with whoever else looks at Services on this node.
+    pub services: Services,
+    pub node_name: String,
+    /// The address that the host uses towards Services.
+    pub node_ip: Ipv4Addr,
+    pub cluster_cidr: Ipv4Net,
+    pub service_cidr: Ipv4Net,
+    /// Left alone: the agent answers there itself.
+    pub cluster_dns: Option<Ipv4Addr>,
+    /// The table and the link are called `<prefix>-svc`.
+    pub table_prefix: String,
+}
+
+/// The component.
+pub struct ServiceProxy {
+    config: ProxyConfig,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl ServiceProxy {
+    pub fn new(config: ProxyConfig) -> Self {
+        Self { config, stop: CancellationToken::new(), task: None }
+    }
+}
+
+#[async_trait]
+impl Component for ServiceProxy {
+    fn name(&self) -> &'static str {
+        "service-proxy"
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError::new("service-proxy", error);
+        let name = format!("{}-svc", self.config.table_prefix);
+        let kernel = KernelTable::open(&name).map_err(|error| failed(&error))?;
+        let deletions = Deletions::listen(&name, kernel.port()).map_err(|error| failed(&error))?;
+        // A host without a default route could not even try to reach a Service, so they get a route to nowhere; packets
+        // are translated before they take it.
+        let route = node_link::Route { to: self.config.service_cidr, source: self.config.node_ip };
+        node_link::ensure(&name, &[], &[route]).map_err(|error| failed(&format!("link {name}: {error}")))?;
+        let proxy = Proxy::new(kernel, &self.config);
+        let run = run(proxy, self.config.services.clone(), deletions);
+        self.task = Some(tokio::spawn(async move {
+            run.await;
+        }));
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // Aborting is what we asked for.
+            let _ = task.await;
+        }
+    }
+}
+
+async fn run(mut proxy: Proxy, services: Services, mut deletions: Deletions) {
+    const LONGEST_WAIT: Duration = Duration::from_secs(30);
+    services.wait_ready().await;
+    let mut subscription = services.subscribe();
+    let mut retry = None;
+    loop {
+        let changed = tokio::select! {
+            changed = subscription.changed() => changed,
+            () = deletions.next() => {
+                tracing::warn!(table = proxy.kernel.table().name, "somebody deleted our table; putting it back");
+                proxy.kernel.distrust();
+                HashSet::new()
+            }
+            () = wait(retry) => HashSet::new(),
+        };
+        let views: Vec<_> = changed.into_iter().map(|key| (services.get(&key), key)).map(|(v, k)| (k, v)).collect();
+        let worked = tokio::task::spawn_blocking(move || {
+            let result = proxy.update(views);
+            (proxy, result)
+        });
+        let Ok((returned, result)) = worked.await else { return };
+        proxy = returned;
+        retry = match result {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::error!(%error, "service rules");
+                Some(retry.map_or(Duration::from_secs(1), |last: Duration| (last * 2).min(LONGEST_WAIT)))
+            }
+        };
+    }
+}
+
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The kernel's table and what leads to it.
+struct Proxy {
+    kernel: KernelTable,
+    planner: Planner,
+    skeleton: Option<Table>,
+}
+
+impl Proxy {
+    fn new(kernel: KernelTable, config: &ProxyConfig) -> Self {
+        let skeleton = Some(skeleton::table(&kernel.table().name));
+        let node = plan::Node { name: config.node_name.clone(), cluster_dns: config.cluster_dns };
+        Self { kernel, planner: Planner::new(node, config.cluster_cidr), skeleton }
+    }
+
+    /// Brings the kernel to the new state of some Services.
+    fn update(&mut self, views: Vec<(Key, View)>) -> Result<(), nft::Error> {
+        let mut changes = Vec::new();
+        if let Some(skeleton) = self.skeleton.take() {
+            changes.extend(diff::diff(self.kernel.table(), &skeleton).unwrap_or_default());
+        }
+        let chains = self.kernel.table().chains.keys().cloned().collect();
+        let (planned, stale) = self.planner.plan(views, &chains);
+        changes.extend(planned);
+        if changes.is_empty() && self.kernel.is_synced() {
+            return Ok(());
+        }
+        self.kernel.change(&changes)?;
+        if !stale.is_empty()
+            && let Err(error) = conntrack::forget(&stale)
+        {
+            tracing::warn!(%error, "old UDP connections may still go to endpoints that are gone");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! The rules that do not depend on any Service. All that depends on one is elements of these sets; what is chosen among
+//! N endpoints goes through a chain that all Services with N endpoints share. Pure.
+//!
+//! A packet's destination (address, protocol, port; for a node port the address is zero) is looked up once in
+//! `services` and leads to such a chain, which looks up `endpoints` by the destination and a random number
+//! below N: two hash lookups, however many Services and endpoints there are.
+
+use ipnet::Ipv4Net;
+
+use crate::net::nft::model::{
+    Chain, Column, Field, HookKind, NEW, Name, Point, Protocol, Rule, Set, SetKind, Statement, TRANSLATED, Table,
+    Verdict,
+};
+
+/// (address, protocol, port) → chain
+pub const SERVICES: &str = "services";
+/// (address, protocol, port, number) → (address, port)
+pub const ENDPOINTS: &str = "endpoints";
+/// (address, protocol, port) → reject or drop
+pub const NO_ENDPOINTS: &str = "no-endpoints";
+/// Every address that some Service has in the cluster.
+pub const CLUSTER_IPS: &str = "cluster-ips";
+/// (address, address) of this node's endpoints: connections of a pod to itself.
+pub const HAIRPIN: &str = "hairpin";
+/// (address, protocol, port, address, port): which endpoints a client may keep.
+pub const STICKY: &str = "sticky-endpoints";
+/// (client, address, protocol, port) → (address, port), filled by the rules.
+const AFFINITY: &str = "affinity";
+/// The chain that refuses.
+pub const REJECT: &str = "reject";
+
+/// The mark of connections whose source must become this node's, the bit that kube-proxy uses for it.
+const MASQUERADE: u32 = 0x4000;
+/// Local endpoints are numbered from here, so that one destination has both lists.
+pub const LOCAL: u32 = 1 << 31;
+
+/// The table without any Service.
+pub fn table(name: &str) -> Table {
+    use Column::{Address, Number, Port, Protocol};
+    let destination = [Address, Protocol, Port];
+    let endpoint = vec![Address, Port];
+    let sets = [
+        (SERVICES, Set::new(SetKind::Verdicts, &destination)),
+        (NO_ENDPOINTS, Set::new(SetKind::Verdicts, &destination)),
+        (ENDPOINTS, Set::new(SetKind::Map(endpoint.clone()), &[Address, Protocol, Port, Number])),
+        (CLUSTER_IPS, Set::new(SetKind::Members, &[Address])),
+        (HAIRPIN, Set::new(SetKind::Members, &[Address, Address])),
+        (STICKY, Set::new(SetKind::Members, &[Address, Protocol, Port, Address, Port])),
+        (AFFINITY, Set::new(SetKind::Learned(endpoint), &[Address, Address, Protocol, Port])),
+    ];
+    let chains = [
+        ("nat-prerouting", Chain::hooked(HookKind::Nat, Point::Prerouting, -100, translate())),
+        ("nat-output", Chain::hooked(HookKind::Nat, Point::Output, -100, translate())),
+        ("nat-postrouting", Chain::hooked(HookKind::Nat, Point::Postrouting, 100, masquerade())),
+        ("filter-input", Chain::hooked(HookKind::Filter, Point::Input, 0, filter())),
+        ("filter-forward", Chain::hooked(HookKind::Filter, Point::Forward, 0, filter())),
+        ("filter-output", Chain::hooked(HookKind::Filter, Point::Output, 0, filter())),
+        ("destinations", Chain::plain(destinations(SERVICES))),
+        ("refusals", Chain::plain(refusals())),
+        (REJECT, Chain::plain(reject())),
+    ];
+    Table {
+        name: name.to_owned(),
+        sets: sets.into_iter().map(|(name, set)| (name.into(), set)).collect(),
+        chains: chains.into_iter().map(|(name, chain)| (name.into(), chain)).collect(),
+    }
+}
+
+fn translate() -> Vec<Rule> {
+    vec![vec![Statement::ipv4(), Statement::jump("destinations")]]
+}
+
+fn filter() -> Vec<Rule> {
+    vec![vec![Statement::ipv4(), Statement::has_bits(Field::ConnectionState, NEW), Statement::jump("refusals")]]
+}
+
+fn masquerade() -> Vec<Rule> {
+    let hairpin = Statement::Member { key: vec![Field::SourceAddress, Field::DestinationAddress], set: HAIRPIN.into() };
+    vec![
+        vec![
+            Statement::ipv4(),
+            Statement::has_bits(Field::Mark, MASQUERADE),
+            Statement::MarkClear(MASQUERADE),
+            Statement::Masquerade,
+        ],
+        vec![
+            Statement::ipv4(),
+            Statement::has_bits(Field::ConnectionStatus, TRANSLATED),
+            hairpin,
+            Statement::Masquerade,
+        ],
+    ]
+}
+
+/// Looks the packet's destination up; on the host's own addresses (but not loopback, which has no way back)
+/// the address does not count: node ports.
+fn destinations(map: &str) -> Vec<Rule> {
+    let lookup = |address| {
+        let key = vec![address, Field::TransportProtocol, Field::DestinationPort];
+        Statement::VerdictMap { key, map: map.into() }
+    };
+    let loopback = Statement::Match {
+        field: Field::DestinationAddress,
+        mask: [255, 0, 0, 0],
+        equal: false,
+        value: [127, 0, 0, 0],
+    };
+    let local = Statement::is(Field::DestinationKind, crate::net::nft::model::LOCAL.to_ne_bytes());
+    vec![vec![lookup(Field::DestinationAddress)], vec![loopback, local, lookup(Field::Constant([0; 4]))]]
+}
+
+/// What was not translated although it is meant for a Service.
+fn refusals() -> Vec<Rule> {
+    let mut rules = destinations(NO_ENDPOINTS);
+    let unknown_port = Statement::Member { key: vec![Field::DestinationAddress], set: CLUSTER_IPS.into() };
+    rules.push(vec![unknown_port, Statement::goto(REJECT)]);
+    rules
+}
+
+fn reject() -> Vec<Rule> {
+    vec![vec![Statement::protocol(Protocol::Tcp), Statement::RejectWithReset], vec![Statement::RejectUnreachable]]
+}
+
+/// From where a destination is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A cluster IP: sources outside the pod network get this node's address.
+    Internal,
+    /// From outside, to any endpoint: every source gets this node's address.
+    External,
+    /// From outside, only to this node's endpoints, which see the client's address.
+    ExternalLocal,
+}
+
+/// What a chain chooses from; the chain's name says all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub side: Side,
+    pub node_port: bool,
+    pub endpoints: u32,
+    /// How many endpoints are on this node; counts only for [`Side::ExternalLocal`].
+    pub local: u32,
+    /// Seconds for which a client keeps its endpoint.
+    pub affinity: Option<u32>,
+}
+
+impl Choice {
+    pub fn name(&self) -> Name {
+        let side = match self.side {
+            Side::Internal => "in",
+            Side::External => "ex",
+            Side::ExternalLocal => "lo",
+        };
+        let kind = if self.node_port { "port" } else { "ip" };
+        format!("pick-{side}-{kind}-{}-{}-{}", self.endpoints, self.local, self.affinity.unwrap_or(0)).into()
+    }
+
+    /// The choice that a chain's name tells; `None` for other chains.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("pick-")?.split('-');
+        let side = match parts.next()? {
+            "in" => Side::Internal,
+            "ex" => Side::External,
+            "lo" => Side::ExternalLocal,
+            _ => return None,
+        };
+        let node_port = parts.next()? == "port";
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let (endpoints, local) = (number()?, number()?);
+        Some(Self { side, node_port, endpoints, local, affinity: number().filter(|seconds| *seconds > 0) })
+    }
+
+    pub fn chain(&self, cluster: Ipv4Net) -> Chain {
+        let mark = || Statement::MarkSet(MASQUERADE);
+        let from_pods = |inside| Statement::within(Field::SourceAddress, cluster, inside);
+        let mut rules = Vec::new();
+        match self.side {
+            Side::Internal => {
+                rules.push(vec![from_pods(false), mark()]);
+                rules.extend(self.choose(self.endpoints, 0));
+            }
+            Side::External => {
+                rules.push(vec![mark()]);
+                rules.extend(self.choose(self.endpoints, 0));
+            }
+            Side::ExternalLocal => {
+                let from_host = Statement::is(Field::SourceKind, crate::net::nft::model::LOCAL.to_ne_bytes());
+                if self.endpoints > 0 {
+                    // Traffic from inside the cluster has not come through a load balancer: any endpoint will do.
+                    rules.push(vec![from_pods(true), self.translate(self.endpoints, 0)]);
+                    rules.push(vec![from_host, mark(), self.translate(self.endpoints, 0)]);
+                }
+                if self.local > 0 {
+                    rules.extend(self.choose(self.local, LOCAL));
+                } else {
+                    rules.push(vec![Statement::Verdict(Verdict::Drop)]);
+                }
+            }
+        }
+        Chain::plain(rules)
+    }
+
+    fn choose(&self, count: u32, offset: u32) -> Vec<Rule> {
+        let Some(seconds) = self.affinity else { return vec![vec![self.translate(count, offset)]] };
+        let learned: Name = AFFINITY.into();
+        let before = Statement::TranslateAsBefore {
+            key: self.destination(),
+            learned: learned.clone(),
+            valid: STICKY.into(),
+            seconds,
+        };
+        let learn = Statement::TranslateAndLearn {
+            key: self.destination(),
+            choice: number(count, offset),
+            map: ENDPOINTS.into(),
+            learned,
+            seconds,
+        };
+        // The last is for the case that no more clients can be remembered.
+        vec![vec![before], vec![learn], vec![self.translate(count, offset)]]
+    }
+
+    fn translate(&self, count: u32, offset: u32) -> Statement {
+        let mut key = self.destination();
+        key.push(number(count, offset));
+        Statement::Translate { key, map: ENDPOINTS.into() }
+    }
+
+    fn destination(&self) -> Vec<Field> {
+        let address = if self.node_port { Field::Constant([0; 4]) } else { Field::DestinationAddress };
+        vec![address, Field::TransportProtocol, Field::DestinationPort]
+    }
+}
+
+fn number(count: u32, offset: u32) -> Field {
+    if count == 1 { Field::Constant(offset.to_ne_bytes()) } else { Field::Random { modulus: count, offset } }
+}

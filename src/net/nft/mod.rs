@@ -1,0 +1,142 @@
+//! Packet rules in tables of our own: data → difference to what we remember → one atomic transaction with
+//! the kernel, spoken in-process. The ruleset is never read back and no program is started for it. Never touches a table that
+//! it was not given by name. Called by the agent's proxy and by hostport and masquerade.
+
+pub mod diff;
+pub mod encode;
+pub mod model;
+#[cfg(test)]
+pub mod trace;
+pub mod watch;
+
+use std::io;
+
+pub use diff::Change;
+use encode::message;
+use model::Table;
+
+use crate::net::netlink::batch::{Batch, Connection};
+
+/// Why the kernel does not have the rules that it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("nf_tables in the kernel: {0}")]
+    Unavailable(#[source] io::Error),
+    #[error("table {table}: {what}: {source}")]
+    Refused { table: String, what: String, source: io::Error },
+}
+
+/// One table in the kernel, and what shall be in it: the one copy of the rules that this process keeps.
+pub struct KernelTable {
+    connection: Connection,
+    table: Table,
+    /// Whether the kernel has exactly `table`.
+    synced: bool,
+}
+
+impl KernelTable {
+    /// Connects to the network namespace of the calling thread. The kernel is not changed.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let connection = Connection::open().map_err(Error::Unavailable)?;
+        let table = Table { name: name.to_owned(), ..Table::default() };
+        Ok(Self { connection, table, synced: false })
+    }
+
+    /// What the kernel shall have, and has after a success.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The socket that our changes come from, as others see it in events.
+    pub fn port(&self) -> u32 {
+        self.connection.port()
+    }
+
+    /// Whether the kernel has what shall be.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Somebody else changed the table: the next call replaces it.
+    pub fn distrust(&mut self) {
+        self.synced = false;
+    }
+
+    /// Makes the kernel's table this one.
+    pub fn sync(&mut self, desired: Table) -> Result<(), Error> {
+        debug_assert_eq!(desired.name, self.table.name);
+        match diff::diff(&self.table, &desired) {
+            Some(changes) => self.change(&changes),
+            None => {
+                self.table = desired;
+                self.replace()
+            }
+        }
+    }
+
+    /// Changes what shall be in the table and brings the kernel there: by these changes alone, or, when they are
+    /// refused or the kernel's state is not known, by replacing the table within one transaction.
+    ///
+    /// # Errors
+    /// The kernel's; what shall be is remembered all the same, and the next call tries again.
+    pub fn change(&mut self, changes: &[Change]) -> Result<(), Error> {
+        diff::apply(&mut self.table, changes);
+        if self.synced {
+            let mut batch = Batch::new();
+            for it in encode::changes(&self.table.name, changes) {
+                batch.add(it.kind, it.flags, it.body);
+            }
+            match self.connection.run(batch) {
+                Ok(()) => return Ok(()),
+                Err(refused) => tracing::info!(error = %self.refused(refused), "replacing the whole table instead"),
+            }
+        }
+        self.replace()
+    }
+
+    fn replace(&mut self) -> Result<(), Error> {
+        self.synced = false;
+        let empty = Table { name: self.table.name.clone(), ..Table::default() };
+        let changes = diff::diff(&empty, &self.table).unwrap_or_default();
+        let mut batch = Batch::new();
+        // Deleting a table that is not there is an error, so it is created first; all of it is one transaction.
+        for kind in [message::NEW_TABLE, message::DELETE_TABLE, message::NEW_TABLE] {
+            let it = encode::table(&self.table.name, kind);
+            batch.add(it.kind, it.flags, it.body);
+        }
+        for it in encode::changes(&self.table.name, &changes) {
+            batch.add(it.kind, it.flags, it.body);
+        }
+        self.connection.run(batch).map_err(|refused| self.refused(refused))?;
+        self.synced = true;
+        Ok(())
+    }
+
+    /// Removes the table; a missing one is fine.
+    pub fn remove(&mut self) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        for kind in [message::NEW_TABLE, message::DELETE_TABLE] {
+            let it = encode::table(&self.table.name, kind);
+            batch.add(it.kind, it.flags, it.body);
+        }
+        self.connection.run(batch).map_err(|refused| self.refused(refused))?;
+        self.table = Table { name: self.table.name.clone(), ..Table::default() };
+        self.synced = false;
+        Ok(())
+    }
+
+    fn refused(&self, refused: crate::net::netlink::batch::Refused) -> Error {
+        let what = match refused.kind {
+            Some(message::NEW_CHAIN) => "adding a chain",
+            Some(message::NEW_RULE) => "adding a rule",
+            Some(message::NEW_SET) => "adding a set",
+            Some(message::NEW_ELEMENTS) => "adding elements",
+            Some(message::DELETE_ELEMENTS) => "removing elements",
+            Some(message::NEW_TABLE) => "adding the table",
+            Some(_) => "removing what is obsolete",
+            None => "the transaction",
+        };
+        let what = format!("{what} (message {})", refused.position);
+        Error::Refused { table: self.table.name.clone(), what, source: refused.error }
+    }
+}
