@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{AddressMessageBuilder, LinkDummy, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use crate::net::netlink::{self, Netlink, errno};
 
@@ -19,13 +19,13 @@ pub struct Route {
     pub source: Ipv4Addr,
 }
 
-/// Makes a dummy link that is up, holds these addresses (and no others of IPv4) and carries these routes.
+/// Makes a link without a wire that is up, holds these addresses (and no others of IPv4) and carries these routes.
 pub fn ensure(name: &str, addresses: &[Ipv4Addr], routes: &[Route]) -> io::Result<()> {
     let mut socket = Netlink::route()?;
     let index = match netlink::index_of(&mut socket, name)? {
         Some(index) => index,
         None => {
-            socket.create(RouteNetlinkMessage::NewLink(LinkDummy::new(name).build()))?;
+            create(&mut socket, name)?;
             netlink::index_of(&mut socket, name)?
                 .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the new link has vanished"))?
         }
@@ -56,6 +56,16 @@ pub fn ensure(name: &str, addresses: &[Ipv4Addr], routes: &[Route]) -> io::Resul
         socket.put(RouteNetlinkMessage::NewRoute(message))?;
     }
     Ok(())
+}
+
+/// A dummy device, or, on kernels built without those, a bridge that nobody is plugged into.
+fn create(socket: &mut Netlink, name: &str) -> io::Result<()> {
+    match socket.create(RouteNetlinkMessage::NewLink(LinkDummy::new(name).build())) {
+        Err(error) if netlink::is(&error, &[errno::EOPNOTSUPP]) => {
+            socket.create(RouteNetlinkMessage::NewLink(LinkBridge::new(name).arp(false).build()))
+        }
+        other => other,
+    }
 }
 
 /// Removes the link with its addresses and routes; a missing one is fine.

@@ -1,5 +1,7 @@
 //! The network against the real kernel. Needs root: every test makes network namespaces of its own, in which
 //! it is the host, and removes them. Without root the tests fail; they are never skipped.
 
+mod api;
 mod links;
+mod proxy;
 mod support;

@@ -64,6 +64,22 @@ impl Host {
         Pod { netns, address }
     }
 
+    /// A machine on the same wire as the host, which gets an address on it too.
+    pub async fn neighbour(&self, name: &str, host: [u8; 4], address: [u8; 4]) -> Pod {
+        let spec = NamespaceSpec { net: true, ..NamespaceSpec::default() };
+        let dir = self.dir.path().join("netns").join(name);
+        let netns = netns::pin(&dir, &spec).unwrap().net.unwrap();
+        let (host, address) = (Ipv4Addr::from(host), Ipv4Addr::from(address));
+        self.ip("link add wire type veth peer name far");
+        run("ip", &format!("link set far netns {}", netns.display()));
+        self.ip(&format!("addr add {host}/24 dev wire"));
+        self.ip("link set wire up");
+        let inside = format!("--net={} ip", netns.display());
+        run("nsenter", &format!("{inside} addr add {address}/24 dev far"));
+        run("nsenter", &format!("{inside} link set far up"));
+        Pod { netns, address }
+    }
+
     /// Runs ip(8) in the host's namespace.
     pub fn ip(&self, arguments: &str) -> String {
         run("ip", arguments)

@@ -20,6 +20,7 @@ pub mod errno {
     pub const ENOENT: i32 = 2;
     pub const EEXIST: i32 = 17;
     pub const ENODEV: i32 = 19;
+    pub const EOPNOTSUPP: i32 = 95;
 }
 
 const HEADER: usize = 16;

@@ -1,0 +1,91 @@
+//! As much of the API as a watcher of Services and EndpointSlices needs: lists, and watches that stay open.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+type Answer = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A server without sockets.
+#[derive(Clone, Default)]
+pub struct Api(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    revision: u64,
+    objects: BTreeMap<(String, String), Value>,
+    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+}
+
+impl Api {
+    pub fn client(&self) -> kube::Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(api.answer(&request)) }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    pub fn service(&self, name: &str, spec: Value) {
+        self.put("services", name, json!({"apiVersion": "v1", "kind": "Service", "spec": spec}), None);
+    }
+
+    pub fn endpoints(&self, service: &str, ports: Value, endpoints: Value) {
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
+        });
+        self.put("endpointslices", service, slice, Some(service));
+    }
+
+    pub fn delete(&self, resource: &str, name: &str) {
+        let mut state = self.0.lock();
+        let gone = state.objects.remove(&(resource.to_owned(), name.to_owned())).unwrap();
+        state.tell(resource, "DELETED", gone);
+    }
+
+    fn put(&self, resource: &str, name: &str, mut object: Value, owner: Option<&str>) {
+        let mut state = self.0.lock();
+        object["metadata"] = json!({"namespace": "n", "name": name});
+        if let Some(owner) = owner {
+            object["metadata"]["labels"] = json!({"kubernetes.io/service-name": owner});
+        }
+        state.tell(resource, "MODIFIED", object.clone());
+        state.objects.insert((resource.to_owned(), name.to_owned()), object);
+    }
+
+    fn answer(&self, request: &Request<Body>) -> Response<Answer> {
+        let mut state = self.0.lock();
+        let resource = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            let (sender, mut receiver) = mpsc::unbounded_channel();
+            state.watchers.push((resource, sender));
+            let frames = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
+            let frames = futures::StreamExt::map(frames, |bytes| Ok(Frame::data(bytes)));
+            return Response::new(StreamBody::new(frames).boxed_unsync());
+        }
+        let items: Vec<_> = state.objects.iter().filter(|((of, _), _)| *of == resource).map(|(_, it)| it).collect();
+        let list = json!({"metadata": {"resourceVersion": state.revision.to_string()}, "items": items});
+        Response::new(Full::new(list.to_string().into()).boxed_unsync())
+    }
+}
+
+impl State {
+    fn tell(&mut self, resource: &str, kind: &str, mut object: Value) {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        let line = Bytes::from(format!("{}\n", json!({"type": kind, "object": object})));
+        self.watchers.retain(|(of, sender)| of != resource || sender.send(line.clone()).is_ok());
+    }
+}
