@@ -1,8 +1,12 @@
 //! The control plane: API server, controllers and scheduler, as tasks of one process.
 
+pub mod admission;
 pub mod catalog;
 pub mod controllers;
+pub mod discovery;
+pub mod http;
 pub mod kinds;
+pub mod pipeline;
 pub mod pki;
 pub mod scheduler;
 pub mod strategy;

@@ -1,0 +1,60 @@
+//! NamespaceLifecycle: nothing is created in a namespace that is missing or going away, and the
+//! namespaces the cluster lives in are not deleted.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+
+use super::{Attributes, Operation, Plugin};
+use crate::api::gvk::GroupResource;
+use crate::api::object::Object;
+use crate::api::status::{Failure, Result};
+
+pub struct NamespaceLifecycle;
+
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+const NAMESPACES: GroupResource<'static> = GroupResource { group: "", resource: "namespaces" };
+
+#[async_trait]
+impl Plugin for NamespaceLifecycle {
+    fn name(&self) -> &'static str {
+        "NamespaceLifecycle"
+    }
+
+    async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
+        let context = attributes.context;
+        let meta = context.kind.meta();
+        if attributes.operation != Operation::Create || !meta.namespaced || is_access_review(meta.group, meta.plural) {
+            return Ok(());
+        }
+        let name = &context.namespace;
+        let Some(namespace) = attributes.reader.get::<Namespace>("", name)? else {
+            return Err(Failure::not_found(NAMESPACES, name));
+        };
+        let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
+        if namespace.metadata.deletion_timestamp.is_none() && phase != Some("Terminating") {
+            return Ok(());
+        }
+        let why = format!("unable to create new content in namespace {name} because it is being terminated");
+        let cause = StatusCause {
+            reason: Some("NamespaceTerminating".to_owned()),
+            message: Some(format!("namespace {name} is being terminated")),
+            field: Some("metadata.namespace".to_owned()),
+        };
+        Err(Failure::forbidden(meta.resource(), object.name(), &why).with_causes(vec![cause]))
+    }
+
+    async fn validate(&self, attributes: &Attributes<'_>, _: Option<&dyn Object>) -> Result<()> {
+        let name = attributes.context.name.as_str();
+        let immortal = attributes.operation == Operation::Delete && IMMORTAL.contains(&name);
+        if immortal && attributes.is("", "namespaces") {
+            return Err(Failure::forbidden(NAMESPACES, name, "this namespace may not be deleted"));
+        }
+        Ok(())
+    }
+}
+
+/// Reviews ask about a namespace; it need not exist.
+fn is_access_review(group: &str, resource: &str) -> bool {
+    group == "authorization.k8s.io" && resource == "localsubjectaccessreviews"
+}

@@ -1,0 +1,205 @@
+//! The HTTPS listener: TLS, HTTP/1.1 and HTTP/2 on one port, and an orderly end.
+//!
+//! Windows and stream limits are wide enough for hundreds of watches on one connection. A client
+//! that does not finish its handshake or its headers in time is dropped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use parking_lot::RwLock;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::authn::{CertificateSubject, Connection};
+use super::{ApiServer, body};
+use crate::lifecycle::{Component, StartError};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEADERS: Duration = Duration::from_secs(30);
+const STREAMS: u32 = 4096;
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// How long connections get to finish what they are doing.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// The TLS configuration in use; certificates are renewed by putting a new one.
+#[derive(Clone)]
+pub struct TlsSource(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl TlsSource {
+    /// The configuration must offer `h2` and `http/1.1` by ALPN.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+    /// New connections use this one.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write() = config;
+    }
+    fn current(&self) -> Arc<ServerConfig> {
+        self.0.read().clone()
+    }
+}
+
+pub struct Listener {
+    server: ApiServer,
+    address: SocketAddr,
+    tls: TlsSource,
+    bound: Option<SocketAddr>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    pub fn new(server: ApiServer, address: SocketAddr, tls: TlsSource) -> Self {
+        Self { server, address, tls, bound: None, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    /// Where it listens, once started: the port is known even when 0 was asked for.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.bound
+    }
+}
+
+/// One line that says what is wrong with the address and how to mend it.
+fn bind_error(address: SocketAddr, error: &io::Error) -> StartError {
+    let port = address.port();
+    let message = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "port {port} is in use by another process (see `ss -ltnp 'sport = :{port}'`): stop it, or choose another port with --https-listen-port"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "no permission to listen on port {port}: run as root, or choose a port above 1023 with --https-listen-port"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is not an address of this machine: choose one with --bind-address", address.ip())
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    };
+    StartError::new("apiserver", message)
+}
+
+#[async_trait]
+impl Component for Listener {
+    fn name(&self) -> &'static str {
+        "apiserver"
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        let listener = TcpListener::bind(self.address).await.map_err(|error| bind_error(self.address, &error))?;
+        self.bound = listener.local_addr().ok();
+        let accept = accept(listener, self.server.clone(), self.tls.clone(), self.stop.clone(), self.tasks.clone());
+        self.tasks.spawn(accept);
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(DRAIN * 2, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "connections did not end in time and were cut");
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, server: ApiServer, tls: TlsSource, stop: CancellationToken, tasks: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let connection = connection(socket, peer, server.clone(), tls.current(), stop.clone());
+                tasks.spawn(connection);
+            }
+            Err(error) => {
+                // Out of file descriptors or the like: wait for some to be freed instead of spinning.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    server: ApiServer,
+    tls: Arc<ServerConfig>,
+    stop: CancellationToken,
+) {
+    // Watch events are small and should leave at once.
+    let _ = socket.set_nodelay(true);
+    let stream = match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| subject(certificate));
+    let connection = Arc::new(Connection { certificate, peer: Some(peer) });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (server, connection) = (server.clone(), connection.clone());
+        async move { Ok::<_, std::convert::Infallible>(server.serve(&connection, request.map(body::wrap)).await) }
+    });
+    let builder = builder();
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match timeout(DRAIN, serving).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// CN and O of a certificate that rustls has verified.
+fn subject(certificate: &[u8]) -> Option<CertificateSubject> {
+    use x509_parser::prelude::FromDer;
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
+    let subject = parsed.subject();
+    let texts = |values: Vec<&x509_parser::x509::AttributeTypeAndValue<'_>>| -> Vec<String> {
+        values.iter().filter_map(|value| value.as_str().ok()).map(str::to_owned).collect()
+    };
+    let common_name = texts(subject.iter_common_name().collect()).into_iter().next()?;
+    Some(CertificateSubject { common_name, organizations: texts(subject.iter_organization().collect()) })
+}

@@ -1,0 +1,142 @@
+//! The API server's HTTP side: what comes in by a socket or from the same process goes through
+//! routing, authorization and the pipeline, and comes out as Kubernetes answers.
+
+pub mod authn;
+pub mod authz;
+pub mod body;
+pub mod health;
+pub mod listener;
+pub mod negotiate;
+mod non_resource;
+mod resource;
+pub mod respond;
+pub mod route;
+mod view;
+mod watch;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response};
+
+use crate::api::status::Result;
+use crate::server::admission::Chain;
+use crate::server::pipeline::Pipeline;
+use crate::server::pipeline::query::Query;
+use crate::store::Store;
+use authn::{Authenticator, Connection, User};
+use authz::{AuthenticatedUsers, Authorizer};
+use body::Body;
+use health::{Health, Scope};
+
+/// What an API server is made of, besides its store.
+pub struct ApiServerConfig {
+    pub authenticator: Authenticator,
+    pub authorizer: Arc<dyn Authorizer>,
+    pub admission: Chain,
+}
+
+impl Default for ApiServerConfig {
+    /// No way to log in; in-process callers only.
+    fn default() -> Self {
+        Self {
+            authenticator: Authenticator::default(),
+            authorizer: Arc::new(AuthenticatedUsers),
+            admission: Chain::standard(),
+        }
+    }
+}
+
+/// The API server. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pipeline: Arc<Pipeline>,
+    authenticator: Authenticator,
+    authorizer: Arc<dyn Authorizer>,
+    health: Health,
+}
+
+impl ApiServer {
+    pub fn new(config: ApiServerConfig, store: Arc<dyn Store>) -> Self {
+        let health = Health::default();
+        health.add("ping", Scope::Live, Arc::new(|| Ok(())));
+        let pipeline = Arc::new(Pipeline::new(store, config.admission));
+        let ApiServerConfig { authenticator, authorizer, .. } = config;
+        Self { inner: Arc::new(Inner { pipeline, authenticator, authorizer, health }) }
+    }
+
+    /// Where other parts add their health checks.
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.inner.pipeline
+    }
+
+    /// A request from the network: authentication, then [`Self::handle`].
+    pub async fn serve(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
+        match self.inner.authenticator.request(connection, request.headers()) {
+            Ok(user) => self.handle(user, request).await,
+            Err(failure) => {
+                let mut response = respond::failure(&failure, negotiate::Format::Json);
+                respond::common(response.headers_mut(), request.headers().get("audit-id").cloned());
+                response
+            }
+        }
+    }
+
+    /// Everything after authentication.
+    pub async fn handle(&self, user: User, request: Request<Body>) -> Response<Body> {
+        let audit_id = request.headers().get("audit-id").cloned();
+        let format = negotiate::accept(request.headers()).unwrap_or_default().format;
+        let result = self.authorized(user, request).await;
+        let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
+        respond::common(response.headers_mut(), audit_id);
+        response
+    }
+
+    async fn authorized(&self, user: User, request: Request<Body>) -> Result<Response<Body>> {
+        let query = Query::parse(request.uri().query());
+        let info = route::request_info(request.method(), request.uri().path(), &query);
+        authz::check(self.inner.authorizer.as_ref(), &user, &info).await?;
+        match info.is_resource {
+            true => self.resource(Arc::new(user), info, query, request).await,
+            false => self.non_resource(&info, &query, request.method(), request.headers()),
+        }
+    }
+
+    /// A service that makes every request as `user`: the in-process client's transport.
+    pub fn as_user(&self, user: User) -> InProcess {
+        InProcess { server: self.clone(), user }
+    }
+}
+
+/// Requests into this process's API server, without a socket.
+#[derive(Clone)]
+pub struct InProcess {
+    server: ApiServer,
+    user: User,
+}
+
+impl tower::Service<Request<kube::client::Body>> for InProcess {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
+        let Self { server, user } = self.clone();
+        Box::pin(async move { Ok(server.handle(user, request.map(body::wrap)).await) })
+    }
+}

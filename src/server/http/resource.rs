@@ -1,0 +1,168 @@
+//! Requests for resources: checks that the kind has the verb, reads the options and the body, and
+//! hands over to the pipeline.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, Response};
+
+use super::ApiServer;
+use super::authn::User;
+use super::body::{self, Body};
+use super::negotiate::{self, Accept};
+use super::route::RequestInfo;
+use super::view::{self, Include};
+use super::{respond, watch};
+use crate::api::status::{Failure, Result};
+use crate::server::catalog::catalog;
+use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
+use crate::server::pipeline::query::Query;
+use crate::server::pipeline::update::Part;
+use crate::server::pipeline::{Answer, Context, KindRef, Payload, What};
+use crate::server::strategy::{Meta, Verb};
+
+/// The kind a path names, where the path fits its scope.
+fn find(info: &RequestInfo) -> Result<KindRef> {
+    let kind = catalog().find(&info.group, &info.version, &info.resource).ok_or_else(Failure::no_route)?;
+    let meta = kind.meta();
+    let in_namespace = !info.namespace.is_empty() && !(info.group.is_empty() && info.resource == "namespaces");
+    match (meta.namespaced, in_namespace) {
+        (false, true) => Err(Failure::no_route()),
+        (true, false) if !info.name.is_empty() => Err(Failure::no_route()),
+        (true, false) if !matches!(info.verb.as_str(), "list" | "watch") => Err(Failure::method_not_allowed()),
+        _ => Ok(KindRef::BuiltIn(kind)),
+    }
+}
+
+fn verb(info: &RequestInfo) -> Option<Verb> {
+    Some(match (info.verb.as_str(), info.name.is_empty()) {
+        ("create", true) => Verb::Create,
+        ("get", false) => Verb::Get,
+        ("list", true) => Verb::List,
+        ("watch", _) => Verb::Watch,
+        ("update", false) => Verb::Update,
+        ("patch", false) => Verb::Patch,
+        ("delete", false) => Verb::Delete,
+        ("deletecollection", true) => Verb::DeleteCollection,
+        _ => return None,
+    })
+}
+
+/// Whether the resource or its subresource takes this verb.
+fn check_verb(info: &RequestInfo, meta: &Meta) -> Result<()> {
+    if info.subresource.is_empty() {
+        let known = verb(info).is_some_and(|verb| meta.verbs.contains(&verb));
+        return if known { Ok(()) } else { Err(Failure::method_not_allowed()) };
+    }
+    let subresource = meta.subresources.iter().find(|sub| sub.name == info.subresource);
+    let subresource = subresource.ok_or_else(Failure::no_route)?;
+    match subresource.verbs.contains(&info.verb.as_str()) {
+        true => Ok(()),
+        false => Err(Failure::method_not_allowed()),
+    }
+}
+
+/// Everything the handlers below read of a request.
+struct Asked {
+    info: RequestInfo,
+    query: Query,
+    headers: HeaderMap,
+    accept: Accept,
+    include: Include,
+}
+
+impl ApiServer {
+    pub(super) async fn resource(
+        &self,
+        user: Arc<User>,
+        info: RequestInfo,
+        query: Query,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
+        let kind = find(&info)?;
+        check_verb(&info, kind.meta())?;
+        // Watching one object by its path is watching the collection with a selector for its name.
+        let name = if info.verb == "watch" { "" } else { info.name.as_str() };
+        let namespace = if kind.meta().namespaced { info.namespace.as_str() } else { "" };
+        let mut context = Context::new(user, kind, namespace, name);
+        context.subresource.clone_from(&info.subresource);
+        context.agent = agent(request.headers());
+        if !matches!(info.subresource.as_str(), "" | "status" | "scale") {
+            return Err(Failure::no_route());
+        }
+        let accept = negotiate::accept(request.headers())?;
+        let include = Include::parse(query.get("includeObject"))?;
+        let (parts, body) = request.into_parts();
+        let asked = Asked { info, query, headers: parts.headers, accept, include };
+        match asked.info.verb.as_str() {
+            "list" => self.list(&context, &asked).await,
+            "watch" => self.watch(context, &asked).await,
+            _ => {
+                let result = self.single(&context, &asked, body).await;
+                let mut response = match result {
+                    Ok(answer) => show(&context, answer, &asked)?,
+                    Err(failure) => respond::failure(&failure, accept.format),
+                };
+                respond::warn(response.headers_mut(), context.take_warnings());
+                Ok(response)
+            }
+        }
+    }
+
+    async fn single(&self, context: &Context, asked: &Asked, body: Body) -> Result<Answer> {
+        let pipeline = &self.inner.pipeline;
+        let query = &asked.query;
+        let part = if asked.info.subresource == "status" { Part::Status } else { Part::Main };
+        match asked.info.verb.as_str() {
+            "get" => pipeline.get(context, &GetOptions::parse(query)?),
+            "create" => {
+                let options = WriteOptions::parse(query, WriteKind::Create)?;
+                pipeline.create(context, &payload(&asked.headers, body).await?, &options).await
+            }
+            "update" => {
+                let options = WriteOptions::parse(query, WriteKind::Update)?;
+                pipeline.update(context, &payload(&asked.headers, body).await?, &options, part).await
+            }
+            "delete" => {
+                let body = payload(&asked.headers, body).await?.to_json_or_empty()?;
+                pipeline.delete(context, &DeleteOptions::parse(query, &body)?).await
+            }
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+
+    async fn list(&self, context: &Context, asked: &Asked) -> Result<Response<Body>> {
+        let options = ListOptions::parse(&asked.query)?;
+        let listed = self.inner.pipeline.list(context, &options).await?;
+        let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
+        respond::bytes(200, bytes, asked.accept.format)
+    }
+
+    async fn watch(&self, context: Context, asked: &Asked) -> Result<Response<Body>> {
+        let mut options = ListOptions::parse(&asked.query)?;
+        options.watch = true;
+        if !asked.info.name.is_empty() {
+            options.field_selector = format!("metadata.name={}", asked.info.name);
+        }
+        let stream = self.inner.pipeline.watch(context, &options).await?;
+        Ok(watch::respond(stream, asked.accept, asked.include))
+    }
+}
+
+/// The manager's name is the first word of the client's.
+fn agent(headers: &HeaderMap) -> String {
+    let given = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    given.unwrap_or_default().to_owned()
+}
+
+async fn payload(headers: &HeaderMap, body: Body) -> Result<Payload> {
+    let media = negotiate::content(headers)?;
+    Ok(Payload { bytes: body::read(body).await?, media })
+}
+
+fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
+    let bytes = match answer.what {
+        What::Object => view::object(&*context.kind, answer.bytes, asked.accept.view, asked.include)?,
+        What::Other => answer.bytes,
+    };
+    respond::bytes(answer.code, bytes, asked.accept.format)
+}

@@ -1,0 +1,70 @@
+//! Answers as HTTP: status codes, media types, warnings. Every failure becomes bytes here.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
+use http::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::{self, Body};
+use super::negotiate::Format;
+use crate::api::status::{Failure, Result};
+
+/// JSON text as the client wants it.
+pub fn bytes(code: u16, json: Bytes, format: Format) -> Result<Response<Body>> {
+    let (kind, text) = match format {
+        Format::Json => ("application/json", json),
+        Format::Yaml => {
+            let value: serde_json::Value = serde_json::from_slice(&json).map_err(Failure::internal)?;
+            ("application/yaml", serde_yaml_ng::to_string(&value).map_err(Failure::internal)?.into())
+        }
+    };
+    Ok(typed(code, kind, text))
+}
+
+/// A value as JSON or YAML.
+pub fn value(code: u16, value: &impl Serialize, format: Format) -> Result<Response<Body>> {
+    bytes(code, serde_json::to_vec(value).map_err(Failure::internal)?.into(), format)
+}
+
+pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
+    typed(code, "text/plain; charset=utf-8", text)
+}
+
+/// A body of the given media type.
+pub fn typed(code: u16, media: &'static str, content: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(content));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// The Status of a failure, with `Retry-After` where the client should come back.
+pub fn failure(failure: &Failure, format: Format) -> Response<Body> {
+    let mut response = value(failure.code(), &*failure.0, format)
+        .unwrap_or_else(|_| text(failure.code(), failure.message().to_owned()));
+    let seconds = failure.0.details.as_ref().and_then(|details| details.retry_after_seconds);
+    if let Some(value) = seconds.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok()) {
+        response.headers_mut().insert(RETRY_AFTER, value);
+    }
+    response
+}
+
+/// Adds `Warning: 299 - "…"` headers (RFC 7234, as kubectl reads them).
+pub fn warn(headers: &mut HeaderMap, warnings: Vec<String>) {
+    for warning in warnings {
+        let quoted: String = warning.chars().filter(|letter| !letter.is_control()).collect();
+        let quoted = quoted.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            headers.append(WARNING, value);
+        }
+    }
+}
+
+/// What every answer carries.
+pub fn common(headers: &mut HeaderMap, audit_id: Option<HeaderValue>) {
+    headers.insert("cache-control", HeaderValue::from_static("no-cache, private"));
+    let id = audit_id.or_else(|| HeaderValue::from_str(&crate::server::pipeline::random::uid()).ok());
+    if let Some(id) = id {
+        headers.insert(HeaderName::from_static("audit-id"), id);
+    }
+}

@@ -1,0 +1,91 @@
+//! The last step of every write, and the one place where a store's error becomes a Status.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+
+use super::{Context, Pipeline};
+use crate::api::object::{Object, Template};
+use crate::api::status::{Failure, Result};
+use crate::store::{Change, Error, Expect, Item, Write};
+
+/// Errors that are not about one object's conflict.
+pub fn store_failure(error: &Error) -> Failure {
+    match error {
+        Error::Conflict { .. } => Failure::internal("a conflict outside of a write"),
+        Error::Compacted { requested, oldest } => {
+            Failure::expired(format!("too old resource version: {requested} ({oldest})"))
+        }
+        Error::Future { requested, current } => too_large(*requested, *current),
+        Error::Unavailable(_) => Failure::unavailable(error.to_string()).retry_after(1),
+        Error::Corrupt(_) => Failure::internal(error),
+        Error::Closed => Failure::unavailable("apiserver is shutting down").retry_after(1),
+    }
+}
+
+/// `NewTooLargeResourceVersionError` of apiserver's storage.
+pub fn too_large(requested: u64, current: u64) -> Failure {
+    let text = format!("Too large resource version: {requested}, current: {current}");
+    let cause = StatusCause {
+        reason: Some("ResourceVersionTooLarge".to_owned()),
+        message: Some("Too large resource version".to_owned()),
+        ..Default::default()
+    };
+    Failure::timeout(format!("Timeout: {text}")).with_causes(vec![cause]).retry_after(1)
+}
+
+/// What a write does, in the pipeline's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    Create,
+    /// Replace what was written at this revision.
+    Replace(u64),
+    /// Remove what was written at this revision.
+    Remove(u64),
+}
+
+impl Pipeline {
+    /// Writes `object` under `key`. The caller turns [`Error::Conflict`] into what it means there.
+    pub(crate) async fn commit(
+        &self,
+        context: &Context,
+        key: &str,
+        object: &mut dyn Object,
+        goal: Goal,
+    ) -> std::result::Result<Item, Error> {
+        let template = match context.kind.to_stored(object) {
+            Some(mut stored) => Template::new(stored.as_mut()),
+            None => Template::new(object),
+        };
+        let encode = Box::new(move |revision| template.stamp(revision));
+        let (expect, change) = match goal {
+            Goal::Create => (Expect::Absent, Change::Put(encode)),
+            Goal::Replace(revision) => (Expect::Revision(revision), Change::Put(encode)),
+            Goal::Remove(revision) => (Expect::Revision(revision), Change::Delete(encode)),
+        };
+        let durability = context.kind.meta().durability;
+        self.store.write(Write { key: Arc::from(key), expect, change, durability }).await
+    }
+
+    /// The object as read from the store.
+    pub(crate) fn load(&self, context: &Context, item: &Item) -> Result<Box<dyn Object>> {
+        let decoded = context.kind.decode_stored(&item.value);
+        decoded.map_err(|error| Failure::internal(format!("the stored {} cannot be read: {error}", item.key)))
+    }
+
+    /// Stored bytes as the request's kind shows them: the same bytes, unless another version is stored.
+    pub(crate) fn present(&self, context: &Context, stored: &Bytes) -> Result<Bytes> {
+        if context.kind.meta().stored_as.is_none() {
+            return Ok(stored.clone());
+        }
+        let decoded = context.kind.decode_stored(stored).map_err(Failure::internal)?;
+        Ok(decoded.to_json().into())
+    }
+
+    /// What is stored under the path's name now.
+    pub(crate) fn current(&self, context: &Context) -> Result<Item> {
+        let missing = || Failure::not_found(context.kind.meta().resource(), &context.name);
+        self.store.get(&context.key()).ok_or_else(missing)
+    }
+}

@@ -1,0 +1,81 @@
+//! What every step of a request knows: who asks, and for which object of which kind.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::user::User;
+use crate::server::strategy::Kind;
+
+/// A kind: built in (and then `'static`) or defined at run time by a CRD.
+#[derive(Clone)]
+pub enum KindRef {
+    BuiltIn(&'static dyn Kind),
+    Custom(Arc<dyn Kind>),
+}
+
+impl Deref for KindRef {
+    type Target = dyn Kind;
+    fn deref(&self) -> &(dyn Kind + 'static) {
+        match self {
+            Self::BuiltIn(kind) => *kind,
+            Self::Custom(kind) => kind.as_ref(),
+        }
+    }
+}
+
+/// One request, after routing.
+pub struct Context {
+    pub user: Arc<User>,
+    pub kind: KindRef,
+    /// Empty for a cluster-scoped kind and for all namespaces.
+    pub namespace: String,
+    /// Empty for collections and creations.
+    pub name: String,
+    /// Empty for the object itself.
+    pub subresource: String,
+    /// The client's `User-Agent`: names the field manager where none is given.
+    pub agent: String,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Context {
+    pub fn new(user: Arc<User>, kind: KindRef, namespace: &str, name: &str) -> Self {
+        Self {
+            user,
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: String::new(),
+            agent: String::new(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// The store key of the object named in the path.
+    pub fn key(&self) -> String {
+        self.kind.meta().key(&self.namespace, &self.name)
+    }
+
+    /// Everything of this kind in the request's namespace (or in all).
+    pub fn prefix(&self) -> String {
+        let meta = self.kind.meta();
+        match meta.namespaced && !self.namespace.is_empty() {
+            true => format!("{}{}/", meta.prefix(), self.namespace),
+            false => meta.prefix(),
+        }
+    }
+
+    /// Adds a `Warning` header to the answer; repeats are dropped.
+    pub fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut warnings = self.warnings.lock();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock())
+    }
+}

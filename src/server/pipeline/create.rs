@@ -1,0 +1,89 @@
+//! POST to a collection.
+
+use super::commit::{Goal, store_failure};
+use super::decode::{Payload, decode};
+use super::options::WriteOptions;
+use super::{Answer, Context, Pipeline, meta, random};
+use crate::api::object::Object;
+use crate::api::status::{Failure, Result};
+use crate::server::admission::{Attributes, Operation};
+use crate::store::Error;
+
+/// How often a taken generated name is drawn again (KEP-4420).
+const NAME_TRIES: usize = 8;
+
+impl Pipeline {
+    pub async fn create(&self, context: &Context, payload: &Payload, options: &WriteOptions) -> Result<Answer> {
+        let object = decode(context, payload, options.field_validation)?;
+        self.create_object(context, object, options).await
+    }
+
+    /// The rest of a creation, once decoded; also a PUT or an apply of what does not exist.
+    pub(crate) async fn create_object(
+        &self,
+        context: &Context,
+        mut object: Box<dyn Object>,
+        options: &WriteOptions,
+    ) -> Result<Answer> {
+        let kind = context.kind.meta();
+        meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
+        if !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
+            let text = "resourceVersion should not be set on objects to be created";
+            return Err(Failure::new(500, "", text));
+        }
+        let generate = object.name().is_empty();
+        let base = object.meta().generate_name.clone().filter(|base| generate && !base.is_empty());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut attempt = object.boxed_clone();
+            if let Some(base) = &base {
+                attempt.meta_mut().name = Some(random::generated_name(base));
+            }
+            match self.create_once(context, attempt, options).await {
+                Err(failure) if failure.reason() == "AlreadyExists" && base.is_some() && tries < NAME_TRIES => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn create_once(
+        &self,
+        context: &Context,
+        mut object: Box<dyn Object>,
+        options: &WriteOptions,
+    ) -> Result<Answer> {
+        let kind = &context.kind;
+        meta::begin(object.meta_mut(), kind.meta());
+        let attributes = Attributes {
+            context,
+            operation: Operation::Create,
+            old: None,
+            dry_run: options.dry_run,
+            reader: self.reader(),
+        };
+        kind.default(object.as_mut());
+        self.admission.admit(&attributes, object.as_mut()).await?;
+        kind.default(object.as_mut());
+        kind.prepare_create(object.as_mut());
+        let mut errors = meta::validate(object.meta(), kind.meta());
+        errors.extend(kind.validate(object.as_ref(), None));
+        if !errors.is_empty() {
+            return Err(Failure::invalid(kind.meta().group_kind(), object.name(), &errors));
+        }
+        kind.warnings(object.as_ref(), None).into_iter().for_each(|warning| context.warn(warning));
+        self.admission.validate(&attributes, Some(object.as_ref())).await?;
+        let key = kind.meta().key(&context.namespace, object.name());
+        if options.dry_run {
+            if self.store.get(&key).is_some() {
+                return Err(Failure::already_exists(kind.meta().resource(), object.name()));
+            }
+            return Ok(Answer::object(201, object.to_json()));
+        }
+        match self.commit(context, &key, object.as_mut(), Goal::Create).await {
+            Ok(item) => Ok(Answer::object(201, self.present(context, &item.value)?)),
+            Err(Error::Conflict { .. }) => Err(Failure::already_exists(kind.meta().resource(), object.name())),
+            Err(error) => Err(store_failure(&error)),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From the bytes of a request to an object of the kind, with upstream's words for what is wrong.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::options::FieldValidation;
+use super::{Context, strict};
+use crate::api::gvk::{api_version, split_api_version};
+use crate::api::object::Object;
+use crate::api::status::{Failure, Result};
+use crate::server::catalog::catalog;
+use crate::server::pipeline::go_error;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    Json,
+    Yaml,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    pub bytes: Bytes,
+    pub media: Media,
+}
+
+/// What a body says it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TypeMeta {
+    api_version: Option<String>,
+    kind: Option<String>,
+}
+
+impl Payload {
+    pub fn json(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), media: Media::Json }
+    }
+
+    /// The same for a body that need not be there.
+    pub fn to_json_or_empty(&self) -> Result<Bytes> {
+        if self.bytes.iter().all(u8::is_ascii_whitespace) { Ok(Bytes::new()) } else { self.to_json() }
+    }
+
+    /// The body as JSON text.
+    pub fn to_json(&self) -> Result<Bytes> {
+        if self.media == Media::Json {
+            return Ok(self.bytes.clone());
+        }
+        let value: serde_json::Value = serde_yaml_ng::from_slice(&self.bytes)
+            .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
+        serde_json::to_vec(&value).map(Bytes::from).map_err(Failure::internal)
+    }
+}
+
+/// Decodes a body and reports unknown and repeated fields as the client asked.
+pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation) -> Result<Box<dyn Object>> {
+    let json = payload.to_json()?;
+    check_type(context, &json)?;
+    decode_json(context, &json, validation)
+}
+
+/// The same for JSON that is known to be of this kind (the result of a patch).
+pub fn decode_json(context: &Context, json: &[u8], validation: FieldValidation) -> Result<Box<dyn Object>> {
+    let meta = context.kind.meta();
+    let object = context.kind.decode(json).map_err(|error| {
+        let why = go_error::words(json, &error.0, meta);
+        Failure::bad_request(format!(
+            "{0} in version \"{1}\" cannot be handled as a {0}: {why}",
+            meta.kind, meta.version
+        ))
+    })?;
+    if validation != FieldValidation::Ignore {
+        let problems = strict::problems(json, object.as_ref());
+        if validation == FieldValidation::Strict && !problems.is_empty() {
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            let text = format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", meta.kind, meta.version);
+            return Err(Failure::bad_request(text));
+        }
+        problems.into_iter().for_each(|problem| context.warn(problem));
+    }
+    Ok(object)
+}
+
+/// `apiVersion` and `kind`, where given, must be the path's.
+fn check_type(context: &Context, json: &[u8]) -> Result<()> {
+    let meta = context.kind.meta();
+    let unrecognized = |why: String| {
+        let summary = summarize(json);
+        Failure::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {why} ({summary})",
+            meta.kind
+        ))
+    };
+    let given: TypeMeta = serde_json::from_slice(json).map_err(|error| {
+        let why = go_error::syntax(json, &error);
+        unrecognized(format!("couldn't get version/kind; json parse error: {why}"))
+    })?;
+    let version = given.api_version.unwrap_or_default();
+    let kind = given.kind.unwrap_or_default();
+    let Some((group, short)) = split_api_version(&version) else {
+        return Err(unrecognized(format!("unexpected GroupVersion string: {version}")));
+    };
+    let expected = meta.api_version();
+    if !kind.is_empty() && kind != meta.kind {
+        let short = if version.is_empty() { meta.version } else { short };
+        let group = if version.is_empty() { meta.group } else { group };
+        let known = catalog().find_kind(group, short, &kind).is_some();
+        let why = if known {
+            format!(
+                "converting ({short}.{kind}) to ({}.{}): unknown conversion",
+                internal_package(meta.group),
+                meta.kind
+            )
+        } else {
+            let gv = api_version(group, short);
+            format!(
+                "no kind \"{kind}\" is registered for version \"{gv}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            )
+        };
+        let text = format!("{kind} in version \"{short}\" cannot be handled as a {}: {why}", meta.kind);
+        return Err(Failure::bad_request(text));
+    }
+    if !version.is_empty() && version != expected {
+        if catalog().find_kind(group, short, meta.kind).is_none() {
+            let text = format!(
+                "{0} in version \"{short}\" cannot be handled as a {0}: no kind \"{0}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                meta.kind
+            );
+            return Err(Failure::bad_request(text));
+        }
+        return Err(Failure::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        )));
+    }
+    Ok(())
+}
+
+/// The name of upstream's internal package of a group.
+fn internal_package(group: &str) -> &str {
+    match group {
+        "" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    }
+}
+
+/// The start of a body for an error message: text where it looks like JSON, else hex.
+fn summarize(data: &[u8]) -> String {
+    const MAX: usize = 30;
+    let cut = &data[..data.len().min(MAX)];
+    let more = if data.len() > MAX { " ..." } else { "" };
+    match data.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(cut)),
+        Some(_) => {
+            let hex: String = cut.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{hex}{more}")
+        }
+    }
+}

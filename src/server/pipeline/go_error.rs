@@ -1,0 +1,244 @@
+//! serde_json's errors in the words of Go's JSON decoder, which clients and people know.
+//!
+//! serde_json says what it met, what it expected and where it stopped; the path of the field is
+//! found again by scanning the text up to there.
+
+use serde_json::error::Category;
+
+use crate::api::schema::{self, Type, View};
+use crate::server::strategy::Meta;
+
+/// What is wrong with text that is valid JSON but no object of the kind (or no JSON at all).
+pub fn words(json: &[u8], error: &serde_json::Error, meta: &Meta) -> String {
+    if error.classify() != Category::Data {
+        return syntax(json, error);
+    }
+    let text = error.to_string();
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let path = path_at(json, offset(json, error));
+    let Some((met, expected)) = mismatch(message) else {
+        return format!("json: {message}");
+    };
+    if path.is_empty() {
+        return format!("json: cannot unmarshal {met} into Go value of type {}.{}", meta.version, meta.kind);
+    }
+    let (owner, path) = locate(meta, &path);
+    let field = path.join(".");
+    format!("json: cannot unmarshal {met} into Go struct field {owner}.{field} of type {}", go_type(&expected))
+}
+
+/// `invalid type: string "x", expected i32` → (`string`, `i32`).
+fn mismatch(message: &str) -> Option<(String, String)> {
+    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+    let (met, expected) = rest.rsplit_once(", expected ")?;
+    let met = match met.split(['`', '"', ' ']).next().unwrap_or_default() {
+        "string" => "string".to_owned(),
+        "boolean" => "bool".to_owned(),
+        "sequence" => "array".to_owned(),
+        "map" => "object".to_owned(),
+        "integer" | "floating" => {
+            let number = met.split('`').nth(1).unwrap_or_default();
+            // Go shows a number only where it does not fit.
+            if message.starts_with("invalid value") || met.starts_with("floating") {
+                format!("number {number}")
+            } else {
+                "number".to_owned()
+            }
+        }
+        other => other.to_owned(),
+    };
+    Some((met, expected.to_owned()))
+}
+
+/// The Go type of what a k8s-openapi type expects.
+fn go_type(expected: &str) -> String {
+    match expected {
+        "a string" | "a borrowed string" => "string".to_owned(),
+        "a boolean" => "bool".to_owned(),
+        "i32" => "int32".to_owned(),
+        "i64" => "int64".to_owned(),
+        "u8" | "u16" | "u32" | "u64" => expected.replace('u', "uint"),
+        "f64" => "float64".to_owned(),
+        "a map" => "map[string]string".to_owned(),
+        "a sequence" => "[]string".to_owned(),
+        "enum IntOrString" | "IntOrString" => "intstr.IntOrString".to_owned(),
+        "Quantity" => "resource.Quantity".to_owned(),
+        "Time" => "v1.Time".to_owned(),
+        other => {
+            let name = other.strip_prefix("struct ").unwrap_or(other);
+            format!("v1.{name}")
+        }
+    }
+}
+
+/// The Go struct that holds the field at `path`, and the path without the keys of maps, which Go leaves out.
+fn locate(meta: &Meta, path: &[String]) -> (String, Vec<String>) {
+    let mut owner = meta.kind.to_owned();
+    let mut shown = Vec::new();
+    let mut kind = schema::for_kind(meta.group, meta.version, meta.kind);
+    for name in path {
+        let mut here = kind;
+        while let Some(View::List(list)) = here.map(Type::view) {
+            here = Some(&list.items);
+        }
+        match here.map(Type::view) {
+            Some(View::Map { .. }) => {}
+            Some(View::Struct { shape, .. }) => {
+                if !shape.name.is_empty() {
+                    owner = shape.name.to_string();
+                }
+                shown.push(name.clone());
+            }
+            _ => shown.push(name.clone()),
+        }
+        kind = here.and_then(|here| here.child(name));
+    }
+    (owner, shown)
+}
+
+/// A JSON syntax error as Go words it.
+pub fn syntax(json: &[u8], error: &serde_json::Error) -> String {
+    if error.classify() == Category::Eof || json.is_empty() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    if error.classify() == Category::Data {
+        return words_of_type(error);
+    }
+    let at = offset(json, error).saturating_sub(1).min(json.len().saturating_sub(1));
+    let letter = String::from_utf8_lossy(&json[at..]).chars().next().unwrap_or('\u{fffd}');
+    let text = error.to_string();
+    let place = if text.starts_with("expected value") {
+        "looking for beginning of value"
+    } else if text.starts_with("key must be a string") {
+        "looking for beginning of object key string"
+    } else if text.starts_with("expected `:`") {
+        "after object key"
+    } else if text.starts_with("expected `,` or `}`") {
+        "after object key:value pair"
+    } else if text.starts_with("expected `,` or `]`") {
+        "after array element"
+    } else if text.starts_with("trailing characters") {
+        "after top-level value"
+    } else if text.starts_with("control character") {
+        "in string literal"
+    } else if text.starts_with("trailing comma") {
+        "looking for beginning of object key string"
+    } else {
+        "looking for beginning of value"
+    };
+    let shown = if letter == '\'' { "'\\''".to_owned() } else { format!("'{}'", letter.escape_default()) };
+    format!("invalid character {shown} {place}")
+}
+
+/// A body whose `apiVersion` or `kind` has the wrong type, or that is no JSON object.
+fn words_of_type(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let met = mismatch(message).map_or_else(|| "value".to_owned(), |(met, _)| met);
+    format!(
+        "json: cannot unmarshal {met} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )
+}
+
+/// Where serde_json stopped, counted in bytes.
+fn offset(json: &[u8], error: &serde_json::Error) -> usize {
+    let mut start = 0;
+    for _ in 1..error.line() {
+        let Some(newline) = json[start..].iter().position(|&byte| byte == b'\n') else { break };
+        start += newline + 1;
+    }
+    (start + error.column()).min(json.len())
+}
+
+/// The names of the fields around the byte at `end`, outermost first; array items have no part of
+/// their own, as in Go's messages.
+fn path_at(json: &[u8], end: usize) -> Vec<String> {
+    let mut stack: Vec<Frame> = Vec::new();
+    let mut at = 0;
+    while at < end {
+        match json[at] {
+            b'{' => stack.push(Frame { object: true, key: None, value: false }),
+            b'[' => stack.push(Frame { object: false, key: None, value: true }),
+            // The value that ends here may be the one complained about.
+            b'}' | b']' if at + 1 >= end => break,
+            b'}' | b']' => drop(stack.pop()),
+            b',' => {
+                if let Some(top) = stack.last_mut().filter(|top| top.object) {
+                    top.key = None;
+                    top.value = false;
+                }
+            }
+            b':' => {
+                if let Some(top) = stack.last_mut() {
+                    top.value = true;
+                }
+            }
+            b'"' => {
+                let close = string_end(json, at);
+                if let Some(top) = stack.last_mut().filter(|top| top.object && !top.value) {
+                    top.key = serde_json::from_slice(&json[at..close]).ok();
+                }
+                at = close;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    stack.into_iter().filter_map(|frame| frame.key).collect()
+}
+
+struct Frame {
+    object: bool,
+    key: Option<String>,
+    /// Past the colon.
+    value: bool,
+}
+
+/// The byte after the closing quote of the string that starts at `at`.
+fn string_end(json: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while end < json.len() {
+        match json[end] {
+            b'\\' => end += 2,
+            b'"' => return end + 1,
+            _ => end += 1,
+        }
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+
+    use super::*;
+
+    fn said(json: &str) -> String {
+        let error = serde_json::from_str::<Deployment>(json).unwrap_err();
+        words(json.as_bytes(), &error, &Meta::namespaced::<Deployment>("deployments"))
+    }
+
+    #[test]
+    fn as_go_says_it() {
+        let cases = [
+            (
+                r#"{"spec":{"selector":{},"replicas":"three"}}"#,
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                r#"{"metadata":{"labels":{"a":1}}}"#,
+                "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+            (
+                "{\n \"spec\": {\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\n\"image\":{}}]}}}}",
+                "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers.image of type string",
+            ),
+            (r#"{"spec": }"#, "invalid character '}' looking for beginning of value"),
+            (r#"{"spec""#, "unexpected end of JSON input"),
+        ];
+        for (json, text) in cases {
+            assert_eq!(said(json), text, "{json}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What happens to a request for objects, written once for every kind.
+//!
+//! The order: (authenticated and authorized by `http`) → decode → default → mutating admission →
+//! default → prepare → validate → validating admission → compare-and-swap. One verb, one file.
+//! Knows nothing of HTTP: callers hand over a [`Context`], a [`Payload`] and options, and get stored bytes.
+
+pub mod commit;
+pub mod context;
+pub mod create;
+pub mod decode;
+pub mod delete;
+pub mod get;
+pub mod go_error;
+pub mod list;
+pub mod meta;
+pub mod options;
+pub mod query;
+pub mod random;
+pub mod reader;
+pub mod selection;
+pub mod strict;
+pub mod update;
+pub mod user;
+pub mod watch;
+
+use std::sync::Arc;
+
+use crate::server::admission::Chain;
+use crate::store::Store;
+
+pub use context::{Context, KindRef};
+pub use decode::{Media, Payload};
+pub use reader::Reader;
+
+/// The engine behind every resource path.
+pub struct Pipeline {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) admission: Chain,
+}
+
+impl Pipeline {
+    pub fn new(store: Arc<dyn Store>, admission: Chain) -> Self {
+        Self { store, admission }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Typed reads of current objects, for admission and subresources.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.store.as_ref())
+    }
+}
+
+/// The answer to a request that concerns one object.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 201 or 202.
+    pub code: u16,
+    /// JSON of the object (or of a Status).
+    pub bytes: bytes::Bytes,
+    /// What the bytes are.
+    pub what: What,
+}
+
+/// Which kind of object an [`Answer`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An object of the request's kind.
+    Object,
+    /// A `metav1.Status` or the kind of a subresource: never a table.
+    Other,
+}
+
+impl Answer {
+    pub fn object(code: u16, bytes: impl Into<bytes::Bytes>) -> Self {
+        Self { code, bytes: bytes.into(), what: What::Object }
+    }
+    pub fn other(code: u16, bytes: impl Into<bytes::Bytes>) -> Self {
+        Self { code, bytes: bytes.into(), what: What::Other }
+    }
+}

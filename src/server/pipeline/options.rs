@@ -1,0 +1,285 @@
+//! Options of the verbs, read from the query string and validated as apimachinery does.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
+use serde::Deserialize;
+
+use super::query::Query;
+use crate::api::field::{Error, Errors, Path};
+use crate::api::gvk::GroupKind;
+use crate::api::status::{Failure, Result};
+
+/// What happens to fields that the kind does not have, or that are given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    Ignore,
+    /// The server's default since v1.27.
+    #[default]
+    Warn,
+    Strict,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// 0: whatever is newest.
+    pub resource_version: u64,
+}
+
+/// Options of create, update and patch.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    pub dry_run: bool,
+    pub field_manager: String,
+    pub field_validation: FieldValidation,
+    /// Of an apply patch: take fields from their managers.
+    pub force: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    Exact,
+    NotOlderThan,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    pub label_selector: String,
+    pub field_selector: String,
+    /// `None` where absent; 0 where "0".
+    pub resource_version: Option<u64>,
+    pub version_match: Option<VersionMatch>,
+    /// 0 for no limit.
+    pub limit: usize,
+    pub continue_token: String,
+    pub watch: bool,
+    pub bookmarks: bool,
+    pub timeout_seconds: Option<u64>,
+    pub send_initial_events: Option<bool>,
+}
+
+/// `metav1.DeleteOptions`, from the body, the query, or both.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeleteOptions {
+    pub api_version: Option<String>,
+    pub kind: Option<String>,
+    pub grace_period_seconds: Option<i64>,
+    pub orphan_dependents: Option<bool>,
+    pub preconditions: Option<Preconditions>,
+    pub propagation_policy: Option<String>,
+    pub dry_run: Option<Vec<String>>,
+}
+
+fn invalid(kind: &'static str, errors: &[Error]) -> Failure {
+    Failure::invalid(GroupKind { group: "meta.k8s.io", kind }, "", errors)
+}
+
+fn check(kind: &'static str, errors: &Errors) -> Result<()> {
+    if errors.is_empty() { Ok(()) } else { Err(invalid(kind, errors)) }
+}
+
+/// A resource version from a query or an object; empty is 0.
+pub fn parse_version(text: &str) -> Result<u64> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let error = Error::invalid(&Path::new("resourceVersion"), text, why);
+        Failure::bad_request(format!("invalid resource version: {error}"))
+    })
+}
+
+fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bool {
+    let mut found = false;
+    for value in values {
+        found = true;
+        if value != "All" {
+            errors.push(Error::not_supported(&Path::new("dryRun"), value, &["All"]));
+        }
+    }
+    found
+}
+
+impl GetOptions {
+    pub fn parse(query: &Query) -> Result<Self> {
+        Ok(Self { resource_version: parse_version(query.get("resourceVersion"))? })
+    }
+}
+
+/// The kinds of write, as their option types are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteKind {
+    Create,
+    Update,
+    Patch,
+    Apply,
+}
+
+impl WriteOptions {
+    pub fn parse(query: &Query, kind: WriteKind) -> Result<Self> {
+        let mut errors = Errors::new();
+        let field_validation = match query.get("fieldValidation") {
+            "" | "Warn" => FieldValidation::Warn,
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            other => {
+                let path = Path::new("fieldValidation");
+                errors.push(Error::not_supported(&path, other, &["Ignore", "Warn", "Strict"]));
+                FieldValidation::Warn
+            }
+        };
+        let manager = query.get("fieldManager");
+        manager_errors(manager, &mut errors);
+        let force = query.optional_flag("force");
+        match kind {
+            WriteKind::Apply if manager.is_empty() => {
+                let why = "is required for apply patch";
+                errors.push(Error::required(&Path::new("fieldManager"), why));
+            }
+            WriteKind::Patch if force.is_some() => {
+                let why = "may not be specified for non-apply patch";
+                errors.push(Error::forbidden(&Path::new("force"), why));
+            }
+            _ => {}
+        }
+        let dry_run = dry_run(query.all("dryRun"), &mut errors);
+        let name = match kind {
+            WriteKind::Create => "CreateOptions",
+            WriteKind::Update => "UpdateOptions",
+            WriteKind::Patch | WriteKind::Apply => "PatchOptions",
+        };
+        check(name, &errors)?;
+        Ok(Self { dry_run, field_manager: manager.to_owned(), field_validation, force })
+    }
+}
+
+/// At most 128 printable characters.
+fn manager_errors(manager: &str, errors: &mut Errors) {
+    let path = Path::new("fieldManager");
+    if manager.len() > 128 {
+        errors.push(Error::too_long(&path, 128));
+    }
+    for (at, letter) in manager.char_indices().filter(|(_, letter)| letter.is_control()) {
+        let why = format!("invalid character {:?} (at position {at})", u32::from(letter));
+        errors.push(Error::invalid(&path, manager, why));
+    }
+}
+
+impl ListOptions {
+    pub fn parse(query: &Query) -> Result<Self> {
+        let version = query.get("resourceVersion");
+        let limit = query.number("limit")?.unwrap_or(0);
+        let options = Self {
+            label_selector: query.get("labelSelector").to_owned(),
+            field_selector: query.get("fieldSelector").to_owned(),
+            resource_version: if version.is_empty() { None } else { Some(parse_version(version)?) },
+            version_match: match query.get("resourceVersionMatch") {
+                "Exact" => Some(VersionMatch::Exact),
+                "NotOlderThan" => Some(VersionMatch::NotOlderThan),
+                _ => None,
+            },
+            limit: usize::try_from(limit).unwrap_or(0),
+            continue_token: query.get("continue").to_owned(),
+            watch: query.flag("watch"),
+            bookmarks: query.flag("allowWatchBookmarks"),
+            timeout_seconds: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            send_initial_events: query.optional_flag("sendInitialEvents"),
+        };
+        options.check(query.get("resourceVersionMatch"))?;
+        Ok(options)
+    }
+
+    fn check(&self, version_match: &str) -> Result<()> {
+        let mut errors = Errors::new();
+        let initial = Path::new("sendInitialEvents");
+        let path = Path::new("resourceVersionMatch");
+        if self.watch {
+            match (self.send_initial_events, version_match) {
+                (Some(_), "") => {
+                    let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                    errors.push(Error::forbidden(&path, why));
+                }
+                (None, "") | (Some(_), "NotOlderThan") => {}
+                (None, _) => {
+                    let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                    errors.push(Error::forbidden(&path, why));
+                }
+                (Some(_), other) => errors.push(Error::not_supported(&path, other, &["NotOlderThan"])),
+            }
+            return check("ListOptions", &errors);
+        }
+        if self.send_initial_events.is_some() {
+            errors.push(Error::forbidden(&initial, "sendInitialEvents is forbidden for list"));
+        }
+        if !version_match.is_empty() {
+            if self.resource_version.is_none() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                errors.push(Error::forbidden(&path, why));
+            }
+            if !self.continue_token.is_empty() {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                errors.push(Error::forbidden(&path, why));
+            }
+            if self.version_match.is_none() {
+                let supported = ["Exact", "NotOlderThan", ""];
+                errors.push(Error::not_supported(&path, version_match, &supported));
+            }
+            if version_match == "Exact" && self.resource_version == Some(0) {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                errors.push(Error::forbidden(&path, why));
+            }
+        }
+        check("ListOptions", &errors)
+    }
+}
+
+impl DeleteOptions {
+    /// Reads the body where there is one, else the query.
+    pub fn parse(query: &Query, body: &[u8]) -> Result<Self> {
+        let mut options = if body.iter().all(u8::is_ascii_whitespace) {
+            Self {
+                grace_period_seconds: query.number("gracePeriodSeconds")?,
+                orphan_dependents: query.optional_flag("orphanDependents"),
+                propagation_policy: query.find("propagationPolicy").map(str::to_owned),
+                ..Self::default()
+            }
+        } else {
+            let parsed: Self = serde_json::from_slice(body).map_err(|error| {
+                let text = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions";
+                Failure::bad_request(format!("{text}: {error}"))
+            })?;
+            if let Some(kind) = parsed.kind.as_deref().filter(|kind| !matches!(*kind, "" | "DeleteOptions")) {
+                return Err(Failure::bad_request(format!(
+                    "decoded object cannot be converted to DeleteOptions: {kind}"
+                )));
+            }
+            parsed
+        };
+        let given = options.dry_run.get_or_insert_with(Vec::new);
+        given.extend(query.all("dryRun").map(str::to_owned));
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut errors = Errors::new();
+        let policy = Path::new("propagationPolicy");
+        if let Some(given) = self.propagation_policy.as_deref() {
+            if self.orphan_dependents.is_some() {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                errors.push(Error::invalid(&policy, given, why));
+            }
+            if !matches!(given, "Foreground" | "Background" | "Orphan") {
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                errors.push(Error::not_supported(&policy, given, &supported));
+            }
+        }
+        let values = self.dry_run.iter().flatten();
+        dry_run(values.map(String::as_str), &mut errors);
+        check("DeleteOptions", &errors)
+    }
+
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.as_ref().is_some_and(|values| !values.is_empty())
+    }
+}

@@ -1,0 +1,109 @@
+//! Which objects a list or watch is about: label and field selectors applied to stored bytes.
+//!
+//! Looks no deeper into an object than the selectors need: not at all without them, at its metadata
+//! for labels and names, and decodes it only for other fields.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::Context;
+use super::options::ListOptions;
+use crate::api::selector::{FieldSelector, LabelSelector};
+use crate::api::status::{Failure, Result};
+use crate::server::strategy::Kind;
+
+pub struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+    /// A field beyond name and namespace is asked for.
+    deep: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Peek {
+    metadata: PeekMeta,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PeekMeta {
+    name: String,
+    namespace: String,
+    labels: BTreeMap<String, String>,
+}
+
+const NAME: &str = "metadata.name";
+const NAMESPACE: &str = "metadata.namespace";
+
+impl Selection {
+    pub fn parse(kind: &dyn Kind, options: &ListOptions) -> Result<Self> {
+        let unable = |error: crate::api::selector::SelectorError| Failure::bad_request(error.to_string());
+        let labels = LabelSelector::parse(&options.label_selector).map_err(unable)?;
+        let fields = FieldSelector::parse(&options.field_selector).map_err(unable)?;
+        let mut deep = false;
+        for requirement in fields.requirements() {
+            let name = requirement.field.as_str();
+            let common = name == NAME || (name == NAMESPACE && kind.meta().namespaced);
+            if !common && !kind.selectable().contains(&name) {
+                let meta = kind.meta();
+                let text = format!(
+                    "Unable to find \"{}\" that match label selector \"{}\", field selector \"{}\": field label not supported: {name}",
+                    gvr(meta),
+                    options.label_selector,
+                    options.field_selector
+                );
+                return Err(Failure::bad_request(text));
+            }
+            deep |= !common;
+        }
+        Ok(Self { labels, fields, deep })
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The keys to look at: one where the selector names one object.
+    pub fn prefix(&self, context: &Context) -> String {
+        let meta = context.kind.meta();
+        let single = !meta.namespaced || !context.namespace.is_empty();
+        match self.fields.exact(NAME).filter(|_| single) {
+            Some(name) => meta.key(&context.namespace, name),
+            None => context.prefix(),
+        }
+    }
+
+    pub fn matches(&self, kind: &dyn Kind, stored: &Bytes) -> Result<bool> {
+        if self.is_everything() {
+            return Ok(true);
+        }
+        if !self.deep {
+            let peek: Peek = serde_json::from_slice(stored).map_err(Failure::internal)?;
+            let meta = &peek.metadata;
+            return Ok(self.labels.matches(&meta.labels)
+                && self.fields.matches(|field| if field == NAME { &meta.name } else { &meta.namespace }));
+        }
+        let object = kind.decode_stored(stored).map_err(Failure::internal)?;
+        if !self.labels.matches_option(object.meta().labels.as_ref()) {
+            return Ok(false);
+        }
+        let values = kind.fields(object.as_ref());
+        Ok(self.fields.matches(|field| match field {
+            NAME => object.name(),
+            NAMESPACE => object.namespace(),
+            other => values.iter().find(|(name, _)| *name == other).map_or("", |(_, value)| value.as_ref()),
+        }))
+    }
+}
+
+/// A resource as Go prints a `GroupVersionResource`-like name in this message.
+fn gvr(meta: &crate::server::strategy::Meta) -> String {
+    format!("{}, Resource={}", go_group_version(meta), meta.plural)
+}
+
+fn go_group_version(meta: &crate::server::strategy::Meta) -> String {
+    format!("{}/{}", meta.group, meta.version)
+}

@@ -1,0 +1,145 @@
+//! Finds fields of a body that its kind does not have, and fields given twice.
+//!
+//! Compares the keys of the input with those of the object re-encoded: what did not survive
+//! decoding is unknown. One walk over the text, no copy of it. Fields whose value is null, or empty
+//! where the type leaves empty ones out, are taken as known: they would not survive either way.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::api::object::Object;
+
+/// Upstream's texts, in the order found: `unknown field "spec.foo"`, `duplicate field "spec.foo"`.
+pub fn problems(json: &[u8], object: &dyn Object) -> Vec<String> {
+    let reference = object.to_value();
+    let mut found = Found::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let walk = Walk { reference: Some(&reference), path: String::new(), found: &mut found };
+    // The text was decoded before, so it is valid JSON; were it not, what was found until then counts.
+    let _ = walk.deserialize(&mut deserializer);
+    // Upstream reports what is repeated before what is unknown.
+    found.duplicate.into_iter().chain(found.unknown).collect()
+}
+
+#[derive(Default)]
+struct Found {
+    unknown: Vec<String>,
+    duplicate: Vec<String>,
+}
+
+struct Walk<'a> {
+    /// What became of this part; `None` where anything is allowed below.
+    reference: Option<&'a Value>,
+    path: String,
+    found: &'a mut Found,
+}
+
+/// Whether a value is there at all: null and empty ones may be left out by an encoder.
+struct Presence(bool);
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = Presence;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Presence, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = Presence;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Presence, E> {
+        Ok(Presence(true))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Presence, E> {
+        Ok(Presence(true))
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Presence, E> {
+        Ok(Presence(true))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Presence, E> {
+        Ok(Presence(true))
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Presence, E> {
+        Ok(Presence(true))
+    }
+    fn visit_unit<E>(self) -> Result<Presence, E> {
+        Ok(Presence(false))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Presence, A::Error> {
+        let reference = self.reference.and_then(Value::as_array);
+        let mut at = 0;
+        loop {
+            // An item that does not survive at its place leaves nothing to compare with.
+            let seed = Walk {
+                reference: reference.and_then(|items| items.get(at)),
+                path: format!("{}[{at}]", self.path),
+                found: self.found,
+            };
+            if items.next_element_seed(seed)?.is_none() {
+                return Ok(Presence(at > 0));
+            }
+            at += 1;
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Presence, A::Error> {
+        let reference = self.reference.and_then(Value::as_object);
+        let mut seen: HashSet<String> = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            if !seen.insert(key.clone()) {
+                self.found.duplicate.push(format!("duplicate field {path:?}"));
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let child = reference.and_then(|fields| fields.get(&key));
+            let unknown = reference.is_some() && child.is_none();
+            if unknown {
+                let mut ignored = Found::default();
+                let seed = Walk { reference: None, path: String::new(), found: &mut ignored };
+                if map.next_value_seed(seed)?.0 {
+                    self.found.unknown.push(format!("unknown field {path:?}"));
+                }
+            } else {
+                map.next_value_seed(Walk { reference: child, path, found: self.found })?;
+            }
+        }
+        Ok(Presence(!seen.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+
+    use super::*;
+
+    fn found(json: &str) -> Vec<String> {
+        let object: Deployment = serde_json::from_str(json).unwrap();
+        problems(json.as_bytes(), &object)
+    }
+
+    #[test]
+    fn unknown_and_duplicate_fields() {
+        let clean = r#"{"metadata":{"name":"a","creationTimestamp":null,"labels":{"x":"y"}},
+            "spec":{"replicas":1,"selector":{},"template":{"spec":{"containers":[{"name":"c","resources":{}}]}}}}"#;
+        assert_eq!(found(clean), Vec::<String>::new());
+        let dirty = r#"{"metadata":{"name":"a"},"foo":{"a":{}},"spec":{"replica":1,"selector":{},"template":
+            {"spec":{"containers":[{"name":"c"},{"name":"d","imag":"x"}]}}}}"#;
+        let texts = [
+            "unknown field \"foo\"",
+            "unknown field \"spec.replica\"",
+            "unknown field \"spec.template.spec.containers[1].imag\"",
+        ];
+        assert_eq!(found(dirty), texts);
+        let double = r#"{"metadata":{"labels":{"x":"y","x":"z"}},"spec":{"selector":{},"template":{}}}"#;
+        assert_eq!(found(double), ["duplicate field \"metadata.labels.x\""]);
+    }
+}

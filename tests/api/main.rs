@@ -1,0 +1,6 @@
+//! The API server as its clients see it: in-process over the memory store, one file per verb, and
+//! over a real TLS socket.
+
+mod cluster;
+mod verbs;
+mod wire;

@@ -1,0 +1,7 @@
+//! One file per verb.
+
+mod create;
+mod delete;
+mod list;
+mod update;
+mod watch;
