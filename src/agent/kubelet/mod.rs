@@ -1,0 +1,202 @@
+//! The kubelet: makes the pods that the API binds to this node real, and tells the API what became of them.
+//!
+//! `pods` keeps one `worker` for each pod UID; the worker observes, asks `plan` (pure) what must start and stop,
+//! has it carried out by `prepare`, `start`, `stop` and `teardown`, and publishes what `status` (pure) makes of it.
+//! Speaks only the API and the trait `Runtime`. Composed by `agent`.
+
+mod adopt;
+mod cgroup;
+mod container;
+mod downward;
+mod env;
+mod grpc;
+mod handler;
+mod host;
+mod http;
+mod last_words;
+mod logs;
+mod model;
+mod node;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod pods;
+mod prepare;
+mod probes;
+mod pull;
+mod qos;
+mod record;
+mod resolv;
+mod sandbox;
+mod sources;
+mod start;
+mod status;
+mod status_writer;
+mod stop;
+mod teardown;
+mod volumes;
+mod words;
+mod worker;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{Node, Pod, Service, Taint};
+use kube::Client;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::runtime::Runtime;
+use crate::net::ipam::Ipam;
+use crate::reconcile::Informers;
+use crate::reconcile::clock::Clock;
+use crate::reconcile::events::EventSink;
+use host::{Host, Settings};
+use node::{Identity, Machine, NodeReporter};
+use pods::Pods;
+use sandbox::KernelSandboxes;
+
+/// Everything the kubelet is told.
+#[derive(Clone)]
+pub struct Config {
+    pub node_name: String,
+    pub node_ip: IpAddr,
+    pub node_labels: Vec<(String, String)>,
+    pub node_taints: Vec<Taint>,
+    /// `<data-dir>/agent`
+    pub data_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub log_dir: PathBuf,
+    /// The name of our cgroup.
+    pub cgroup_root: String,
+    pub port: u16,
+    pub cluster_dns: Option<Ipv4Addr>,
+    pub cluster_domain: String,
+    /// Of the pods' devices.
+    pub mtu: u32,
+}
+
+/// Containers created at the same time: enough to keep two cores busy with runc, few enough not to drown in it.
+const STARTS: usize = 8;
+const PROBES: usize = 64;
+
+/// The running kubelet.
+pub struct Kubelet {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    informers: Informers,
+}
+
+impl Kubelet {
+    /// Registers the node and begins to serve its pods. Returns when the node is registered.
+    pub async fn start(config: Config, client: Client, runtime: Arc<dyn Runtime>) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let informers = Informers::new(client.clone());
+        let events = EventSink::start(client.clone(), Clock::system());
+        let recorder = events.recorder("kubelet", Some(&config.node_name));
+        let pods_dir = config.data_dir.join("pods");
+        std::fs::create_dir_all(&pods_dir)?;
+        let capacity = node::capacity(&pods_dir);
+        let (range, ranges) = watch::channel(None);
+        let sandboxes =
+            KernelSandboxes::new(config.run_dir.join("netns"), config.cluster_domain.clone(), config.mtu, ranges);
+        let host = Arc::new(Host {
+            settings: Settings {
+                node_name: config.node_name.clone(),
+                node_ip: config.node_ip,
+                pods_dir,
+                run_dir: config.run_dir.clone(),
+                log_dir: config.log_dir.clone(),
+                cluster_dns: config.cluster_dns,
+                cluster_domain: config.cluster_domain.clone(),
+            },
+            capacity,
+            client: client.clone(),
+            runtime: runtime.clone(),
+            sandboxes: Arc::new(sandboxes),
+            cgroups: cgroup::Cgroups::new(&config.cgroup_root),
+            sources: sources::Sources::new(client.clone()),
+            services: informers.get::<Service>(),
+            recorder: recorder.clone(),
+            puller: pull::Puller::new(runtime.clone()),
+            starts: Semaphore::new(STARTS),
+            probes: Semaphore::new(PROBES),
+            boot: record::boot_id(),
+        });
+        let reporter = Arc::new(NodeReporter {
+            client,
+            identity: Identity {
+                name: config.node_name.clone(),
+                ip: config.node_ip,
+                labels: config.node_labels.clone(),
+                taints: config.node_taints.clone(),
+                kubelet_port: config.port,
+            },
+            machine: Machine::read(),
+            capacity,
+            runtime,
+            recorder,
+            news: Arc::new(Notify::new()),
+        });
+        let kubelet = Self { stop, tasks, informers };
+        let node = reporter.register().await;
+        kubelet.find_range(&reporter, &node, range, config.data_dir.join("ipam"));
+        kubelet.follow_pods(host).await?;
+        let lease = (reporter.clone(), node.clone());
+        kubelet.spawn(async move { lease.0.keep_lease(&lease.1).await });
+        kubelet.spawn(async move { reporter.keep_status(node).await });
+        Ok(kubelet)
+    }
+
+    /// Opens the address book: at once where the node has its range already, else when it is given one.
+    fn find_range(
+        &self,
+        reporter: &Arc<NodeReporter>,
+        node: &Node,
+        range: watch::Sender<Option<Arc<Ipam>>>,
+        dir: PathBuf,
+    ) {
+        let open = move |cidr: Ipv4Net| match Ipam::open(&dir, cidr) {
+            Ok(ipam) => {
+                tracing::info!(%cidr, "the node's pod range");
+                range.send_replace(Some(Arc::new(ipam)));
+            }
+            Err(error) => tracing::error!(%error, "the addresses of pods could not be read"),
+        };
+        if let Some(cidr) = node::range(node) {
+            return open(cidr);
+        }
+        let reporter = reporter.clone();
+        self.spawn(async move { open(reporter.pod_range().await) });
+    }
+
+    async fn follow_pods(&self, host: Arc<Host>) -> std::io::Result<()> {
+        let found = host.runtime.containers().await.map_err(std::io::Error::other)?;
+        let bound = self.informers.selected::<Pod>(&format!("spec.nodeName={}", host.settings.node_name));
+        let pods = Pods::new(host, found, self.stop.clone());
+        self.tasks.spawn(pods.run(bound));
+        Ok(())
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Ends the kubelet's tasks; pods keep running.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.informers.stop().await;
+    }
+}

@@ -1,0 +1,198 @@
+//! The Node object of this machine: registered at start, its status kept true, its lease renewed. Knows nothing of
+//! pods but where the node's pod range comes from.
+
+mod facts;
+mod lease;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::Notify;
+
+pub use facts::{Machine, capacity};
+use status::Inputs;
+
+use super::host::Capacity;
+use crate::agent::runtime::Runtime;
+use crate::reconcile::events::{EventType, Recorder, reference};
+
+/// What the node calls itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub name: String,
+    pub ip: std::net::IpAddr,
+    pub labels: Vec<(String, String)>,
+    pub taints: Vec<Taint>,
+    pub kubelet_port: u16,
+}
+
+/// The node's reporter.
+pub struct NodeReporter {
+    pub client: Client,
+    pub identity: Identity,
+    pub machine: Machine,
+    pub capacity: Capacity,
+    pub runtime: Arc<dyn Runtime>,
+    pub recorder: Recorder,
+    /// Rung when something in the status may have changed, such as the images.
+    pub news: Arc<Notify>,
+}
+
+/// How often a status is written that did not change (upstream's nodeStatusReportFrequency).
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// Changes within this time go into one write.
+const GATHER: Duration = Duration::from_secs(2);
+
+impl NodeReporter {
+    fn api(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    /// Creates the Node or takes over an existing one, and writes its first status. Retries until it succeeds: the
+    /// API server may be starting at the same time.
+    pub async fn register(&self) -> Node {
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match self.try_register().await {
+                Ok(node) => return node,
+                Err(error) => tracing::warn!(node = self.identity.name, %error, "node not registered yet"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(7));
+        }
+    }
+
+    async fn try_register(&self) -> Result<Node, kube::Error> {
+        let wanted = self.new_node(self.inputs().await);
+        match self.api().create(&PostParams::default(), &wanted).await {
+            Ok(node) => {
+                let node = self.ensure_status(node).await?;
+                self.say(&node, "RegisteredNode", "Registered");
+                Ok(node)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => self.take_over(&wanted).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A server may drop the status of a created object; then it is written separately.
+    async fn ensure_status(&self, node: Node) -> Result<Node, kube::Error> {
+        let has = node.status.as_ref().is_some_and(|status| status.conditions.is_some());
+        if has { Ok(node) } else { self.write(&node, &self.inputs().await).await }
+    }
+
+    async fn take_over(&self, wanted: &Node) -> Result<Node, kube::Error> {
+        let labels = json!({"metadata": {"labels": wanted.metadata.labels}});
+        let node = self.api().patch(&self.identity.name, &PatchParams::default(), &Patch::Strategic(labels)).await?;
+        self.write(&node, &self.inputs().await).await
+    }
+
+    fn say(&self, node: &Node, reason: &str, what: &str) {
+        let message = format!("Node {} event: {what} Node {0} in Controller", self.identity.name);
+        tracing::debug!(reason, message);
+        self.recorder.event_at(reference(node), EventType::Normal, "Starting", "Starting kubelet.");
+    }
+
+    fn new_node(&self, inputs: Inputs) -> Node {
+        let mut labels: std::collections::BTreeMap<_, _> = self.identity.labels.iter().cloned().collect();
+        for (key, value) in [
+            ("kubernetes.io/hostname", self.identity.name.as_str()),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", self.machine.architecture.as_str()),
+            ("beta.kubernetes.io/os", "linux"),
+            ("beta.kubernetes.io/arch", self.machine.architecture.as_str()),
+        ] {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        Node {
+            metadata: ObjectMeta { name: Some(self.identity.name.clone()), labels: Some(labels), ..Default::default() },
+            spec: Some(NodeSpec {
+                taints: Some(self.identity.taints.clone()).filter(|taints| !taints.is_empty()),
+                ..NodeSpec::default()
+            }),
+            status: Some(status::generate(&inputs, None, Timestamp::now())),
+        }
+    }
+
+    async fn inputs(&self) -> Inputs {
+        let version = self.runtime.version().await;
+        let pressure = facts::pressure();
+        Inputs {
+            identity: self.identity.clone(),
+            machine: self.machine.clone(),
+            capacity: self.capacity,
+            runtime: version.map(|version| format!("{}://{}", version.name, version.version)).map_err(|e| e.rpc()),
+            images: self.runtime.images().await.unwrap_or_default(),
+            pressure,
+        }
+    }
+
+    async fn write(&self, node: &Node, inputs: &Inputs) -> Result<Node, kube::Error> {
+        let new = status::generate(inputs, node.status.as_ref(), Timestamp::now());
+        let mut patch = json!({ "status": new });
+        // Addresses are merged by type, images not at all; a gone address must not stay.
+        if let Some(addresses) = patch["status"]["addresses"].as_array_mut() {
+            addresses.insert(0, json!({"$patch": "replace"}));
+        }
+        self.api().patch_status(&self.identity.name, &PatchParams::default(), &Patch::Strategic(patch)).await
+    }
+
+    /// Keeps the status true: writes when it changed, and every five minutes.
+    pub async fn keep_status(&self, mut node: Node) {
+        loop {
+            tokio::select! {
+                () = self.news.notified() => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(REPORT_EVERY) => {}
+            }
+            let inputs = self.inputs().await;
+            match self.write(&node, &inputs).await {
+                Ok(newer) => node = newer,
+                Err(kube::Error::Api(status)) if status.code == 404 => node = self.register().await,
+                Err(error) => {
+                    tracing::debug!(%error, "node status not written, will be tried again");
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    self.news.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Renews the lease until dropped.
+    pub async fn keep_lease(&self, node: &Node) {
+        lease::keep(&self.client, &self.identity.name, node).await;
+    }
+
+    /// The node's pod range, as soon as the control plane has assigned one.
+    pub async fn pod_range(&self) -> Ipv4Net {
+        use futures::{StreamExt, TryStreamExt};
+        use kube::runtime::{WatchStreamExt, watcher};
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.identity.name));
+        let mut nodes = watcher(self.api(), config).default_backoff().applied_objects().boxed();
+        loop {
+            match nodes.try_next().await {
+                Ok(Some(node)) => {
+                    if let Some(range) = range(&node) {
+                        return range;
+                    }
+                }
+                Ok(None) => return std::future::pending().await,
+                Err(error) => tracing::debug!(%error, "waiting for the node's pod range"),
+            }
+        }
+    }
+}
+
+/// The first IPv4 range of the node.
+pub fn range(node: &Node) -> Option<Ipv4Net> {
+    let spec = node.spec.as_ref()?;
+    let all = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
+    all.filter_map(|cidr| cidr.parse().ok()).next()
+}
