@@ -2,3 +2,8 @@
 //! particular runtime lives here; [`super::runtime::containerd`] stores and unpacks.
 
 pub mod reference;
+
+pub mod archive;
+pub mod manifest;
+
+pub mod registry;

@@ -3,6 +3,7 @@
 //! container runs when is the kubelet's business. Implemented by [`containerd`] and, for tests, by
 //! [`fake`].
 
+pub mod containerd;
 pub mod error;
 pub mod fake;
 mod types;

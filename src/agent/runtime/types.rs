@@ -193,9 +193,8 @@ pub struct ContainerSpec {
 pub enum ContainerState {
     Created,
     Running,
+    /// Also when nothing is known about its end (a reboot): exit code 255 and reason `Unknown`, as upstream's CRI says.
     Exited,
-    /// It ran, and nothing is known about its end (a reboot): upstream's `ContainerStatusUnknown`.
-    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq)]
