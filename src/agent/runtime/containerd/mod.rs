@@ -86,6 +86,7 @@ pub struct Containerd {
     accounts: Mutex<HashMap<String, Arc<Accounts>>>,
     events: broadcast::Sender<RuntimeEvent>,
     cgroup_root: String,
+    socket: PathBuf,
     follower: CancellationToken,
     process: tokio::sync::Mutex<Option<Process>>,
 }
@@ -122,6 +123,7 @@ impl Containerd {
             accounts: Mutex::default(),
             events,
             cgroup_root: config.cgroup_root,
+            socket: socket.clone(),
             follower: CancellationToken::new(),
             process: tokio::sync::Mutex::new(process),
         });
@@ -148,6 +150,16 @@ impl Containerd {
         if let Some(process) = self.process.lock().await.take() {
             process.stop().await;
         }
+    }
+
+    /// Where containerd listens.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone()
+    }
+
+    /// The process that listens there, as the kernel knows it; `None` while it is down.
+    pub async fn containerd_pid(&self) -> Option<i32> {
+        tokio::net::UnixStream::connect(&self.socket).await.ok()?.peer_cred().ok()?.pid()
     }
 
     /// Follows no more, but leaves containerd running: what a killed orch does.
