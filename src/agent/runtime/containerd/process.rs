@@ -21,7 +21,8 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const LOG_LIMIT: u64 = 10 << 20;
 
 /// What this kubelet never uses; each costs memory or start time, or warns about a missing kernel
-/// module. Names of 1.6, 1.7 and 2.x together: containerd ignores those it does not have.
+/// module. Names of 1.6, 1.7 and 2.x together: containerd ignores those it does not have. (1.6's
+/// `io.containerd.runtime.v1.linux` must stay: its task service does not load without it.)
 const DISABLED_PLUGINS: &[&str] = &[
     "io.containerd.grpc.v1.cri",
     "io.containerd.cri.v1.images",
@@ -37,7 +38,6 @@ const DISABLED_PLUGINS: &[&str] = &[
     "io.containerd.snapshotter.v1.erofs",
     "io.containerd.snapshotter.v1.native",
     "io.containerd.snapshotter.v1.zfs",
-    "io.containerd.runtime.v1.linux",
     "io.containerd.internal.v1.opt",
     "io.containerd.internal.v1.restart",
     "io.containerd.internal.v1.tracing",
