@@ -72,7 +72,7 @@ async fn root_a_killed_containerd_comes_back_and_containers_do_not_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_after_a_reboot_containers_are_exited_with_reason_unknown() {
+async fn root_after_a_reboot_the_end_of_containers_is_unknown() {
     let mut node = Node::with_busybox().await;
     node.run(&node.spec("c", "sleep 1000")).await;
     let socket = node.runtime.socket();
@@ -80,7 +80,7 @@ async fn root_after_a_reboot_containers_are_exited_with_reason_unknown() {
     reboot(&socket);
     node.restart_orch().await;
     let info = node.info("c").await;
-    assert_eq!((info.state, info.exit_code, info.reason.as_str()), (ContainerState::Exited, Some(255), "Unknown"));
+    assert_eq!((info.state, info.exit_code, info.reason.as_str()), (ContainerState::Unknown, Some(255), "Unknown"));
     node.runtime.remove("c").await.unwrap();
     node.run(&node.spec("c2", "true")).await;
     node.finish().await;

@@ -193,8 +193,9 @@ pub struct ContainerSpec {
 pub enum ContainerState {
     Created,
     Running,
-    /// Also when nothing is known about its end (a reboot): exit code 255 and reason `Unknown`, as upstream's CRI says.
     Exited,
+    /// It ran, and nothing is known about its end (a reboot): exit code 255 and reason `Unknown`, as upstream's CRI says.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq)]

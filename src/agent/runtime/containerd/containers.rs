@@ -192,12 +192,14 @@ impl Containers {
                 (None, pid) => return Ok(pid),
             }
         }
+        // Before the process exists: a short one may have ended when the answer comes.
+        let started_at = Timestamp::now().to_string();
         match self.launch(&entry).await {
             Ok(pid) => {
                 {
                     let mut status = entry.status.lock();
                     status.pid = pid;
-                    status.started_at = Some(Timestamp::now().to_string());
+                    status.started_at = Some(started_at);
                 }
                 self.save(&entry);
                 self.announce(RuntimeEvent::Started { id: id.to_owned(), pid });

@@ -15,6 +15,9 @@ pub(super) const EXTENSION: &str = "orch.io/container";
 /// The label by which our containers are found.
 pub(super) const MANAGED: &str = "orch.io/managed";
 
+/// The reason of an end that nobody saw.
+const UNSEEN: &str = "Unknown";
+
 /// Fixed when the container is created.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub(super) struct Record {
@@ -101,12 +104,13 @@ impl End {
 
     /// Nobody saw the end, as after a reboot.
     pub(super) fn unseen() -> Self {
-        Self { at: Timestamp::now().to_string(), exit_code: 255, reason: "Unknown".to_owned(), message: String::new() }
+        Self { at: Timestamp::now().to_string(), exit_code: 255, reason: UNSEEN.to_owned(), message: String::new() }
     }
 }
 
 pub(super) fn info(record: &Record, status: &Status) -> ContainerInfo {
     let state = match (&status.end, status.pid) {
+        (Some(end), _) if end.reason == UNSEEN => ContainerState::Unknown,
         (Some(_), _) => ContainerState::Exited,
         (None, 0) => ContainerState::Created,
         (None, _) => ContainerState::Running,
