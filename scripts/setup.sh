@@ -23,7 +23,7 @@ if [ "${1:-}" = --test ]; then
 docker-registry docker-registry
 busybox busybox-static
 kubectl kubernetes-client
-sqlite3 sqlite3'
+bc bc
 fi
 
 missing=()

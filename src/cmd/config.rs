@@ -15,8 +15,9 @@ use ipnet::Ipv4Net;
 /// Where the configuration is read from when no flag names another file.
 const DEFAULT_FILE: &str = "/etc/orch/config.yaml";
 
+/// Where orch keeps what it makes: shared by the subcommands that run, stop and remove it.
 #[derive(Args, Clone, Debug)]
-pub struct ServerArgs {
+pub struct HostArgs {
     /// Read options from this YAML file, whose keys are the names of these flags.
     #[arg(long, short, env = "ORCH_CONFIG", default_value = DEFAULT_FILE, value_name = "FILE")]
     pub config: PathBuf,
@@ -29,6 +30,21 @@ pub struct ServerArgs {
     /// Write the logs of pods here.
     #[arg(long, env = "ORCH_POD_LOG_DIR", default_value = "/var/log/pods", value_name = "DIR")]
     pub pod_log_dir: PathBuf,
+    /// Put all pods' control groups below this one.
+    #[arg(long, env = "ORCH_CGROUP_ROOT", default_value = "orch", value_name = "NAME")]
+    pub cgroup_root: String,
+    /// Write the administrator's kubeconfig to this file.
+    #[arg(long, env = "ORCH_WRITE_KUBECONFIG", default_value = "/etc/orch/orch.yaml", value_name = "FILE")]
+    pub write_kubeconfig: PathBuf,
+    /// Use the containerd at this socket instead of running one.
+    #[arg(long, env = "ORCH_CONTAINERD_ADDRESS", value_name = "SOCKET")]
+    pub containerd_address: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
     /// Listen on this address only.
     #[arg(long, env = "ORCH_BIND_ADDRESS", default_value = "0.0.0.0", value_name = "IP")]
     pub bind_address: IpAddr,
@@ -83,15 +99,9 @@ pub struct ServerArgs {
     /// Leave out these parts: scheduler, proxy, dns, or a controller by its name.
     #[arg(long, env = "ORCH_DISABLE", value_delimiter = ',', value_name = "COMPONENT,…")]
     pub disable: Vec<String>,
-    /// Write the administrator's kubeconfig to this file.
-    #[arg(long, env = "ORCH_WRITE_KUBECONFIG", default_value = "/etc/orch/orch.yaml", value_name = "FILE")]
-    pub write_kubeconfig: PathBuf,
-    /// The mode of that file, octal.
+    /// The mode of the kubeconfig that is written, octal.
     #[arg(long, env = "ORCH_WRITE_KUBECONFIG_MODE", default_value = "600", value_name = "MODE", value_parser = file_mode)]
     pub write_kubeconfig_mode: u32,
-    /// Use the containerd at this socket instead of running one.
-    #[arg(long, env = "ORCH_CONTAINERD_ADDRESS", value_name = "SOCKET")]
-    pub containerd_address: Option<PathBuf>,
     /// Pull from this registry over plain HTTP; may be repeated.
     #[arg(long, env = "ORCH_INSECURE_REGISTRY", value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
@@ -131,7 +141,8 @@ pub fn with_file(args: Vec<OsString>, cli: &Command) -> anyhow::Result<Vec<OsStr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(args),
         Err(error) => return Err(error).with_context(|| format!("cannot read the configuration {}", path.display())),
     };
-    let entries = entries(&text, subcommand, |variable| std::env::var_os(variable).is_some());
+    let server = cli.find_subcommand("server").unwrap_or(subcommand);
+    let entries = entries(&text, server, subcommand, |variable| std::env::var_os(variable).is_some());
     let entries = entries.with_context(|| format!("in the configuration {}", path.display()))?;
     let (head, tail) = args.split_at(2);
     Ok(head.iter().cloned().chain(entries).chain(tail.iter().cloned()).collect())
@@ -151,7 +162,12 @@ fn named_file(args: &[OsString]) -> Option<PathBuf> {
 }
 
 /// The file's entries as flags; those whose environment variable is set are left out.
-fn entries(text: &str, command: &Command, is_set: impl Fn(&OsString) -> bool) -> anyhow::Result<Vec<OsString>> {
+fn entries(
+    text: &str,
+    server: &Command,
+    command: &Command,
+    is_set: impl Fn(&OsString) -> bool,
+) -> anyhow::Result<Vec<OsString>> {
     let document: serde_yaml_ng::Value = serde_yaml_ng::from_str(text)?;
     let map = match document {
         serde_yaml_ng::Value::Null => return Ok(Vec::new()),
@@ -161,11 +177,15 @@ fn entries(text: &str, command: &Command, is_set: impl Fn(&OsString) -> bool) ->
     let mut flags = Vec::new();
     for (key, value) in map {
         let Some(key) = key.as_str().map(str::to_owned) else { bail!("every key must be a flag's name") };
-        let known = command.get_arguments().find(|arg| arg.get_long() == Some(key.as_str()) && key != "config");
+        let known = server.get_arguments().find(|arg| arg.get_long() == Some(key.as_str()) && key != "config");
         let Some(arg) = known else {
-            let nearest = nearest(&key, command.get_arguments().filter_map(clap::Arg::get_long));
+            let nearest = nearest(&key, server.get_arguments().filter_map(clap::Arg::get_long));
             bail!("unknown key {key:?}{}", nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default());
         };
+        // The file is the server's; `stop` and `uninstall` read of it what they share with it.
+        if !command.get_arguments().any(|own| own.get_id() == arg.get_id()) {
+            continue;
+        }
         if arg.get_env().is_some_and(|variable| is_set(&variable.to_owned())) {
             continue;
         }
@@ -209,7 +229,7 @@ mod tests {
     fn server(text: &str) -> anyhow::Result<Vec<String>> {
         let cli = crate::cmd::Cli::command();
         let command = cli.find_subcommand("server").unwrap();
-        let flags = entries(text, command, |variable| variable == "ORCH_TOKEN")?;
+        let flags = entries(text, command, command, |variable| variable == "ORCH_TOKEN")?;
         Ok(flags.into_iter().map(|flag| flag.into_string().unwrap()).collect())
     }
 

@@ -6,7 +6,12 @@ mod config;
 mod kubectl;
 mod manifests;
 mod node_address;
+mod notify;
+mod pidfile;
 mod preflight;
+mod stop;
+mod teardown;
+mod uninstall;
 mod version;
 mod whoami;
 
@@ -27,6 +32,10 @@ pub struct Cli {
 enum Command {
     /// Run a server: API, store, scheduler, controllers and, unless told not to, an agent.
     Server(Box<config::ServerArgs>),
+    /// Stop the server on this machine.
+    Stop(Box<stop::StopArgs>),
+    /// Remove everything that orch made on this machine.
+    Uninstall(Box<uninstall::UninstallArgs>),
     /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
     Kubectl(kubectl::KubectlArgs),
     /// Print a completion script for a shell.
@@ -50,6 +59,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     let result: anyhow::Result<()> = match cli.command {
         Command::Server(args) => Err(anyhow::anyhow!("{args:?}")),
+        Command::Stop(args) => stop::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Kubectl(args) => kubectl::run(args),
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(),

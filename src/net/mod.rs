@@ -4,6 +4,7 @@
 
 pub mod conntrack;
 pub mod ipam;
+pub mod links;
 pub mod masquerade;
 pub mod netlink;
 pub mod netns;

@@ -1,0 +1,11 @@
+//! The whole of orch on real containerd, runc, nftables and kubectl. Every test has a host of its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod images;
+mod kubectl;
+mod own_kubectl;
+mod resilience;
+mod uninstall;
+mod workloads;
