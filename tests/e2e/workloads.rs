@@ -4,30 +4,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, within};
-
-pub const HELLO: &str = include_str!("../../manifests/examples/hello.yaml");
-
-/// A pod that does nothing but be a client.
-const CLIENT: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: client
-    image: orch.local/whoami:latest
-    args: ["whoami", "--port=9000"]
-"#;
-
-fn hello(cluster: &Cluster) {
-    cluster.apply(HELLO);
-    cluster.kubectl(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
-}
+use crate::support::{Cluster, run, within};
 
 fn pods(cluster: &Cluster) -> BTreeSet<String> {
-    let names = cluster.kubectl(&["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[*].metadata.name}"]);
+    let live = "jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name} {end}";
+    let names = cluster.kubectl(&["get", "pods", "-l", "app=hello", "-o", live]);
     names.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -48,17 +29,16 @@ fn cluster_ip(cluster: &Cluster) -> String {
 #[test]
 fn a_deployment_behind_a_service_answers_needs_root() {
     let cluster = Cluster::start();
-    hello(&cluster);
-    cluster.apply(CLIENT);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
+    cluster.hello();
+    cluster.import_busybox();
+    cluster.client();
 
     let from_host = answered(&cluster, &format!("http://{}/", cluster_ip(&cluster)), 40);
     assert_eq!(from_host, pods(&cluster), "the ClusterIP reaches every pod");
     let by_node_port = answered(&cluster, &format!("http://{}:30080/", cluster.host.ip), 40);
     assert_eq!(by_node_port, pods(&cluster), "the NodePort reaches every pod");
     for name in ["hello", "hello.default", "hello.default.svc.cluster.local"] {
-        let url = format!("http://{name}/");
-        let answer = cluster.kubectl(&["exec", "client", "--", "/orch", "fetch", &url]);
+        let answer = cluster.kubectl(&["exec", "client", "--", "wget", "-q", "-O-", "-T5", &format!("http://{name}/")]);
         assert!(answer.starts_with("Hello from pod hello-"), "{name}: {answer}");
     }
 
@@ -67,21 +47,21 @@ fn a_deployment_behind_a_service_answers_needs_root() {
     assert_eq!(pods(&cluster).len(), 5);
     cluster.kubectl(&["scale", "deployment/hello", "--replicas=1"]);
     cluster.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "deployment/hello", "--timeout=60s"]);
-    cluster.kubectl(&["delete", "service", "hello"]);
-    assert!(cluster.host.http(&format!("http://{}:30080/", cluster.host.ip)).is_some());
+    assert_eq!(pods(&cluster).len(), 1);
+    assert_eq!(answered(&cluster, &format!("http://{}/", cluster_ip(&cluster)), 10), pods(&cluster));
 }
 
 #[test]
 fn a_rolling_update_loses_no_request_and_can_be_undone_needs_root() {
     let cluster = Cluster::start();
-    hello(&cluster);
+    cluster.hello();
     let url = format!("http://{}/", cluster_ip(&cluster));
     cluster.host.http_soon(&url);
-    // A hundred requests a second for as long as the update takes; curl's own rate limit paces them.
+    // Requests for as long as the update takes, at curl's own pace, each on a connection of its own.
     let mut load = cluster.host.command("curl");
-    load.args(["-s", "-f", "-m", "5", "--fail-early", "--rate", "100/s", "-o", "/dev/null", "-w", "%{http_code}\n"]);
-    load.arg(format!("{url}?[1-3000]")).stdin(Stdio::null()).stdout(Stdio::piped());
-    let load = load.spawn().expect("curl runs");
+    load.args(["-s", "-m", "5", "--no-keepalive", "-H", "Connection: close", "--rate", "50/s"]);
+    load.args(["-o", "/dev/null", "-w", "%{http_code}\n", &format!("{url}?[1-5000]")]);
+    let load = load.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("curl runs");
 
     let before = pods(&cluster);
     cluster.kubectl(&["set", "env", "deployment/hello", "VERSION=2"]);
@@ -91,45 +71,75 @@ fn a_rolling_update_loses_no_request_and_can_be_undone_needs_root() {
     cluster.kubectl(&["rollout", "status", "deployment/hello", "--timeout=90s"]);
     let env = "jsonpath={.spec.template.spec.containers[0].env[*].name}";
     assert!(!cluster.kubectl(&["get", "deployment", "hello", "-o", env]).contains("VERSION"));
-    assert!(after.len() >= 3 && !before.iter().all(|name| after.contains(name)));
+    assert!(before.is_disjoint(&after), "every pod was replaced: {before:?} {after:?}");
 
-    crate::support::run(Command::new("kill").args(["-INT", &load.id().to_string()]));
+    // nsenter became curl, so that this is curl's own pid.
+    run(Command::new("kill").arg(load.id().to_string()));
     let output = load.wait_with_output().expect("curl ends");
     let codes = String::from_utf8_lossy(&output.stdout);
-    let failed: Vec<_> = codes.lines().filter(|code| *code != "200" && *code != "000").collect();
-    assert!(failed.is_empty() && codes.lines().count() > 50, "{} requests, failed: {failed:?}", codes.lines().count());
+    let failed = codes.lines().filter(|code| *code != "200").count();
+    let all = codes.lines().count();
+    assert!(failed == 0 && all > 50, "{failed} of {all} requests failed");
 }
 
 #[test]
-fn what_dies_comes_back_and_readiness_gates_endpoints_needs_root() {
+fn what_dies_comes_back_needs_root() {
     let cluster = Cluster::start();
-    hello(&cluster);
+    cluster.hello();
     let pod = pods(&cluster).into_iter().next().expect("a pod");
-    let pid = "cat /proc/1/stat";
-    drop(pid);
 
     let killed = Instant::now();
-    // The first process of the container ends itself: the kubelet must start it anew.
-    let _ = cluster.try_kubectl(&["exec", &pod, "--", "/orch", "kill-init"]);
+    run(Command::new("kill").args(["-9", &cluster.process_of(&pod).to_string()]));
     let restarts = "jsonpath={.status.containerStatuses[0].restartCount}=1";
     cluster.kubectl(&["wait", &format!("--for={restarts}"), &format!("pod/{pod}"), "--timeout=30s"]);
     cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=30s"]);
     within(killed, Duration::from_secs(15), "the restart of a container");
+    let reason = "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}";
+    assert_eq!(cluster.kubectl(&["get", "pod", &pod, "-o", reason]), "137");
 
     cluster.kubectl(&["delete", "pod", &pod]);
     cluster.kubectl(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
-    assert!(!pods(&cluster).contains(&pod) && pods(&cluster).len() == 3);
+    let now = pods(&cluster);
+    assert!(!now.contains(&pod) && now.len() == 3, "{now:?}");
+}
 
-    let unready = r#"{"spec":{"template":{"spec":{"containers":[{"name":"hello","readinessProbe":{"httpGet":{"path":"/nowhere","port":1}}}]}}}}"#;
-    cluster.kubectl(&["scale", "deployment/hello", "--replicas=0"]);
-    cluster.kubectl(&["wait", "--for=jsonpath={.status.replicas}=0", "deployment/hello", "--timeout=60s"]);
-    cluster.kubectl(&["patch", "deployment/hello", "-p", unready]);
-    cluster.kubectl(&["scale", "deployment/hello", "--replicas=1"]);
-    cluster.kubectl(&["wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/hello", "--timeout=60s"]);
-    let running = "jsonpath={.status.phase}=Running";
-    cluster.kubectl(&["wait", &format!("--for={running}"), "pod", "-l", "app=hello", "--timeout=60s"]);
-    let ready = "jsonpath={.items[*].endpoints[*].conditions.ready}";
-    let slices = ["get", "endpointslices", "-l", "kubernetes.io/service-name=hello", "-o", ready];
-    assert_eq!(cluster.kubectl(&slices), "false");
-    assert!(cluster.host.http(&format!("http://{}/", cluster_ip(&cluster))).is_none());
+#[test]
+fn readiness_gates_endpoints_needs_root() {
+    let cluster = Cluster::start();
+    cluster.import_busybox();
+    cluster.apply(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: gated, labels: {app: gated}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: orch.test/busybox:latest
+    command: [sh, -c, "mkdir -p /www; echo hi >/www/index.html; exec httpd -f -p 80 -h /www"]
+    readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gated}
+spec: {selector: {app: gated}, ports: [{port: 80}]}
+"#,
+    );
+    cluster.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/gated", "--timeout=60s"]);
+    let ready = "--for=jsonpath={.endpoints[0].conditions.ready}";
+    let slice = |state: &str| {
+        let wanted = format!("{ready}={state}");
+        let selector = "kubernetes.io/service-name=gated";
+        cluster.kubectl(&["wait", &wanted, "endpointslice", "-l", selector, "--timeout=30s"]);
+    };
+    let url = format!("http://{}/", cluster.kubectl(&["get", "service", "gated", "-o", "jsonpath={.spec.clusterIP}"]));
+    slice("false");
+    assert!(cluster.host.http(&url).is_none(), "nobody who is ready answers");
+    cluster.kubectl(&["exec", "gated", "--", "touch", "/ready"]);
+    slice("true");
+    assert_eq!(cluster.host.http_soon(&url), "hi\n");
+    cluster.kubectl(&["exec", "gated", "--", "rm", "/ready"]);
+    slice("false");
+    cluster.host.refused_soon(&url);
 }

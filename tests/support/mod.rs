@@ -79,6 +79,14 @@ impl Host {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Waits until nobody answers any more, at most for [`PATIENCE`].
+    pub fn refused_soon(&self, url: &str) {
+        let since = Instant::now();
+        while self.http(url).is_some() {
+            assert!(since.elapsed() < PATIENCE, "{url} still answers");
+        }
+    }
+
     /// Tries an HTTP request until it succeeds, at most for [`PATIENCE`]: curl itself waits and tries again.
     pub fn http_soon(&self, url: &str) -> String {
         let retry = ["-s", "-f", "--retry", "600", "--retry-delay", "1", "--retry-all-errors", "--retry-max-time", "60"];
@@ -92,6 +100,76 @@ impl Drop for Host {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
+
+/// A registry on loopback of a test's host, with a busybox in it.
+pub struct Registry {
+    dir: PathBuf,
+}
+
+impl Registry {
+    const PORT: u16 = 5000;
+
+    /// The storage that `scripts/test-images.sh` filled.
+    pub fn prepare() -> Self {
+        require_root_and(&["docker-registry"]);
+        Self { dir: PathBuf::from(test_image("registry")) }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", Self::PORT)
+    }
+
+    pub fn image(&self) -> String {
+        format!("{}/test/busybox:latest", self.address())
+    }
+
+    /// Serves on the host until the guard is dropped.
+    pub fn serve(&self, host: &Host) -> Serving {
+        let config = host.dir.join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{}\"}}\n",
+            self.dir.display(),
+            self.address()
+        );
+        std::fs::write(&config, text).expect("a file");
+        let mut command = host.command("docker-registry");
+        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let serving = Serving(command.spawn().expect("docker-registry runs"));
+        host.http_soon(&format!("http://{}/v2/", self.address()));
+        serving
+    }
+}
+
+/// A process that ends with the test.
+pub struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A file that `scripts/test-images.sh` made.
+pub fn test_image(name: &str) -> String {
+    let dir = std::env::var("ORCH_TEST_IMAGES").unwrap_or_else(|_| format!("{}/target/test-images", env!("CARGO_MANIFEST_DIR")));
+    let path = Path::new(&dir).join(name);
+    assert!(path.exists(), "{} is missing; scripts/test-images.sh makes it", path.display());
+    path.display().to_string()
+}
+
+pub const HELLO: &str = include_str!("../../manifests/examples/hello.yaml");
+
+/// A pod that does nothing but be a client.
+const CLIENT: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: client, image: "orch.test/busybox:latest", imagePullPolicy: Never, command: [sleep, "3600"]}
+"#;
 
 /// A cluster of one node on a host.
 pub struct Cluster {
@@ -202,6 +280,43 @@ impl Cluster {
         let output = child.wait_with_output().expect("kubectl ends");
         assert!(output.status.success(), "kubectl {args:?}: {}\n--- server:\n{}", told(&output), self.tail());
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The demo, rolled out.
+    pub fn hello(&self) {
+        self.apply(HELLO);
+        self.kubectl(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    }
+
+    /// A pod with a shell, called `client`, ready.
+    pub fn client(&self) {
+        self.apply(CLIENT);
+        self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
+    }
+
+    /// `orch.test/busybox:latest`, from an archive.
+    pub fn import_busybox(&self) {
+        let output = self.orch(&["image", "import", &test_image("busybox.tar")]);
+        assert!(output.status.success(), "import: {}", told(&output));
+    }
+
+    /// The host's number of the first process of a pod's container, known by its environment.
+    pub fn process_of(&self, pod: &str) -> u32 {
+        let wanted = format!("POD_NAME={pod}");
+        let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut found = pids.filter(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+        });
+        found.next().unwrap_or_else(|| panic!("no process has {wanted}"))
+    }
+
+    /// What a power cut does to everything but the disk: processes, mounts, links, rules, run directory.
+    pub fn power_cycle(&self) {
+        let output = self.orch(&["stop", "--all"]);
+        assert!(output.status.success(), "{}", told(&output));
+        let _ = std::fs::remove_dir_all(self.run_dir());
     }
 
     pub fn apply(&self, manifest: &str) {

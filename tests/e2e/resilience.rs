@@ -1,0 +1,65 @@
+//! What a kill, a stop and a reboot leave behind, and what comes back.
+
+use std::process::Command;
+
+use crate::support::{Cluster, run};
+
+/// Names, restart counts and container ids of all pods: what must not change.
+fn containers(cluster: &Cluster) -> String {
+    let each = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount} {.status.containerStatuses[*].containerID}{\"\\n\"}{end}";
+    cluster.kubectl(&["get", "pods", "-o", each])
+}
+
+#[test]
+fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
+    let mut cluster = Cluster::start();
+    cluster.hello();
+    let before = containers(&cluster);
+    let pod = before.split_whitespace().next().expect("a pod").to_owned();
+    let process = cluster.process_of(&pod);
+    let url = format!("http://{}:30080/", cluster.host.ip);
+
+    for _ in 0..3 {
+        cluster.kill();
+        assert!(cluster.host.http(&url).is_some(), "pods and Services go on without orch");
+        cluster.run_server();
+        cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    }
+    cluster.kubectl(&["annotate", "pod", &pod, "touched=yes"]);
+    assert_eq!(containers(&cluster), before);
+    assert_eq!(cluster.process_of(&pod), process);
+    // The adopted pod is still cared for: its end is seen and its container started anew.
+    run(Command::new("kill").args(["-9", &process.to_string()]));
+    let restarts = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
+    cluster.kubectl(&["wait", restarts, &format!("pod/{pod}"), "--timeout=30s"]);
+    let log = cluster.kubectl(&["logs", &pod, "--previous", "--tail=5"]);
+    assert!(log.is_empty() || log.lines().count() <= 5);
+}
+
+#[test]
+fn a_stopped_orch_keeps_its_pods_needs_root() {
+    let mut cluster = Cluster::start();
+    cluster.hello();
+    let before = containers(&cluster);
+    cluster.stop();
+    assert!(cluster.host.http(&format!("http://{}:30080/", cluster.host.ip)).is_some());
+    cluster.run_server();
+    cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    assert_eq!(containers(&cluster), before);
+}
+
+#[test]
+fn a_reboot_starts_everything_anew_needs_root() {
+    let mut cluster = Cluster::start();
+    cluster.hello();
+    cluster.kill();
+    // A reboot leaves the data directory and nothing else.
+    cluster.power_cycle();
+    cluster.run_server();
+    cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    let restarted = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
+    cluster.kubectl(&["wait", restarted, "pod", "-l", "app=hello", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod", "-l", "app=hello", "--timeout=60s"]);
+    let answer = cluster.host.http_soon(&format!("http://{}:30080/", cluster.host.ip));
+    assert!(answer.starts_with("Hello from pod hello-"), "{answer}");
+}
