@@ -9,6 +9,7 @@ mod node_address;
 mod notify;
 mod pidfile;
 mod preflight;
+mod server;
 mod stop;
 mod teardown;
 mod uninstall;
@@ -58,7 +59,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let result: anyhow::Result<()> = match cli.command {
-        Command::Server(args) => Err(anyhow::anyhow!("{args:?}")),
+        Command::Server(args) => server::run(*args),
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Kubectl(args) => kubectl::run(args),

@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::{Component, StartError};
@@ -22,7 +21,8 @@ use crate::reconcile::{self, Controller, Env, Error, Options};
 
 /// What the controllers need to know of the cluster.
 pub struct ControllersConfig {
-    pub client: Client,
+    /// Shared with the scheduler and the agent: one cache per kind and process.
+    pub env: Env,
     /// Pod addresses; every node gets a part.
     pub cluster_cidr: IpNet,
     /// Service addresses; the first is that of the `kubernetes` Service.
@@ -39,13 +39,12 @@ pub struct ControllersConfig {
 /// All controllers, as one part of the process.
 pub struct Controllers {
     config: ControllersConfig,
-    env: Option<Env>,
     tasks: TaskTracker,
 }
 
 impl Controllers {
     pub fn new(config: ControllersConfig) -> Self {
-        Self { config, env: None, tasks: TaskTracker::new() }
+        Self { config, tasks: TaskTracker::new() }
     }
 
     fn run<C: Controller>(&self, env: &Env, controller: C, workers: usize) {
@@ -63,21 +62,18 @@ impl Component for Controllers {
     }
 
     async fn start(&mut self) -> Result<(), StartError> {
-        let env = Env::new(self.config.client.clone());
+        let env = self.config.env.clone();
         let pods = owners::owned::<Pod>(&env.informers.get());
         let sets = owners::owned::<ReplicaSet>(&env.informers.get());
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
         self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);
-        self.env = Some(env);
         Ok(())
     }
 
     async fn stop(&mut self) {
-        let Some(env) = self.env.take() else { return };
-        env.stop.cancel();
+        self.config.env.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        env.informers.stop().await;
     }
 }
 

@@ -34,7 +34,6 @@ pub trait Filter: Send + Sync {
 
 /// Says how much it likes a node for a pod.
 pub trait Score: Send + Sync {
-    fn name(&self) -> &'static str;
     fn weight(&self) -> i64;
     fn score(&self, pod: &PodInfo, node: &NodeInfo) -> i64;
     /// Brings the scores of all candidates into `0..=MAX_SCORE`.

@@ -131,10 +131,6 @@ impl Queue {
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     fn make_ready(&mut self, uid: &str) {
         self.leave(uid);
         let Some(entry) = self.entries.get_mut(uid) else { return };
@@ -222,6 +218,6 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.put(pod("a", 0));
         queue.remove("a");
-        assert!(queue.take(now).is_none() && queue.len() == 0);
+        assert!(queue.take(now).is_none() && queue.entries.is_empty());
     }
 }

@@ -63,10 +63,6 @@ impl Filter for NodeAffinity {
 }
 
 impl Score for NodeAffinity {
-    fn name(&self) -> &'static str {
-        "NodeAffinity"
-    }
-
     fn weight(&self) -> i64 {
         2
     }

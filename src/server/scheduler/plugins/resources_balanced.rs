@@ -6,10 +6,6 @@ use crate::server::scheduler::snapshot::{NodeInfo, PodInfo};
 pub struct NodeResourcesBalancedAllocation;
 
 impl Score for NodeResourcesBalancedAllocation {
-    fn name(&self) -> &'static str {
-        "NodeResourcesBalancedAllocation"
-    }
-
     fn weight(&self) -> i64 {
         1
     }

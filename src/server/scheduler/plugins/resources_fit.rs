@@ -41,10 +41,6 @@ impl Filter for NodeResourcesFit {
 }
 
 impl Score for NodeResourcesFit {
-    fn name(&self) -> &'static str {
-        "NodeResourcesFit"
-    }
-
     fn weight(&self) -> i64 {
         1
     }

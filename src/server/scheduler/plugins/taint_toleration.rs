@@ -48,10 +48,6 @@ impl Filter for TaintToleration {
 }
 
 impl Score for TaintToleration {
-    fn name(&self) -> &'static str {
-        "TaintToleration"
-    }
-
     fn weight(&self) -> i64 {
         3
     }

@@ -1,0 +1,180 @@
+//! `orch server`: the composition root of a server. Reads top to bottom as the process starts.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::config::ServerArgs;
+use super::manifests::Manifests;
+use super::pidfile::PidFile;
+use super::{node_address, notify, preflight};
+use crate::lifecycle::Lifecycle;
+use crate::reconcile::Env;
+use crate::server::controllers::{Controllers, ControllersConfig};
+use crate::server::http::authn::{Authenticator, StaticToken, User};
+use crate::server::http::listener::{Listener, TlsSource};
+use crate::server::http::{ApiServer, ApiServerConfig};
+use crate::server::pki::{self, Pki, PkiOptions};
+use crate::server::scheduler::Scheduler;
+use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+pub fn run(args: ServerArgs) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One provider for the whole process; a second call can only mean that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+/// What is known of this machine and its place in the cluster before anything starts.
+struct Identity {
+    node_name: String,
+    node_ip: IpAddr,
+    advertise: IpAddr,
+    service_ip: IpAddr,
+}
+
+impl Identity {
+    async fn of(args: &ServerArgs) -> anyhow::Result<Self> {
+        let node_ip = match args.node_ip {
+            Some(address) => address,
+            None => {
+                node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?
+            }
+        };
+        let service_ip = args.service_cidr.hosts().next().context("--service-cidr holds no address")?;
+        if !args.service_cidr.contains(&args.cluster_dns) {
+            bail!("--cluster-dns {} is not in --service-cidr {}", args.cluster_dns, args.service_cidr);
+        }
+        let bound = Some(args.bind_address).filter(|address| !address.is_unspecified());
+        Ok(Self {
+            node_name: args.node_name.clone().unwrap_or_else(node_address::hostname),
+            node_ip,
+            advertise: args.advertise_address.or(bound).unwrap_or(node_ip),
+            service_ip: service_ip.into(),
+        })
+    }
+}
+
+async fn serve(args: ServerArgs) -> anyhow::Result<()> {
+    if !args.disable_agent {
+        preflight::agent(args.host.containerd_address.is_none())?;
+    }
+    let _claim = PidFile::claim(&args.host.run_dir)?;
+    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let identity = Identity::of(&args).await?;
+    let mut lifecycle = Lifecycle::default();
+    let started = tokio::select! {
+        started = start(&args, &identity, &mut lifecycle) => started,
+        _ = signals.0.recv() => Err(anyhow::anyhow!("stopped while starting")),
+        _ = signals.1.recv() => Err(anyhow::anyhow!("stopped while starting")),
+    };
+    if started.is_ok() {
+        notify::send("READY=1");
+        tokio::select! {
+            _ = signals.0.recv() => {}
+            _ = signals.1.recv() => {}
+        }
+        notify::send("STOPPING=1");
+    }
+    lifecycle.stop().await;
+    let store = started?;
+    store.close().await;
+    Ok(())
+}
+
+async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle) -> anyhow::Result<Arc<dyn Store>> {
+    let server_dir = args.host.data_dir.join("server");
+    let pki = Pki::load_or_create(&server_dir.join("tls"), &pki_options(args, identity))?;
+    let token = admin_token(args, &server_dir.join("token"))?;
+    let store = open_store(&server_dir.join("db"))?;
+
+    let config = ApiServerConfig {
+        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token))]),
+        ..ApiServerConfig::default()
+    };
+    let api = ApiServer::new(config, store.clone());
+    let address = SocketAddr::new(args.bind_address, args.https_listen_port);
+    let tls = TlsSource::new(Arc::new(pki.server_tls()?));
+    lifecycle.start(Box::new(Listener::new(api.clone(), address, tls))).await?;
+    write_kubeconfig(args, identity, &pki)?;
+
+    let client = crate::client::in_process(api.as_user(User::admin()));
+    let env = Env::new(client.clone());
+    let disable: HashSet<String> = args.disable.iter().cloned().collect();
+    let controllers = ControllersConfig {
+        env: env.clone(),
+        cluster_cidr: args.cluster_cidr.into(),
+        service_cidr: args.service_cidr.into(),
+        root_ca_pem: pki.ca_pem.clone(),
+        advertise_address: identity.advertise,
+        https_port: args.https_listen_port,
+        disable: disable.clone(),
+    };
+    lifecycle.start(Box::new(Controllers::new(controllers))).await?;
+    lifecycle.start(Box::new(Manifests { client: client.clone(), cluster_dns: args.cluster_dns })).await?;
+    if !disable.contains("scheduler") {
+        lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
+    }
+    Ok(store)
+}
+
+fn pki_options(args: &ServerArgs, identity: &Identity) -> PkiOptions {
+    let mut node_ips = vec![identity.node_ip];
+    node_ips.extend((identity.advertise != identity.node_ip).then_some(identity.advertise));
+    PkiOptions {
+        sans: args.tls_san.clone(),
+        node_name: identity.node_name.clone(),
+        node_ips,
+        service_ip: identity.service_ip,
+        cluster_domain: args.cluster_domain.clone(),
+    }
+}
+
+fn open_store(dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    let path = dir.join("state.db");
+    let store = SqliteStore::open(&path, SqliteOptions::default());
+    Ok(store.with_context(|| format!("cannot open the database {}", path.display()))?)
+}
+
+/// The administrator's token: from the flag, from the named file, or made once and kept.
+fn admin_token(args: &ServerArgs, kept: &Path) -> anyhow::Result<String> {
+    if let Some(token) = &args.token {
+        return Ok(token.clone());
+    }
+    if let Some(path) = &args.token_file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = text.trim().to_owned();
+        if token.is_empty() {
+            bail!("{} is empty", path.display());
+        }
+        return Ok(token);
+    }
+    if let Some(text) = pki::read(kept)? {
+        return Ok(text.trim().to_owned());
+    }
+    let mut random = [0u8; 32];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("the kernel gives no random bytes: {error}"))?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    pki::write_private(kept, &token)?;
+    Ok(token)
+}
+
+/// Written anew at each start, because addresses and certificates change.
+fn write_kubeconfig(args: &ServerArgs, identity: &Identity, pki: &Pki) -> anyhow::Result<()> {
+    let local = if args.bind_address.is_unspecified() { [127, 0, 0, 1].into() } else { identity.advertise };
+    let url = format!("https://{}", SocketAddr::new(local, args.https_listen_port));
+    let path = &args.host.write_kubeconfig;
+    pki::write_private(path, &pki::kubeconfig::render(&url, &pki.ca_pem, &pki.admin))?;
+    let mode = std::fs::Permissions::from_mode(args.write_kubeconfig_mode);
+    std::fs::set_permissions(path, mode).with_context(|| format!("cannot set the mode of {}", path.display()))
+}
