@@ -30,6 +30,7 @@ pub(super) struct Hub {
     watchers: Vec<Watcher>,
     /// Watches whose readers went away are looked for when there are this many.
     prune_at: usize,
+    closed: bool,
 }
 
 /// The sending side of a watch.
@@ -76,7 +77,7 @@ impl Watcher {
 
 impl Hub {
     pub fn new(limits: Limits, floor: Revision) -> Self {
-        Self { limits, ring: VecDeque::new(), bytes: 0, floor, watchers: Vec::new(), prune_at: 64 }
+        Self { limits, ring: VecDeque::new(), bytes: 0, floor, watchers: Vec::new(), prune_at: 64, closed: false }
     }
 
     /// [`Hub::since`] is complete from here on.
@@ -156,6 +157,10 @@ impl Hub {
         for event in &events {
             deliver(&mut watcher, event);
         }
+        if self.closed {
+            watcher.end(Error::Closed);
+            return Ok(());
+        }
         if self.watchers.len() >= self.prune_at {
             self.watchers.retain(|watcher| !watcher.events.is_closed());
             self.prune_at = (self.watchers.len() * 2).max(64);
@@ -164,8 +169,9 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends every watch.
+    /// Ends every watch, also those that would begin later.
     pub fn close(&mut self) {
+        self.closed = true;
         for watcher in self.watchers.drain(..) {
             watcher.end(Error::Closed);
         }

@@ -37,6 +37,9 @@ use super::{Error, Item, ListOptions, Page, Result, Revision, Store, Watch, Writ
 /// Writes that may wait for the writer; more wait in their own tasks.
 const QUEUE: usize = 2048;
 
+/// A watch that is still reading the past is closed when its reader takes nothing for so long.
+const STALLED: Duration = Duration::from_secs(60);
+
 /// How the engine trades memory, disk writes and history.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
@@ -249,8 +252,14 @@ async fn catch_up(shared: Arc<Shared>, history: Arc<History>, mut watcher: Watch
             },
         };
         for event in chapter.events {
-            if !watcher.send(event).await {
-                return;
+            let requested = watcher.seen();
+            match tokio::time::timeout(STALLED, watcher.send(event)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    let oldest = shared.state.read().revision();
+                    return watcher.end(Error::Compacted { requested, oldest });
+                }
             }
         }
         watcher.skip_to(chapter.through);

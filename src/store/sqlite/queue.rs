@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,12 +24,22 @@ pub(super) struct Queue<T> {
 
 struct Inner<T> {
     waiting: VecDeque<Queued<T>>,
+    /// The consumer sleeps until so many wait.
+    wanted: usize,
     closed: bool,
+}
+
+/// What is worth waiting for when there is work already: the writers of the last batch are probably about to
+/// send their next write, and a transaction of its own for the first of them would make all others wait for two.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Gather {
+    pub commands: usize,
+    pub patience: Duration,
 }
 
 impl<T> Queue<T> {
     pub fn new(places: usize) -> Self {
-        let inner = Mutex::new(Inner { waiting: VecDeque::new(), closed: false });
+        let inner = Mutex::new(Inner { waiting: VecDeque::new(), wanted: 1, closed: false });
         Self { places: Arc::new(Semaphore::new(places)), inner, wake: Condvar::new() }
     }
 
@@ -41,8 +51,11 @@ impl<T> Queue<T> {
             return false;
         }
         inner.waiting.push_back(Queued { command, place });
+        let enough = inner.waiting.len() >= inner.wanted;
         drop(inner);
-        self.wake.notify_one();
+        if enough {
+            self.wake.notify_one();
+        }
         true
     }
 
@@ -58,7 +71,7 @@ impl<T> Queue<T> {
     }
 
     /// Up to `most` commands; empty when `deadline` came first, `None` when closed and empty.
-    pub fn take(&self, deadline: Option<Instant>, most: usize) -> Option<Vec<Queued<T>>> {
+    pub fn take(&self, deadline: Option<Instant>, most: usize, gather: Gather) -> Option<Vec<Queued<T>>> {
         let mut inner = self.inner.lock();
         while inner.waiting.is_empty() {
             if inner.closed {
@@ -72,6 +85,11 @@ impl<T> Queue<T> {
                     }
                 }
             }
+        }
+        if (1..gather.commands).contains(&inner.waiting.len()) && !inner.closed {
+            inner.wanted = gather.commands.min(most);
+            self.wake.wait_for(&mut inner, gather.patience);
+            inner.wanted = 1;
         }
         let count = inner.waiting.len().min(most);
         Some(inner.waiting.drain(..count).collect())

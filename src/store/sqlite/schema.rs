@@ -71,9 +71,18 @@ pub(super) fn lock(path: &Path) -> Result<File> {
 
 /// Opens the file for writing, makes it when it is missing, and brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection> {
-    // Made here so that it is never readable by others: it holds Secrets.
-    private().open(path).map_err(|error| Error::Unavailable(format!("cannot open {}: {error}", path.display())))?;
+    create(path).map_err(|error| Error::Unavailable(format!("cannot open {}: {error}", path.display())))?;
     prepare(path).map_err(|error| in_file(path, error))
+}
+
+/// Makes the file, so that it is never readable by others (it holds Secrets) and its name survives a power cut.
+fn create(path: &Path) -> std::io::Result<()> {
+    let exists = path.try_exists()?;
+    private().open(path)?;
+    match path.parent() {
+        Some(parent) if !exists && parent != Path::new("") => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 fn prepare(path: &Path) -> Result<Connection> {
@@ -239,5 +248,35 @@ pub(super) fn error(error: rusqlite::Error) -> Error {
         | E::Utf8Error(..) => Error::Corrupt(error.to_string()),
         E::SqlInputError { .. } => Error::Corrupt(error.to_string()),
         _ => Error::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_schema_is_brought_forward_once() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db, MIGRATIONS).unwrap();
+        db.execute("INSERT INTO log VALUES (1, '/a', 0, 1, 0, x'00')", []).unwrap();
+        let newer = [MIGRATIONS, &["ALTER TABLE log ADD COLUMN lease INTEGER NOT NULL DEFAULT 7"]].concat();
+        for _ in 0..2 {
+            migrate(&mut db, &newer).unwrap();
+            let found: (String, i64) =
+                db.query_row("SELECT key, lease FROM log", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!(found, ("/a".to_owned(), 7));
+        }
+        assert!(migrate(&mut db, MIGRATIONS).is_err(), "and never back");
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db, MIGRATIONS).unwrap();
+        let broken = [MIGRATIONS, &["CREATE TABLE half (x); CREATE TABLE log (x)"]].concat();
+        assert!(migrate(&mut db, &broken).is_err());
+        assert!(db.prepare("SELECT * FROM half").is_err());
+        migrate(&mut db, MIGRATIONS).unwrap();
     }
 }

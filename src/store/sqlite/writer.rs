@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::maintenance::Maintenance;
-use super::queue::{Queue, Queued};
+use super::queue::{Gather, Queue, Queued};
 use super::schema::error;
 use crate::store::state::{Commit, Current, decide};
 use crate::store::{Durability, Error, EventKind, Item, Result, Revision, Write};
@@ -27,6 +27,8 @@ const BATCH: usize = 1024;
 const BLOCK: Revision = 10_000;
 /// Relaxed writes that may wait for the disk; the next one is written like a durable one.
 const PENDING: usize = 1000;
+/// The longest wait for more writes to share a transaction; never more than a quarter of what the last one took.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
@@ -63,8 +65,11 @@ struct Batch {
 
 impl Writer {
     pub fn run(mut self) {
-        while let Some(commands) = self.queue.take(self.deadline(), BATCH) {
+        let mut gather = Gather::default();
+        while let Some(commands) = self.queue.take(self.deadline(), BATCH, gather) {
+            let (begun, count) = (Instant::now(), commands.len());
             self.execute(commands);
+            gather = Gather { commands: count, patience: (begun.elapsed() / 4).min(PATIENCE) };
             let now = Instant::now();
             if self.flush_at.is_some_and(|at| at <= now) {
                 self.flush_at = None;
