@@ -3,6 +3,7 @@
 //! Pure functions from an object and a patch to an object; the pipeline brings the object, the time and
 //! the names, and decides what is admitted and stored.
 
+pub mod apply;
 pub mod json;
 mod lists;
 pub mod merge;
