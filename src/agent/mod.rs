@@ -6,3 +6,174 @@ pub mod kubelet;
 pub mod proxy;
 pub mod runtime;
 pub mod services;
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Taint;
+use kube::Client;
+
+use crate::lifecycle::{Component, Lifecycle, StartError};
+use crate::net::masquerade;
+use dns::{Dns, DnsConfig};
+use kubelet::Kubelet;
+use proxy::{ProxyConfig, ServiceProxy};
+use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
+use services::Services;
+
+/// Ethernet's MTU; pods are routed, so that nothing is taken off it on one node.
+const MTU: u32 = 1500;
+
+/// Everything an agent is told.
+pub struct AgentConfig {
+    pub node_name: String,
+    pub node_ip: IpAddr,
+    pub node_labels: Vec<(String, String)>,
+    pub node_taints: Vec<Taint>,
+    /// `<data-dir>/agent`
+    pub data_dir: PathBuf,
+    /// Sockets and pinned namespaces; gone after a reboot.
+    pub run_dir: PathBuf,
+    pub log_dir: PathBuf,
+    pub cgroup_root: String,
+    pub kubelet_port: u16,
+    /// Links and packet tables begin with it.
+    pub prefix: String,
+    pub client: Client,
+    pub cluster_cidr: Ipv4Net,
+    pub service_cidr: Ipv4Net,
+    pub cluster_dns: Ipv4Addr,
+    pub cluster_domain: String,
+    /// The socket of a containerd that somebody else runs.
+    pub containerd_address: Option<PathBuf>,
+    pub insecure_registries: Vec<String>,
+    pub serving_cert_pem: String,
+    pub serving_key_pem: String,
+    /// Who may speak to the kubelet's port: holders of certificates of this CA.
+    pub client_ca_pem: String,
+    /// `proxy`, `dns`.
+    pub disable: HashSet<String>,
+}
+
+/// The agent as one part of the process.
+pub struct Agent {
+    config: AgentConfig,
+    parts: Lifecycle,
+    services: Option<Services>,
+    runtime: Option<Arc<Containerd>>,
+    kubelet: Option<Kubelet>,
+}
+
+impl Agent {
+    pub fn new(config: AgentConfig) -> Self {
+        Self { config, parts: Lifecycle::default(), services: None, runtime: None, kubelet: None }
+    }
+
+    /// The network's parts: they stand before the first pod does.
+    async fn start_network(&mut self, services: &Services) -> Result<(), StartError> {
+        let config = &self.config;
+        let IpAddr::V4(node_ip) = config.node_ip else {
+            return Err(StartError::new("agent", "the node needs an IPv4 address; pass one with --node-ip"));
+        };
+        let failed = |error: &dyn std::fmt::Display| StartError::new("agent", error);
+        masquerade::allow_forwarding().map_err(|error| failed(&error))?;
+        masquerade::ensure(&config.prefix, config.cluster_cidr).map_err(|error| failed(&error))?;
+        let dns = (!config.disable.contains("dns")).then_some(config.cluster_dns);
+        if !config.disable.contains("proxy") {
+            let proxy = ProxyConfig {
+                services: services.clone(),
+                node_name: config.node_name.clone(),
+                node_ip,
+                cluster_cidr: config.cluster_cidr,
+                service_cidr: config.service_cidr,
+                cluster_dns: dns,
+                table_prefix: config.prefix.clone(),
+            };
+            self.parts.start(Box::new(ServiceProxy::new(proxy))).await?;
+        }
+        if let Some(cluster_dns) = dns {
+            let dns = DnsConfig {
+                services: services.clone(),
+                cluster_dns,
+                cluster_domain: config.cluster_domain.clone(),
+                cluster_ranges: vec![config.cluster_cidr, config.service_cidr],
+                resolv_conf: "/etc/resolv.conf".into(),
+                link_prefix: config.prefix.clone(),
+            };
+            self.parts.start(Box::new(Dns::new(dns))).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_runtime(&self) -> Result<Arc<Containerd>, StartError> {
+        let config = &self.config;
+        let containerd = ContainerdConfig {
+            address: config.containerd_address.clone(),
+            root: config.data_dir.join("containerd"),
+            run: config.run_dir.join("containerd"),
+            namespace: "k8s.io".to_owned(),
+            cgroup_root: config.cgroup_root.clone(),
+            insecure_registries: config.insecure_registries.clone(),
+            log_limits: LogLimits::default(),
+        };
+        Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
+    }
+
+    fn kubelet_config(&self) -> kubelet::Config {
+        let config = &self.config;
+        kubelet::Config {
+            node_name: config.node_name.clone(),
+            node_ip: config.node_ip,
+            node_labels: config.node_labels.clone(),
+            node_taints: config.node_taints.clone(),
+            data_dir: config.data_dir.clone(),
+            run_dir: config.run_dir.clone(),
+            log_dir: config.log_dir.clone(),
+            cgroup_root: config.cgroup_root.clone(),
+            port: config.kubelet_port,
+            cluster_dns: (!config.disable.contains("dns")).then_some(config.cluster_dns),
+            cluster_domain: config.cluster_domain.clone(),
+            mtu: MTU,
+        }
+    }
+}
+
+#[async_trait]
+impl Component for Agent {
+    fn name(&self) -> &'static str {
+        "agent"
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        let services = Services::watch(self.config.client.clone());
+        self.services = Some(services.clone());
+        let (runtime, network) = {
+            let runtime = self.start_runtime().await;
+            (runtime, self.start_network(&services).await)
+        };
+        let runtime = runtime?;
+        self.runtime = Some(runtime.clone());
+        network?;
+        let kubelet = Kubelet::start(self.kubelet_config(), self.config.client.clone(), runtime).await;
+        self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
+        Ok(())
+    }
+
+    /// Pods go on running; the next start adopts them.
+    async fn stop(&mut self) {
+        if let Some(kubelet) = self.kubelet.take() {
+            kubelet.stop().await;
+        }
+        self.parts.stop().await;
+        if let Some(services) = self.services.take() {
+            services.stop().await;
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.stop().await;
+        }
+    }
+}
