@@ -109,8 +109,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn start_runtime(&self) -> Result<Arc<Containerd>, StartError> {
-        let config = &self.config;
+    async fn start_runtime(config: &AgentConfig) -> Result<Arc<Containerd>, StartError> {
         let containerd = ContainerdConfig {
             address: config.containerd_address.clone(),
             root: config.data_dir.join("containerd"),
@@ -151,13 +150,9 @@ impl Component for Agent {
     async fn start(&mut self) -> Result<(), StartError> {
         let services = Services::watch(self.config.client.clone());
         self.services = Some(services.clone());
-        let (runtime, network) = {
-            let runtime = self.start_runtime().await;
-            (runtime, self.start_network(&services).await)
-        };
-        let runtime = runtime?;
+        let runtime = Self::start_runtime(&self.config).await?;
         self.runtime = Some(runtime.clone());
-        network?;
+        self.start_network(&services).await?;
         let kubelet = Kubelet::start(self.kubelet_config(), self.config.client.clone(), runtime).await;
         self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
         Ok(())

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, Command};
 use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Taint;
 
 /// Where the configuration is read from when no flag names another file.
 const DEFAULT_FILE: &str = "/etc/orch/config.yaml";
@@ -85,8 +86,8 @@ pub struct ServerArgs {
     #[arg(long, env = "ORCH_NODE_LABEL", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value)]
     pub node_label: Vec<(String, String)>,
     /// Register the Node with this taint; may be repeated.
-    #[arg(long, env = "ORCH_NODE_TAINT", value_delimiter = ',', value_name = "KEY=VALUE:EFFECT")]
-    pub node_taint: Vec<String>,
+    #[arg(long, env = "ORCH_NODE_TAINT", value_delimiter = ',', value_name = "KEY=VALUE:EFFECT", value_parser = taint)]
+    pub node_taint: Vec<Taint>,
     /// Accept this bearer token as the administrator's [default: made at the first start, in <data-dir>/server/token].
     #[arg(long, env = "ORCH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -122,6 +123,15 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn taint(text: &str) -> Result<Taint, String> {
+    let (head, effect) = text.rsplit_once(':').ok_or("must be KEY[=VALUE]:EFFECT")?;
+    if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+        return Err(format!("{effect:?} is no effect; use NoSchedule, PreferNoSchedule or NoExecute"));
+    }
+    let (key, value) = head.split_once('=').map_or((head, None), |(key, value)| (key, Some(value.to_owned())));
+    Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
 }
 
 fn file_mode(text: &str) -> Result<u32, String> {

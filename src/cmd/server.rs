@@ -13,6 +13,7 @@ use super::config::ServerArgs;
 use super::manifests::Manifests;
 use super::pidfile::PidFile;
 use super::{node_address, notify, preflight};
+use crate::agent::{Agent, AgentConfig};
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
 use crate::server::controllers::{Controllers, ControllersConfig};
@@ -123,7 +124,42 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     if !disable.contains("scheduler") {
         lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
     }
+    if !args.disable_agent {
+        lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
+    }
     Ok(store)
+}
+
+fn agent_config(
+    args: &ServerArgs,
+    identity: &Identity,
+    pki: &Pki,
+    client: kube::Client,
+    disable: HashSet<String>,
+) -> AgentConfig {
+    AgentConfig {
+        node_name: identity.node_name.clone(),
+        node_ip: identity.node_ip,
+        node_labels: args.node_label.clone(),
+        node_taints: args.node_taint.clone(),
+        data_dir: args.host.data_dir.join("agent"),
+        run_dir: args.host.run_dir.clone(),
+        log_dir: args.host.pod_log_dir.clone(),
+        cgroup_root: args.host.cgroup_root.clone(),
+        kubelet_port: args.kubelet_port,
+        prefix: super::teardown::PREFIX.to_owned(),
+        client,
+        cluster_cidr: args.cluster_cidr,
+        service_cidr: args.service_cidr,
+        cluster_dns: args.cluster_dns,
+        cluster_domain: args.cluster_domain.clone(),
+        containerd_address: args.host.containerd_address.clone(),
+        insecure_registries: args.insecure_registry.clone(),
+        serving_cert_pem: pki.kubelet_serving.cert_pem.clone(),
+        serving_key_pem: pki.kubelet_serving.key_pem.clone(),
+        client_ca_pem: pki.ca_pem.clone(),
+        disable,
+    }
 }
 
 fn pki_options(args: &ServerArgs, identity: &Identity) -> PkiOptions {

@@ -17,7 +17,7 @@ use crate::net;
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// All our links and packet tables begin with it.
-const PREFIX: &str = "orch";
+pub const PREFIX: &str = "orch";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// What could not be taken down.
