@@ -10,3 +10,4 @@ pub mod pipeline;
 pub mod pki;
 pub mod scheduler;
 pub mod strategy;
+pub mod subresource;

@@ -2,5 +2,6 @@
 //! over a real TLS socket.
 
 mod cluster;
+mod subresources;
 mod verbs;
 mod wire;

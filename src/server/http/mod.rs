@@ -26,17 +26,20 @@ use crate::api::status::Result;
 use crate::server::admission::Chain;
 use crate::server::pipeline::Pipeline;
 use crate::server::pipeline::query::Query;
+use crate::server::subresource::Subresources;
 use crate::store::Store;
 use authn::{Authenticator, Connection, User};
-use authz::{AuthenticatedUsers, Authorizer};
+use authz::{AuthenticatedUsers, Authorizer, Decision};
 use body::Body;
 use health::{Health, Scope};
+use route::RequestInfo;
 
 /// What an API server is made of, besides its store.
 pub struct ApiServerConfig {
     pub authenticator: Authenticator,
     pub authorizer: Arc<dyn Authorizer>,
     pub admission: Chain,
+    pub subresources: Subresources,
 }
 
 impl Default for ApiServerConfig {
@@ -46,6 +49,7 @@ impl Default for ApiServerConfig {
             authenticator: Authenticator::default(),
             authorizer: Arc::new(AuthenticatedUsers),
             admission: Chain::standard(),
+            subresources: Subresources::standard(None),
         }
     }
 }
@@ -61,6 +65,7 @@ struct Inner {
     authenticator: Authenticator,
     authorizer: Arc<dyn Authorizer>,
     health: Health,
+    subresources: Subresources,
 }
 
 impl ApiServer {
@@ -68,8 +73,8 @@ impl ApiServer {
         let health = Health::default();
         health.add("ping", Scope::Live, Arc::new(|| Ok(())));
         let pipeline = Arc::new(Pipeline::new(store, config.admission));
-        let ApiServerConfig { authenticator, authorizer, .. } = config;
-        Self { inner: Arc::new(Inner { pipeline, authenticator, authorizer, health }) }
+        let ApiServerConfig { authenticator, authorizer, subresources, .. } = config;
+        Self { inner: Arc::new(Inner { pipeline, authenticator, authorizer, health, subresources }) }
     }
 
     /// Where other parts add their health checks.
@@ -111,6 +116,16 @@ impl ApiServer {
             true => self.resource(Arc::new(user), info, query, request).await,
             false => self.non_resource(&info, &query, request.method(), request.headers()),
         }
+    }
+
+    /// What the authorizer says, for reviews and for subresources that ask about more than their own path.
+    pub async fn decide(&self, user: &User, request: &RequestInfo) -> Decision {
+        self.inner.authorizer.authorize(user, request).await
+    }
+
+    /// The user of a token, for reviews.
+    pub fn authenticate_token(&self, token: &str, audiences: &[String]) -> Option<User> {
+        self.inner.authenticator.token(token, audiences)
     }
 
     /// A service that makes every request as `user`: the in-process client's transport.

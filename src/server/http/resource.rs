@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use super::ApiServer;
@@ -15,10 +16,12 @@ use super::{respond, watch};
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
+use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::update::Part;
-use crate::server::pipeline::{Answer, Context, KindRef, Payload, What};
+use crate::server::pipeline::{Answer, Context, KindRef, Payload, What, parts};
 use crate::server::strategy::{Meta, Verb};
+use crate::server::subresource::Call;
 
 /// The kind a path names, where the path fits its scope.
 fn find(info: &RequestInfo) -> Result<KindRef> {
@@ -86,8 +89,10 @@ impl ApiServer {
         let mut context = Context::new(user, kind, namespace, name);
         context.subresource.clone_from(&info.subresource);
         context.agent = agent(request.headers());
-        if !matches!(info.subresource.as_str(), "" | "status" | "scale") {
-            return Err(Failure::no_route());
+        if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
+            // Streams negotiate by themselves.
+            let accept = negotiate::accept(request.headers()).unwrap_or_default();
+            return handler.serve(Call { server: self.clone(), context, info, query, accept, request }).await;
         }
         let accept = negotiate::accept(request.headers())?;
         let include = Include::parse(query.get("includeObject"))?;
@@ -96,6 +101,7 @@ impl ApiServer {
         match asked.info.verb.as_str() {
             "list" => self.list(&context, &asked).await,
             "watch" => self.watch(context, &asked).await,
+            "deletecollection" => self.delete_collection(&context, &asked, body).await,
             _ => {
                 let result = self.single(&context, &asked, body).await;
                 let mut response = match result {
@@ -111,8 +117,15 @@ impl ApiServer {
     async fn single(&self, context: &Context, asked: &Asked, body: Body) -> Result<Answer> {
         let pipeline = &self.inner.pipeline;
         let query = &asked.query;
-        let part = if asked.info.subresource == "status" { Part::Status } else { Part::Main };
-        match asked.info.verb.as_str() {
+        let info = &asked.info;
+        let scale = info.subresource == "scale";
+        let part = match parts::part(&info.group, &info.resource, &info.subresource) {
+            Some(part) => part,
+            None if scale => Part::Main,
+            None => return Err(Failure::no_route()),
+        };
+        match info.verb.as_str() {
+            "get" if scale => pipeline.scale(context),
             "get" => pipeline.get(context, &GetOptions::parse(query)?),
             "create" => {
                 let options = WriteOptions::parse(query, WriteKind::Create)?;
@@ -120,7 +133,20 @@ impl ApiServer {
             }
             "update" => {
                 let options = WriteOptions::parse(query, WriteKind::Update)?;
-                pipeline.update(context, &payload(&asked.headers, body).await?, &options, part).await
+                let payload = payload(&asked.headers, body).await?;
+                match scale {
+                    true => pipeline.update_scale(context, &payload, &options).await,
+                    false => pipeline.update(context, &payload, &options, part).await,
+                }
+            }
+            "patch" => {
+                let (kind, bytes) = patch_body(&asked.headers, body).await?;
+                let options = WriteOptions::parse(query, WriteKind::Patch)?;
+                let patch = Patch::parse(kind, &bytes)?;
+                match scale {
+                    true => pipeline.patch_scale(context, &patch, &options).await,
+                    false => pipeline.patch(context, &patch, &options, part).await,
+                }
             }
             "delete" => {
                 let body = payload(&asked.headers, body).await?.to_json_or_empty()?;
@@ -133,6 +159,15 @@ impl ApiServer {
     async fn list(&self, context: &Context, asked: &Asked) -> Result<Response<Body>> {
         let options = ListOptions::parse(&asked.query)?;
         let listed = self.inner.pipeline.list(context, &options).await?;
+        let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
+        respond::bytes(200, bytes, asked.accept.format)
+    }
+
+    async fn delete_collection(&self, context: &Context, asked: &Asked, body: Body) -> Result<Response<Body>> {
+        let list = ListOptions::parse(&asked.query)?;
+        let body = payload(&asked.headers, body).await?.to_json_or_empty()?;
+        let options = DeleteOptions::parse(&asked.query, &body)?;
+        let listed = self.inner.pipeline.delete_collection(context, &list, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
         respond::bytes(200, bytes, asked.accept.format)
     }
@@ -158,6 +193,24 @@ async fn payload(headers: &HeaderMap, body: Body) -> Result<Payload> {
     let media = negotiate::content(headers)?;
     Ok(Payload { bytes: body::read(body).await?, media })
 }
+
+/// The body of a patch, and which kind its media type says it is.
+async fn patch_body(headers: &HeaderMap, body: Body) -> Result<(PatchKind, Bytes)> {
+    let kind = match negotiate::content_type(headers).as_str() {
+        "application/json-patch+json" => PatchKind::Json,
+        "application/merge-patch+json" => PatchKind::Merge,
+        "application/strategic-merge-patch+json" => PatchKind::Strategic,
+        _ => return Err(Failure::unsupported_media_type(&PATCHES)),
+    };
+    Ok((kind, body::read(body).await?))
+}
+
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
     let bytes = match answer.what {

@@ -53,6 +53,14 @@ impl Context {
         }
     }
 
+    /// The same request for one object of the collection.
+    #[must_use]
+    pub fn named(&self, namespace: &str, name: &str) -> Self {
+        let mut one = Self::new(self.user.clone(), self.kind.clone(), namespace, name);
+        one.agent.clone_from(&self.agent);
+        one
+    }
+
     /// The store key of the object named in the path.
     pub fn key(&self) -> String {
         self.kind.meta().key(&self.namespace, &self.name)

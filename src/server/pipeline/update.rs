@@ -11,13 +11,13 @@ use crate::server::admission::{Attributes, Operation};
 use crate::store::{Error, Item};
 
 /// Which part of an object a request may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Part {
     /// Everything but the status.
     Main,
     Status,
-    /// Another subresource, that changes and checks what it may by itself.
-    Other,
+    /// Another window: puts back, in the new object, what it does not show.
+    Other(fn(&mut dyn Object, &dyn Object)),
 }
 
 /// How replacing went.
@@ -44,7 +44,7 @@ impl Pipeline {
         meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
         for _ in 0..CONFLICT_TRIES {
             let Some(item) = self.store.get(&context.key()) else {
-                if kind.create_on_update && part == Part::Main {
+                if kind.create_on_update && matches!(part, Part::Main) {
                     object.meta_mut().resource_version = None;
                     return self.create_object(context, object, options).await;
                 }
@@ -86,9 +86,9 @@ impl Pipeline {
         match part {
             Part::Main => kind.prepare_update(new.as_mut(), old.as_ref()),
             Part::Status => kind.prepare_status(new.as_mut(), old.as_ref()),
-            Part::Other => {}
+            Part::Other(put_back) => put_back(new.as_mut(), old.as_ref()),
         }
-        if kind.meta().generation && part != Part::Status && !kind.same_spec(new.as_ref(), old.as_ref()) {
+        if kind.meta().generation && !matches!(part, Part::Status) && !kind.same_spec(new.as_ref(), old.as_ref()) {
             new.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
         }
         self.check(context, new.as_ref(), old.as_ref(), part)?;
@@ -102,12 +102,12 @@ impl Pipeline {
         errors.extend(match part {
             Part::Main => kind.validate(new, Some(old)),
             Part::Status => kind.validate_status(new, old),
-            Part::Other => Vec::new(),
+            Part::Other(_) => kind.validate_status(new, old),
         });
         if !errors.is_empty() {
             return Err(Failure::invalid(kind.meta().group_kind(), &context.name, &errors));
         }
-        if part == Part::Main {
+        if matches!(part, Part::Main) {
             kind.warnings(new, Some(old)).into_iter().for_each(|warning| context.warn(warning));
         }
         Ok(())

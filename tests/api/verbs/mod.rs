@@ -3,5 +3,6 @@
 mod create;
 mod delete;
 mod list;
+mod patch;
 mod update;
 mod watch;

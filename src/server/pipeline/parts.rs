@@ -1,0 +1,65 @@
+//! Subresources that are a window on a part of their object: what a write through each may change.
+
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+
+use super::update::Part;
+use crate::api::object::Object;
+
+/// The part that `subresource` of a resource shows; `None` where it is no such window.
+pub fn part(group: &str, resource: &str, subresource: &str) -> Option<Part> {
+    match (group, resource, subresource) {
+        (.., "") => Some(Part::Main),
+        (.., "status") => Some(Part::Status),
+        ("", "namespaces", "finalize") => Some(Part::Other(finalize)),
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => Some(Part::Other(approval)),
+        ("", "pods", "ephemeralcontainers") => Some(Part::Other(ephemeral_containers)),
+        ("", "pods", "resize") => Some(Part::Other(resize)),
+        _ => None,
+    }
+}
+
+/// Puts into `new` what is `old` but for the part that `pick` moves over.
+fn only<K: Clone + 'static>(new: &mut dyn Object, old: &dyn Object, pick: impl FnOnce(&mut K, &K)) {
+    let (Some(given), Some(old)) = (new.downcast_mut::<K>(), old.downcast_ref::<K>()) else { return };
+    let wanted = given.clone();
+    *given = old.clone();
+    pick(given, &wanted);
+}
+
+/// `/finalize`: the namespace controller says that its content is gone.
+fn finalize(new: &mut dyn Object, old: &dyn Object) {
+    only::<Namespace>(new, old, |namespace, wanted| {
+        let finalizers = wanted.spec.as_ref().and_then(|spec| spec.finalizers.clone());
+        namespace.spec.get_or_insert_with(Default::default).finalizers = finalizers;
+    });
+}
+
+/// `/approval`: conditions, and nothing else of the status.
+fn approval(new: &mut dyn Object, old: &dyn Object) {
+    only::<CertificateSigningRequest>(new, old, |request, wanted| {
+        let conditions = wanted.status.as_ref().and_then(|status| status.conditions.clone());
+        request.status.get_or_insert_with(Default::default).conditions = conditions;
+    });
+}
+
+fn ephemeral_containers(new: &mut dyn Object, old: &dyn Object) {
+    only::<Pod>(new, old, |pod, wanted| {
+        let containers = wanted.spec.as_ref().and_then(|spec| spec.ephemeral_containers.clone());
+        if let Some(spec) = &mut pod.spec {
+            spec.ephemeral_containers = containers;
+        }
+    });
+}
+
+/// `/resize`: the resources of containers.
+fn resize(new: &mut dyn Object, old: &dyn Object) {
+    only::<Pod>(new, old, |pod, wanted| {
+        let (Some(spec), Some(wanted)) = (&mut pod.spec, &wanted.spec) else { return };
+        let pairs = spec.containers.iter_mut().zip(&wanted.containers);
+        for (container, wanted) in pairs.filter(|(container, wanted)| container.name == wanted.name) {
+            container.resources.clone_from(&wanted.resources);
+            container.resize_policy.clone_from(&wanted.resize_policy);
+        }
+    });
+}

@@ -1,0 +1,97 @@
+//! `pods/<name>/binding` and the old `bindings`: the scheduler's word on where a pod runs.
+
+use async_trait::async_trait;
+use http::Response;
+use k8s_openapi::api::core::v1::{Binding as Wanted, Pod, PodCondition};
+
+use super::{Call, Handler};
+use crate::api::field::{Error, Path};
+use crate::api::gvk::{GroupKind, GroupResource};
+use crate::api::status::{Failure, Result};
+use crate::server::catalog::catalog;
+use crate::server::http::body::Body;
+use crate::server::pipeline::meta::now;
+use crate::server::pipeline::{Context, KindRef};
+
+pub struct Binding;
+
+#[async_trait]
+impl Handler for Binding {
+    async fn serve(&self, call: Call) -> Result<Response<Body>> {
+        let pipeline = call.pipeline();
+        let (asked, wanted) = call.decode::<Wanted>("Binding").await?;
+        let name = wanted.metadata.name.as_deref().unwrap_or_default();
+        let name = match asked.context.name.as_str() {
+            "" => name,
+            path if name.is_empty() || name == path => path,
+            path => {
+                let text = format!("name in URL does not match name in Binding object: {path} != {name}");
+                return Err(Failure::bad_request(text));
+            }
+        };
+        validate(&wanted, name)?;
+        let kind = catalog().find("", "v1", "pods").ok_or_else(Failure::no_route)?;
+        let context = Context::new(asked.context.user.clone(), KindRef::BuiltIn(kind), &asked.context.namespace, name);
+        pipeline.modify::<Pod>(&context, asked.dry_run(), |pod| assign(pod, &wanted, name)).await?;
+        asked.created()
+    }
+}
+
+fn validate(wanted: &Wanted, name: &str) -> Result<()> {
+    let path = Path::new("target");
+    let mut errors = Vec::new();
+    let kind = wanted.target.kind.as_deref().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        errors.push(Error::not_supported(&path.child("kind"), kind, &["Node", "<empty>"]));
+    }
+    if wanted.target.name.as_deref().unwrap_or_default().is_empty() {
+        errors.push(Error::required(&path.child("name"), ""));
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::invalid(GroupKind { group: "", kind: "Binding" }, name, &errors)),
+    }
+}
+
+fn assign(pod: &mut Pod, wanted: &Wanted, name: &str) -> Result<()> {
+    let conflict = |why: String| {
+        let about = GroupResource { group: "", resource: "pods/binding" };
+        Err(Failure::conflict(about, name, &why))
+    };
+    if let Some(uid) = wanted.metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
+        let found = pod.metadata.uid.as_deref().unwrap_or_default();
+        if uid != found {
+            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"));
+        }
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let spec = pod.spec.get_or_insert_with(Default::default);
+    if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
+        return conflict(format!("pod {name} is already assigned to node {node:?}"));
+    }
+    if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    spec.node_name.clone_from(&wanted.target.name);
+    for (from, to) in [
+        (&wanted.metadata.annotations, &mut pod.metadata.annotations),
+        (&wanted.metadata.labels, &mut pod.metadata.labels),
+    ] {
+        if let Some(given) = from.as_ref().filter(|given| !given.is_empty()) {
+            to.get_or_insert_default().extend(given.clone());
+        }
+    }
+    let generation = pod.metadata.generation;
+    let conditions = pod.status.get_or_insert_with(Default::default).conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != "PodScheduled");
+    conditions.push(PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: Some(now()),
+        observed_generation: generation,
+        ..Default::default()
+    });
+    Ok(())
+}

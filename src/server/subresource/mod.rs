@@ -1,0 +1,119 @@
+//! Subresources and virtual resources that are more than a window on their object: each is a
+//! [`Handler`] in a file of its own, found by group, resource and name.
+//!
+//! `http` has authorized the request and checked the verb against the catalog before it comes here;
+//! everything else (decoding, answers, upgrades) is the handler's.
+
+mod binding;
+mod eviction;
+mod review;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::request::Parts;
+use http::{Request, Response};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::status::{Failure, Result};
+use crate::server::http::body::{self, Body};
+use crate::server::http::negotiate::Accept;
+use crate::server::http::route::RequestInfo;
+use crate::server::http::{ApiServer, negotiate, respond};
+use crate::server::pipeline::query::Query;
+use crate::server::pipeline::{Context, Payload, Pipeline};
+use crate::server::pki::token::Issuer;
+
+/// One request to a subresource.
+pub struct Call {
+    pub server: ApiServer,
+    /// The parent's kind, namespace and name, and who asks.
+    pub context: Context,
+    pub info: RequestInfo,
+    pub query: Query,
+    pub accept: Accept,
+    /// With its body, and its `OnUpgrade` where the connection can be upgraded.
+    pub request: Request<Body>,
+}
+
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    async fn serve(&self, call: Call) -> Result<Response<Body>>;
+}
+
+type Name = (&'static str, &'static str, &'static str);
+
+/// The handlers by group, resource and subresource (empty for a virtual resource).
+#[derive(Clone, Default)]
+pub struct Subresources(HashMap<Name, Arc<dyn Handler>>);
+
+impl Subresources {
+    /// Those that need nothing but the store; tokens where there is a key to sign them.
+    pub fn standard(issuer: Option<Arc<Issuer>>) -> Self {
+        let mut all = Self::default();
+        all.add("", "pods", "binding", Arc::new(binding::Binding));
+        all.add("", "bindings", "", Arc::new(binding::Binding));
+        all.add("", "pods", "eviction", Arc::new(eviction::Evict));
+        review::add(&mut all);
+        if let Some(issuer) = issuer {
+            all.add("", "serviceaccounts", "token", Arc::new(token::Token::new(issuer)));
+        }
+        all
+    }
+
+    pub fn add(&mut self, group: &'static str, resource: &'static str, name: &'static str, handler: Arc<dyn Handler>) {
+        self.0.insert((group, resource, name), handler);
+    }
+
+    pub fn find(&self, group: &str, resource: &str, name: &str) -> Option<Arc<dyn Handler>> {
+        self.0.get(&(group, resource, name) as &(&str, &str, &str)).cloned()
+    }
+}
+
+impl Call {
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        self.server.pipeline().clone()
+    }
+
+    /// The rest of the call and the body as a `K`, which error messages call `kind`.
+    pub async fn decode<K: DeserializeOwned>(self, kind: &str) -> Result<(Asked, K)> {
+        let (parts, body) = self.request.into_parts();
+        let media = negotiate::content(&parts.headers)?;
+        let payload = Payload { bytes: body::read(body).await?, media };
+        let json = payload.to_json()?;
+        let decoded = serde_json::from_slice(&json).map_err(|error| {
+            let why = crate::server::pipeline::go_error::syntax(&json, &error);
+            Failure::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"))
+        })?;
+        let Self { server, context, info, query, accept, .. } = self;
+        Ok((Asked { server, context, info, query, accept, parts }, decoded))
+    }
+}
+
+/// A [`Call`] whose body was read.
+pub struct Asked {
+    pub server: ApiServer,
+    pub context: Context,
+    pub info: RequestInfo,
+    pub query: Query,
+    pub accept: Accept,
+    pub parts: Parts,
+}
+
+impl Asked {
+    pub fn dry_run(&self) -> bool {
+        self.query.all("dryRun").any(|value| value == "All")
+    }
+    pub fn answer(&self, code: u16, value: &impl Serialize) -> Result<Response<Body>> {
+        respond::value(code, value, self.accept.format)
+    }
+    /// 201 with `status: Success`.
+    pub fn created(&self) -> Result<Response<Body>> {
+        let status = Status { status: Some("Success".to_owned()), code: Some(201), ..Default::default() };
+        self.answer(201, &status)
+    }
+}
