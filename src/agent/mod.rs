@@ -3,6 +3,7 @@
 pub mod dns;
 pub mod images;
 pub mod kubelet;
+pub mod pod_network;
 pub mod proxy;
 pub mod runtime;
 pub mod services;

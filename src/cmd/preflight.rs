@@ -12,8 +12,7 @@ pub fn agent(own_containerd: bool) -> Result<()> {
         bail!("an agent must run as root; start it with sudo, or pass --disable-agent");
     }
     let containerd = [("containerd", "containerd"), ("containerd-shim-runc-v2", "containerd"), ("runc", "runc")];
-    let always = [("nft", "nftables")];
-    let needed = containerd.iter().filter(|_| own_containerd).chain(&always);
+    let needed = containerd.iter().filter(|_| own_containerd);
     for (program, package) in needed {
         if find_program(program).is_none() {
             bail!("{program} is not in PATH; install it with: apt-get install {package}");

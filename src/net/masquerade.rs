@@ -1,12 +1,11 @@
-//! Pods' way to the outside: what leaves the pod network for elsewhere carries the node's address. A table of its own;
-//! called by the agent at start.
+//! Pods' way to the outside: what leaves the pod network for elsewhere carries the node's address. Pure, but for the
+//! switch that lets the host forward; called by the agent.
 
 use std::io;
 
 use ipnet::Ipv4Net;
 
 use crate::net::nft::model::{Chain, Field, HookKind, Point, Statement, Table};
-use crate::net::nft::{Error, KernelTable};
 use crate::net::sysctl;
 
 /// Lets this host forward IPv4 packets.
@@ -14,8 +13,8 @@ pub fn allow_forwarding() -> io::Result<()> {
     sysctl::set("net.ipv4.ip_forward", "1")
 }
 
-/// The rules: pods keep their address among each other and lose it towards everybody else (but multicast).
-pub fn table(name: &str, cluster: Ipv4Net) -> Table {
+/// Adds the rules: pods keep their address among each other and lose it towards everybody else (but multicast).
+pub fn extend(table: &mut Table, cluster: Ipv4Net) {
     let multicast = Statement::Match {
         field: Field::DestinationAddress,
         mask: [240, 0, 0, 0],
@@ -29,14 +28,7 @@ pub fn table(name: &str, cluster: Ipv4Net) -> Table {
         multicast,
         Statement::Masquerade,
     ];
-    let chain = Chain::hooked(HookKind::Nat, Point::Postrouting, 100, vec![rule]);
-    Table { name: name.to_owned(), chains: [("postrouting".into(), chain)].into(), ..Table::default() }
-}
-
-/// Puts the rules into table `<prefix>-masq` in place of what is there.
-pub fn ensure(prefix: &str, cluster: Ipv4Net) -> Result<(), Error> {
-    let name = format!("{prefix}-masq");
-    KernelTable::open(&name)?.sync(table(&name, cluster))
+    table.chains.insert("masquerade".into(), Chain::hooked(HookKind::Nat, Point::Postrouting, 100, vec![rule]));
 }
 
 #[cfg(test)]
@@ -46,7 +38,8 @@ mod tests {
 
     #[test]
     fn only_what_leaves_the_pod_network_is_masqueraded() {
-        let mut table = table("t", "10.42.0.0/16".parse().unwrap());
+        let mut table = Table::default();
+        extend(&mut table, "10.42.0.0/16".parse().unwrap());
         let mut fate = |from, to| at(&mut table, Point::Postrouting, &mut Packet::tcp(from, to, 80));
         assert_eq!(fate([10, 42, 0, 2], [198, 51, 100, 1]), Fate::Masqueraded);
         assert_eq!(fate([10, 42, 0, 2], [10, 42, 7, 2]), Fate::Passes);

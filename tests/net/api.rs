@@ -49,6 +49,11 @@ impl Api {
         self.put("endpointslices", service, slice, Some(service));
     }
 
+    pub fn pod(&self, name: &str, spec: Value, status: Value) {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": spec, "status": status});
+        self.put("pods", name, pod, None);
+    }
+
     pub fn delete(&self, resource: &str, name: &str) {
         let mut state = self.0.lock();
         let gone = state.objects.remove(&(resource.to_owned(), name.to_owned())).unwrap();

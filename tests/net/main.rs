@@ -4,5 +4,6 @@
 mod api;
 mod dns;
 mod links;
+mod pod_network;
 mod proxy;
 mod support;

@@ -1,9 +1,8 @@
 //! Services with real connections.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orch::agent::proxy::{ProxyConfig, ServiceProxy};
 use orch::agent::services::Services;
@@ -12,7 +11,7 @@ use orch::net::netns;
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::support::{Host, PATIENCE, Pod, ask, on_host, run};
+use crate::support::{Host, Pod, ask, eventually, on_host, refused, run};
 
 const NODE: [u8; 4] = [192, 0, 2, 1];
 const OUTSIDE: [u8; 4] = [192, 0, 2, 7];
@@ -56,23 +55,6 @@ fn http() -> Value {
 
 fn ready(pods: &[&Pod]) -> Value {
     pods.iter().map(|pod| json!({"addresses": [pod.address], "nodeName": "here"})).collect()
-}
-
-/// Tries until the answer is as wanted: rules follow the API within moments, not at once.
-async fn eventually<T: std::fmt::Debug>(mut attempt: impl AsyncFnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
-    let begun = Instant::now();
-    loop {
-        let result = attempt().await;
-        if wanted(&result) {
-            return result;
-        }
-        assert!(begun.elapsed() < PATIENCE, "still {result:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn refused(result: &io::Result<String>) -> bool {
-    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[test]

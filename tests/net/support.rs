@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orch::net::netns::{self, NamespaceSpec};
 use orch::net::pod_link::{self, PodLink};
@@ -130,4 +130,21 @@ pub fn ask(to: SocketAddr) -> io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// Tries until the answer is as wanted: rules follow the API within moments, not at once.
+pub async fn eventually<T: std::fmt::Debug>(mut attempt: impl AsyncFnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let begun = Instant::now();
+    loop {
+        let result = attempt().await;
+        if wanted(&result) {
+            return result;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still {result:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn refused(result: &io::Result<String>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
