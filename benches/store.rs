@@ -29,6 +29,7 @@ fn main() {
         let grown = resident().saturating_sub(before) as f64;
         println!("memory       {:.2} × the objects' own size", grown / (50_000 * OBJECT) as f64);
         reads(&store).await;
+        lone_writes(&store).await;
         store.close().await;
         drop(store);
         reopen(&path).await;
@@ -87,6 +88,28 @@ async fn reads(store: &Arc<SqliteStore>) {
     let begun = Instant::now();
     let page = store.list("/registry/", ListOptions { limit: 10_000, ..Default::default() }).await.expect("a page");
     println!("list         {} objects in {:.2?}", page.items.len(), begun.elapsed());
+}
+
+/// What one write without company costs the disk, as a Lease costs it that nothing else takes along.
+async fn lone_writes(store: &Arc<SqliteStore>) {
+    let mut item = store.write(create("/registry/leases/node".into())).await.expect("a write");
+    let before = written();
+    for _ in 0..200 {
+        let value = Bytes::from(vec![b'x'; 600]);
+        let change = Change::Put(Box::new(move |_| value));
+        let expect = Expect::Revision(item.revision);
+        let write = Write { key: item.key, expect, change, durability: Durability::Durable };
+        item = store.write(write).await.expect("a write");
+    }
+    let each = (written() - before) / 200;
+    println!("lone write   {each} bytes on disk; one every 10 s is {:.1} MB a day", (each * 8640) as f64 / 1e6);
+}
+
+/// Bytes this process caused to be written to disks.
+fn written() -> usize {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
 async fn reopen(path: &Path) {

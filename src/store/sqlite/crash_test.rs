@@ -109,6 +109,11 @@ fn start_child(path: &Path) -> Child {
         .unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a random moment of the child's life is the point")]
+fn wait_a_random_moment() {
+    std::thread::sleep(Duration::from_millis(random(60)));
+}
+
 /// Runs a child, kills it and gives what it said in whole lines. `base`: what the keys held before.
 fn crash(path: &Path, base: &BTreeMap<String, Outcome>) -> Told {
     let mut child = start_child(path);
@@ -122,7 +127,7 @@ fn crash(path: &Path, base: &BTreeMap<String, Outcome>) -> Told {
         told.hear(line.trim_end());
         line.clear();
     }
-    std::thread::sleep(Duration::from_millis(random(60)));
+    wait_a_random_moment();
     child.kill().unwrap();
     child.wait().unwrap();
     while output.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {

@@ -33,7 +33,8 @@ fn refusal(path: &Path) -> String {
     }
 }
 
-/// Waits for the writer's own timers, which have no other sign.
+/// Waits for what the writer's own timers do to the file, of which nothing tells.
+#[expect(clippy::disallowed_methods, reason = "between two looks at a file, with a deadline")]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
