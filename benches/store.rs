@@ -22,6 +22,8 @@ fn main() {
     runtime.block_on(async {
         let path = directory.join("state.db");
         let store = SqliteStore::open(&path, SqliteOptions::default()).expect("a store");
+        // First, while no other write's pages wait to be moved from the log into the database.
+        lone_writes(&store).await;
         creates(&store, 1, 2_000).await;
         creates(&store, 16, 20_000).await;
         let before = resident();
@@ -29,7 +31,6 @@ fn main() {
         let grown = resident().saturating_sub(before) as f64;
         println!("memory       {:.2} × the objects' own size", grown / (50_000 * OBJECT) as f64);
         reads(&store).await;
-        lone_writes(&store).await;
         store.close().await;
         drop(store);
         reopen(&path).await;
