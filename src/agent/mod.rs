@@ -19,9 +19,9 @@ use k8s_openapi::api::core::v1::Taint;
 use kube::Client;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
-use crate::net::masquerade;
 use dns::{Dns, DnsConfig};
 use kubelet::Kubelet;
+use pod_network::{PodNetwork, PodNetworkConfig};
 use proxy::{ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
 use services::Services;
@@ -80,9 +80,13 @@ impl Agent {
         let IpAddr::V4(node_ip) = config.node_ip else {
             return Err(StartError::new("agent", "the node needs an IPv4 address; pass one with --node-ip"));
         };
-        let failed = |error: &dyn std::fmt::Display| StartError::new("agent", error);
-        masquerade::allow_forwarding().map_err(|error| failed(&error))?;
-        masquerade::ensure(&config.prefix, config.cluster_cidr).map_err(|error| failed(&error))?;
+        let pods = PodNetworkConfig {
+            client: config.client.clone(),
+            node_name: config.node_name.clone(),
+            cluster_cidr: config.cluster_cidr,
+            table_prefix: config.prefix.clone(),
+        };
+        self.parts.start(Box::new(PodNetwork::new(pods))).await?;
         let dns = (!config.disable.contains("dns")).then_some(config.cluster_dns);
         if !config.disable.contains("proxy") {
             let proxy = ProxyConfig {
