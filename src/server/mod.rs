@@ -11,3 +11,4 @@ pub mod pki;
 pub mod scheduler;
 pub mod strategy;
 pub mod subresource;
+pub mod validation;

@@ -3,9 +3,11 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::api::gvk::{GroupResource, split_api_version};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct ControllerRevisions;
 
@@ -40,5 +42,19 @@ impl Strategy for ControllerRevisions {
             object.revision.into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &ControllerRevision, old: Option<&ControllerRevision>) -> Errors {
+        let mut errors = Errors::new();
+        if new.data.is_none() {
+            errors.push(Error::required(&Path::new("data"), "data is mandatory"));
+        }
+        if new.revision < 0 {
+            errors.push(Error::invalid(&Path::new("revision"), new.revision, validation::NOT_NEGATIVE));
+        }
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &Path::new("data"), &new.data, &old.data);
+        }
+        errors
     }
 }

@@ -1,12 +1,15 @@
 //! DaemonSet: a pod on every node that suits.
 
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
+use crate::server::validation::workload::{always, selected_template};
 
 pub struct DaemonSets;
 
@@ -85,5 +88,53 @@ impl Strategy for DaemonSets {
             images,
             cell::selector(Some(&spec.selector)).into(),
         ])
+    }
+
+    fn validate(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path.child("selector"), ""));
+            return errors;
+        };
+        selected_template(&mut errors, &path, &spec.selector, &spec.template, "daemonset");
+        always(&mut errors, &path, &spec.template, "DaemonSet");
+        validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+        update_strategy(&mut errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
+        validation::optional_not_negative(
+            &mut errors,
+            &path.child("revisionHistoryLimit"),
+            spec.revision_history_limit,
+        );
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
+        }
+        errors
+    }
+}
+
+fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&DaemonSetUpdateStrategy>) {
+    let kind = strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or_default();
+    validation::one_of(errors, &path.child("type"), kind, &["RollingUpdate", "OnDelete"]);
+    let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_ref()) else { return };
+    if kind != "RollingUpdate" {
+        return;
+    }
+    let path = path.child("rollingUpdate");
+    let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
+    validation::int_or_percent(errors, &path.child("maxUnavailable"), unavailable);
+    validation::int_or_percent(errors, &path.child("maxSurge"), surge);
+    validation::at_most_100_percent(errors, &path.child("maxUnavailable"), unavailable);
+    validation::at_most_100_percent(errors, &path.child("maxSurge"), surge);
+    match (validation::is_zero(unavailable), validation::is_zero(surge)) {
+        (true, true) => {
+            let detail = "cannot be 0 when maxSurge is 0";
+            errors.push(Error::invalid(&path.child("maxUnavailable"), validation::json(&unavailable), detail));
+        }
+        (false, false) => {
+            let detail = "may not be set when maxUnavailable is non-zero";
+            errors.push(Error::invalid(&path.child("maxSurge"), validation::json(&surge), detail));
+        }
+        _ => {}
     }
 }

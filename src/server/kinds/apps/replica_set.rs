@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
+use crate::server::validation;
+use crate::server::validation::workload::{always, selected_template};
 
 pub struct ReplicaSets;
 
@@ -69,5 +72,28 @@ impl Strategy for ReplicaSets {
     fn fields<'a>(&self, object: &'a ReplicaSet) -> Fields<'a> {
         let replicas = object.status.as_ref().map_or(0, |status| status.replicas);
         vec![("status.replicas", Cow::from(replicas.to_string()))]
+    }
+
+    fn validate(&self, new: &ReplicaSet, old: Option<&ReplicaSet>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path.child("selector"), ""));
+            return errors;
+        };
+        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
+        validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+        match &spec.template {
+            None => errors.push(Error::required(&path.child("template"), "")),
+            Some(template) => {
+                // Upstream says deployment here too.
+                selected_template(&mut errors, &path, &spec.selector, template, "deployment");
+                always(&mut errors, &path, template, "ReplicaSet");
+            }
+        }
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
+        }
+        errors
     }
 }

@@ -1,11 +1,14 @@
 //! StatefulSet: pods with stable names and storage.
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
+use crate::server::validation::workload::{always, selected_template};
 
 pub struct StatefulSets;
 
@@ -66,5 +69,85 @@ impl Strategy for StatefulSets {
             names,
             images,
         ])
+    }
+
+    fn validate(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path.child("selector"), ""));
+            return errors;
+        };
+        let policies = ["OrderedReady", "Parallel"];
+        let management = validation::text(&spec.pod_management_policy);
+        validation::one_of(&mut errors, &path.child("podManagementPolicy"), management, &policies);
+        update_strategy(&mut errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
+        if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
+            let path = path.child("persistentVolumeClaimRetentionPolicy");
+            let policies = ["Delete", "Retain"];
+            validation::one_of(
+                &mut errors,
+                &path.child("whenDeleted"),
+                validation::text(&retention.when_deleted),
+                &policies,
+            );
+            validation::one_of(
+                &mut errors,
+                &path.child("whenScaled"),
+                validation::text(&retention.when_scaled),
+                &policies,
+            );
+        }
+        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
+        validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+        if let Some(ordinals) = &spec.ordinals {
+            let path = path.child("ordinals").child("start");
+            validation::not_negative(&mut errors, &path, ordinals.start.unwrap_or(0));
+        }
+        selected_template(&mut errors, &path, &spec.selector, &spec.template, "statefulset");
+        always(&mut errors, &path, &spec.template, "StatefulSet");
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            fixed(&mut errors, &path, spec, before);
+        }
+        errors
+    }
+}
+
+fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&StatefulSetUpdateStrategy>) {
+    let kind = strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or_default();
+    validation::one_of(errors, &path.child("type"), kind, &["RollingUpdate", "OnDelete"]);
+    let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_ref()) else { return };
+    let path = path.child("rollingUpdate");
+    if kind == "OnDelete" {
+        let detail = "only allowed for updateStrategy 'RollingUpdate'";
+        errors.push(Error::invalid(&path, validation::json(rolling), detail));
+        return;
+    }
+    validation::not_negative(errors, &path.child("partition"), rolling.partition.unwrap_or(0));
+    if let Some(unavailable) = &rolling.max_unavailable {
+        let path = path.child("maxUnavailable");
+        validation::int_or_percent(errors, &path, Some(unavailable));
+        if validation::is_zero(Some(unavailable)) {
+            errors.push(Error::invalid(&path, validation::json(unavailable), "cannot be 0"));
+        }
+        validation::at_most_100_percent(errors, &path, Some(unavailable));
+    }
+}
+
+/// What identifies the pods and their storage cannot change.
+fn fixed(errors: &mut Errors, path: &Path, new: &StatefulSetSpec, old: &StatefulSetSpec) {
+    let munged = StatefulSetSpec {
+        replicas: old.replicas,
+        template: old.template.clone(),
+        update_strategy: old.update_strategy.clone(),
+        min_ready_seconds: old.min_ready_seconds,
+        ordinals: old.ordinals.clone(),
+        revision_history_limit: old.revision_history_limit,
+        persistent_volume_claim_retention_policy: old.persistent_volume_claim_retention_policy.clone(),
+        ..new.clone()
+    };
+    if munged != *old {
+        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+        errors.push(Error::forbidden(path, detail));
     }
 }

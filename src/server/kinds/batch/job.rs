@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct Jobs;
 
@@ -82,6 +84,20 @@ impl Strategy for Jobs {
         let succeeded = object.status.as_ref().and_then(|status| status.succeeded).unwrap_or(0);
         vec![("status.successful", Cow::from(succeeded.to_string()))]
     }
+
+    fn validate(&self, new: &Job, old: Option<&Job>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path.child("template"), ""));
+            return errors;
+        };
+        validation::job::spec(&mut errors, &path, spec, true);
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            validation::job::fixed(&mut errors, &path, spec, before);
+        }
+        errors
+    }
 }
 
 /// Labels the pods with the Job's UID and selects them by it, unless the user manages the selector.
@@ -131,4 +147,63 @@ fn duration(job: &Job, now: jiff::Timestamp) -> String {
     let Some(start) = status.and_then(|status| status.start_time.as_ref()) else { return String::new() };
     let end = status.and_then(|status| status.completion_time.as_ref()).map_or(now, |end| end.0);
     cell::since(Some(start), end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::validation::lines;
+    use serde_json::{Value, json};
+
+    fn job(spec: Value) -> Job {
+        let meta = json!({"name": "x", "uid": "u"});
+        let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec});
+        let mut object: Job = serde_json::from_value(object).unwrap();
+        Jobs.default(&mut object);
+        Jobs.prepare_create(&mut object);
+        object
+    }
+
+    fn template(policy: &str) -> Value {
+        json!({"spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "i"}]}})
+    }
+
+    #[test]
+    fn a_job_selects_its_own_pods() {
+        let job = job(json!({"template": template("Never")}));
+        assert_eq!(lines(&Jobs.validate(&job, None)), Vec::<String>::new());
+        let spec = serde_json::to_value(job.spec).unwrap();
+        assert_eq!(spec["selector"]["matchLabels"], json!({"batch.kubernetes.io/controller-uid": "u"}));
+        assert_eq!(spec["template"]["metadata"]["labels"]["job-name"], "x");
+        assert_eq!(
+            (&spec["completions"], &spec["parallelism"], &spec["backoffLimit"]),
+            (&json!(1), &json!(1), &json!(6))
+        );
+    }
+
+    #[test]
+    fn bad_jobs_are_refused() {
+        let cases = [
+            (
+                json!({"template": template("Always")}),
+                "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+            ),
+            (
+                json!({"template": template("Never"), "parallelism": -1}),
+                "spec.parallelism: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
+                json!({"template": template("Never"), "completionMode": "Indexed", "parallelism": 1}),
+                "spec.completions: Required value: when completion mode is Indexed",
+            ),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(lines(&Jobs.validate(&job(spec), None)), [expected]);
+        }
+        let old = job(json!({"template": template("Never")}));
+        let mut new = old.clone();
+        new.spec.as_mut().unwrap().completions = Some(3);
+        let expected = ["spec.completions: Invalid value: 3: field is immutable"];
+        assert_eq!(lines(&Jobs.validate(&new, Some(&old))), expected);
+    }
 }

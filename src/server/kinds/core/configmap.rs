@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct ConfigMaps;
 
@@ -18,6 +19,7 @@ impl Strategy for ConfigMaps {
 
     fn validate(&self, new: &ConfigMap, old: Option<&ConfigMap>) -> Errors {
         let mut errors = Errors::new();
+        validation::data::config_map(&mut errors, new);
         if let Some(old) = old.filter(|old| old.immutable == Some(true)) {
             let message = "field is immutable when `immutable` is set";
             if new.immutable != Some(true) {

@@ -3,9 +3,12 @@
 use k8s_openapi::api::core::v1::{EndpointSubset, Endpoints};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct EndpointsKind;
 
@@ -42,6 +45,15 @@ impl Strategy for EndpointsKind {
             cell::age(&object.metadata, now),
         ])
     }
+
+    fn validate(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("subsets");
+        for (at, subset) in new.subsets.iter().flatten().enumerate() {
+            subset_rules(&mut errors, &path.index(at), subset);
+        }
+        errors
+    }
 }
 
 /// Every address with every port; addresses alone where there are no ports.
@@ -53,4 +65,35 @@ fn sockets(subset: &EndpointSubset) -> Vec<String> {
     }
     let socket = |ip: &str, port: i32| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     ports.iter().flat_map(|port| addresses.iter().map(move |address| socket(&address.ip, port.port))).collect()
+}
+
+fn subset_rules(errors: &mut Errors, path: &Path, subset: &EndpointSubset) {
+    let lists = [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+    if lists.iter().all(|(_, list)| list.as_ref().is_none_or(Vec::is_empty)) {
+        errors.push(Error::required(path, "must specify `addresses` or `notReadyAddresses`"));
+    }
+    for (field, list) in lists {
+        for (at, address) in list.iter().flatten().enumerate() {
+            let path = path.child(field).index(at);
+            validation::network::endpoint_ip(errors, &path.child("ip"), &address.ip);
+            if let Some(name) = address.hostname.as_deref().filter(|name| !name.is_empty()) {
+                validation::named(errors, &path.child("hostname"), name, names::dns1123_label(name));
+            }
+        }
+    }
+    let ports = subset.ports.as_deref().unwrap_or_default();
+    for (at, port) in ports.iter().enumerate() {
+        let path = path.child("ports").index(at);
+        let name = validation::text(&port.name);
+        if name.is_empty() {
+            if ports.len() > 1 {
+                errors.push(Error::required(&path.child("name"), ""));
+            }
+        } else {
+            validation::named(errors, &path.child("name"), name, names::dns1123_label(name));
+        }
+        validation::port_number(errors, &path.child("port"), port.port);
+        let protocols = ["SCTP", "TCP", "UDP"];
+        validation::one_of(errors, &path.child("protocol"), validation::text(&port.protocol), &protocols);
+    }
 }

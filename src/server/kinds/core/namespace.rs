@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Fields, Meta, NameRule, Strategy, Subresource, Verb};
+use crate::server::validation;
 
 const NAMESPACE_VERBS: &[Verb] =
     &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
@@ -78,5 +81,15 @@ impl Strategy for Namespaces {
     fn fields<'a>(&self, object: &'a Namespace) -> Fields<'a> {
         let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
         vec![("status.phase", Cow::from(phase.unwrap_or_default()))]
+    }
+
+    fn validate(&self, new: &Namespace, _old: Option<&Namespace>) -> Errors {
+        let mut errors = Errors::new();
+        let finalizers = new.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
+        for name in finalizers {
+            let path = Path::new("spec").child("finalizers");
+            validation::named(&mut errors, &path, name, names::qualified_name(name));
+        }
+        errors
     }
 }

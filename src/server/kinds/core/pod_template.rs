@@ -3,9 +3,11 @@
 use k8s_openapi::api::core::v1::PodTemplate;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct PodTemplates;
 
@@ -39,5 +41,13 @@ impl Strategy for PodTemplates {
         let [names, images] = cell::template(object.template.as_ref());
         let labels = object.template.as_ref().and_then(|template| template.metadata.as_ref()?.labels.as_ref());
         Some(vec![cell::name(&object.metadata), names, images, cell::labels(labels).into()])
+    }
+
+    fn validate(&self, new: &PodTemplate, _old: Option<&PodTemplate>) -> Errors {
+        let mut errors = Errors::new();
+        if let Some(template) = &new.template {
+            validation::pod::template(&mut errors, &Path::new("template"), template);
+        }
+        errors
     }
 }

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct ReplicationControllers;
 
@@ -79,5 +82,29 @@ impl Strategy for ReplicationControllers {
     fn fields<'a>(&self, object: &'a ReplicationController) -> Fields<'a> {
         let replicas = object.status.as_ref().map_or(0, |status| status.replicas);
         vec![("status.replicas", Cow::from(replicas.to_string()))]
+    }
+
+    fn validate(&self, new: &ReplicationController, _old: Option<&ReplicationController>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path.child("selector"), ""));
+            return errors;
+        };
+        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
+        validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+        let selector = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
+        if validation::labels::is_empty(&selector) {
+            errors.push(Error::required(&path.child("selector"), ""));
+        }
+        match &spec.template {
+            None => errors.push(Error::required(&path.child("template"), "")),
+            Some(template) => {
+                validation::workload::matches(&mut errors, &path, &selector, template);
+                validation::pod::template(&mut errors, &path.child("template"), template);
+                validation::workload::always(&mut errors, &path, template, "ReplicationController");
+            }
+        }
+        errors
     }
 }

@@ -6,9 +6,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
+use crate::server::validation;
 
 pub struct Secrets;
 
@@ -60,6 +62,12 @@ impl Strategy for Secrets {
 
     fn fields<'a>(&self, object: &'a Secret) -> Fields<'a> {
         vec![("type", Cow::from(object.type_.as_deref().unwrap_or_default()))]
+    }
+
+    fn validate(&self, new: &Secret, old: Option<&Secret>) -> Errors {
+        let mut errors = Errors::new();
+        validation::data::secret(&mut errors, new, old);
+        errors
     }
 }
 

@@ -3,9 +3,12 @@
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::absent;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct EndpointSlices;
 
@@ -54,5 +57,130 @@ impl Strategy for EndpointSlices {
             addresses.as_deref().unwrap_or(cell::UNSET).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &EndpointSlice, old: Option<&EndpointSlice>) -> Errors {
+        let mut errors = Errors::new();
+        let kinds = ["FQDN", "IPv4", "IPv6"];
+        validation::one_of(&mut errors, &Path::new("addressType"), &new.address_type, &kinds);
+        endpoints(&mut errors, &Path::new("endpoints"), new);
+        ports(&mut errors, &Path::new("ports"), new);
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &Path::new("addressType"), &new.address_type, &old.address_type);
+        }
+        errors
+    }
+}
+
+const ENDPOINTS_MAX: usize = 1000;
+const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20_000;
+
+fn endpoints(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
+    let endpoints = slice.endpoints.as_deref().unwrap_or_default();
+    if endpoints.len() > ENDPOINTS_MAX {
+        errors.push(Error::too_many(path, endpoints.len(), ENDPOINTS_MAX));
+        return;
+    }
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        let path = path.index(at);
+        let here = path.child("addresses");
+        match endpoint.addresses.len() {
+            0 => errors.push(Error::required(&here, "must contain at least 1 address")),
+            count if count > ADDRESSES_MAX => errors.push(Error::too_many(&here, count, ADDRESSES_MAX)),
+            _ => {}
+        }
+        for (at, address) in endpoint.addresses.iter().enumerate() {
+            let here = here.index(at);
+            match slice.address_type.as_str() {
+                "FQDN" => {
+                    let problems = names::fully_qualified_domain_name(address);
+                    validation::named(errors, &here, address, problems);
+                }
+                family => address_of(errors, &here, address, family),
+            }
+        }
+        if let Some(node) = &endpoint.node_name {
+            validation::named(errors, &path.child("nodeName"), node, names::dns1123_subdomain(node));
+        }
+        if let Some(name) = endpoint.hostname.as_deref().filter(|name| !name.is_empty()) {
+            validation::named(errors, &path.child("hostname"), name, names::dns1123_label(name));
+        }
+    }
+}
+
+fn address_of(errors: &mut Errors, path: &Path, address: &str, family: &str) {
+    let wrong = match address.parse() {
+        Ok(std::net::IpAddr::V4(_)) => family == "IPv6",
+        Ok(std::net::IpAddr::V6(_)) => family == "IPv4",
+        Err(_) => false,
+    };
+    if wrong {
+        errors.push(Error::invalid(path, address, format!("must be an {family} address")));
+    }
+    validation::network::endpoint_ip(errors, path, address);
+}
+
+fn ports(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    if ports.len() > PORTS_MAX {
+        errors.push(Error::too_many(path, ports.len(), PORTS_MAX));
+        return;
+    }
+    let mut seen = Vec::new();
+    for (at, port) in ports.iter().enumerate() {
+        let path = path.index(at);
+        let name = validation::text(&port.name);
+        if !name.is_empty() {
+            validation::named(errors, &path.child("name"), name, names::dns1123_label(name));
+        }
+        if seen.contains(&name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+        seen.push(name);
+        let protocols = ["SCTP", "TCP", "UDP"];
+        validation::one_of(errors, &path.child("protocol"), validation::text(&port.protocol), &protocols);
+        if let Some(number) = port.port {
+            validation::port_number(errors, &path.child("port"), number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::validation::lines;
+    use serde_json::json;
+
+    #[test]
+    fn slices_are_checked() {
+        let cases = [
+            (
+                json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]}),
+                vec![],
+            ),
+            (
+                json!({"addressType": "X", "endpoints": []}),
+                vec!["addressType: Unsupported value: \"X\": supported values: \"FQDN\", \"IPv4\", \"IPv6\""],
+            ),
+            (
+                json!({"addressType": "IPv4", "endpoints": [{"addresses": []}]}),
+                vec!["endpoints[0].addresses: Required value: must contain at least 1 address"],
+            ),
+            (
+                json!({"addressType": "IPv6", "endpoints": [{"addresses": ["10.0.0.1"]}]}),
+                vec!["endpoints[0].addresses[0]: Invalid value: \"10.0.0.1\": must be an IPv6 address"],
+            ),
+            (
+                json!({"addressType": "IPv4", "endpoints": [], "ports": [{"port": 1}, {"port": 2}]}),
+                vec!["ports[1].name: Duplicate value: \"\""],
+            ),
+        ];
+        for (mut given, expected) in cases {
+            given["metadata"] = json!({"name": "x"});
+            let mut slice: EndpointSlice = serde_json::from_value(given.clone()).unwrap();
+            EndpointSlices.default(&mut slice);
+            assert_eq!(lines(&EndpointSlices.validate(&slice, None)), expected, "{given}");
+        }
     }
 }

@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::api::pod;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
+use crate::server::validation;
 
 /// The methods of a streaming subresource, as discovery tells them.
 const STREAM: &[&str] = &["create", "get"];
@@ -109,5 +111,12 @@ impl Strategy for Pods {
             ("status.podIPs", address),
             ("status.nominatedNodeName", of_status(|status| status.nominated_node_name.as_ref())),
         ]
+    }
+
+    fn validate(&self, new: &Pod, old: Option<&Pod>) -> Errors {
+        match old {
+            None => validation::pod::create(new),
+            Some(old) => validation::pod::update(new, old),
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! Service: a name and an address for a set of pods.
 
+mod allocated;
+mod validate;
+
 use std::borrow::Cow;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Column, Fields, Meta, NameRule, PROXY, Strategy, Subresource};
@@ -31,7 +35,29 @@ impl Strategy for Services {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut Service) {
+        object.status = None;
+        object.spec.iter_mut().for_each(allocated::mirror_cluster_ips);
+    }
+
+    fn prepare_update(&self, new: &mut Service, old: &Service) {
+        new.status = old.status.clone();
+        let (Some(new), Some(old)) = (&mut new.spec, &old.spec) else { return };
+        allocated::keep(new, old);
+        allocated::drop_unused(new, old);
+    }
+
+    fn prepare_status(&self, new: &mut Service, old: &Service) {
+        new.spec = old.spec.clone();
+    }
+
+    fn same_spec(&self, new: &Service, old: &Service) -> bool {
+        new.spec == old.spec
+    }
+
+    fn validate(&self, new: &Service, old: Option<&Service>) -> Errors {
+        validate::service(new, old)
+    }
 
     fn default(&self, object: &mut Service) {
         let Some(spec) = &mut object.spec else { return };

@@ -1,0 +1,116 @@
+//! What the cluster allocated to a Service outlives an update that leaves it out, and goes when the type
+//! no longer has it. The allocation itself happens elsewhere.
+
+use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+
+use crate::server::validation::text;
+
+/// The single address is the first of the list.
+pub fn mirror_cluster_ips(spec: &mut ServiceSpec) {
+    let single = text(&spec.cluster_ip).to_owned();
+    let list = spec.cluster_ips.get_or_insert_default();
+    match (single.is_empty(), list.first()) {
+        (false, None) => list.push(single),
+        (true, Some(first)) => spec.cluster_ip = Some(first.clone()),
+        _ => {}
+    }
+    if spec.cluster_ips.as_ref().is_some_and(Vec::is_empty) {
+        spec.cluster_ips = None;
+    }
+}
+
+fn has_cluster_ip(spec: &ServiceSpec) -> bool {
+    matches!(text(&spec.type_), "ClusterIP" | "NodePort" | "LoadBalancer")
+}
+
+fn has_node_ports(spec: &ServiceSpec) -> bool {
+    let balanced = text(&spec.type_) == "LoadBalancer" && spec.allocate_load_balancer_node_ports != Some(false);
+    text(&spec.type_) == "NodePort" || balanced
+}
+
+fn is_external(spec: &ServiceSpec) -> bool {
+    let ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    matches!(text(&spec.type_), "NodePort" | "LoadBalancer") || text(&spec.type_) == "ClusterIP" && ips
+}
+
+fn has_health_check_port(spec: &ServiceSpec) -> bool {
+    text(&spec.type_) == "LoadBalancer" && text(&spec.external_traffic_policy) == "Local"
+}
+
+/// Carries over what the new state leaves out and still needs.
+pub fn keep(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if has_cluster_ip(new) && has_cluster_ip(old) {
+        let unset = new.cluster_ips.as_ref().is_none_or(Vec::is_empty);
+        match (text(&new.cluster_ip).is_empty(), unset) {
+            (true, true) => {
+                new.cluster_ip.clone_from(&old.cluster_ip);
+                new.cluster_ips.clone_from(&old.cluster_ips);
+            }
+            // One of the two changed: the other follows it.
+            (false, false) if new.cluster_ip != old.cluster_ip && new.cluster_ips == old.cluster_ips => {
+                new.cluster_ips = new.cluster_ip.clone().map(|single| vec![single]);
+            }
+            (true, false) if new.cluster_ips == old.cluster_ips => new.cluster_ips = None,
+            _ => mirror_cluster_ips(new),
+        }
+        if new.ip_families.is_none() && new.cluster_ips == old.cluster_ips {
+            new.ip_families.clone_from(&old.ip_families);
+        }
+        if new.ip_family_policy.is_none() {
+            new.ip_family_policy.clone_from(&old.ip_family_policy);
+        }
+    }
+    if has_node_ports(new) && has_node_ports(old) {
+        keep_node_ports(new.ports.as_deref_mut().unwrap_or_default(), old.ports.as_deref().unwrap_or_default());
+    }
+    if has_health_check_port(new) && has_health_check_port(old) && new.health_check_node_port.unwrap_or(0) == 0 {
+        new.health_check_node_port = old.health_check_node_port;
+    }
+}
+
+/// A port is the same one when its protocol and number are.
+fn keep_node_ports(new: &mut [ServicePort], old: &[ServicePort]) {
+    let taken: Vec<_> = new.iter().filter_map(|port| port.node_port.filter(|number| *number != 0)).collect();
+    for port in new.iter_mut().filter(|port| port.node_port.unwrap_or(0) == 0) {
+        let same = old.iter().find(|before| before.protocol == port.protocol && before.port == port.port);
+        let kept = same.and_then(|before| before.node_port).filter(|number| !taken.contains(number));
+        if kept.is_some() {
+            port.node_port = kept;
+        }
+    }
+}
+
+/// Clears what the new type does not have, where the client did not ask for it anew.
+pub fn drop_unused(new: &mut ServiceSpec, old: &ServiceSpec) {
+    if has_cluster_ip(old) && !has_cluster_ip(new) && new.cluster_ips == old.cluster_ips {
+        new.cluster_ip = None;
+        new.cluster_ips = None;
+        new.ip_families = None;
+        new.ip_family_policy = None;
+    }
+    if has_node_ports(old) && !has_node_ports(new) {
+        let before = old.ports.as_deref().unwrap_or_default();
+        for port in new.ports.iter_mut().flatten() {
+            if before.iter().any(|old| old.node_port == port.node_port) {
+                port.node_port = None;
+            }
+        }
+    }
+    if has_health_check_port(old)
+        && !has_health_check_port(new)
+        && new.health_check_node_port == old.health_check_node_port
+    {
+        new.health_check_node_port = None;
+    }
+    if is_external(old) && !is_external(new) {
+        new.external_traffic_policy = None;
+    }
+    if text(&old.type_) == "LoadBalancer" && text(&new.type_) != "LoadBalancer" {
+        if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+            new.allocate_load_balancer_node_ports = None;
+        }
+        if new.load_balancer_class == old.load_balancer_class {
+            new.load_balancer_class = None;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Security contexts of pods and containers.
+
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
+
+use super::super::{json, one_of, optional_one_of};
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
+
+/// A user or group ID of a container.
+fn id(errors: &mut Errors, path: &Path, value: Option<i64>) {
+    if let Some(value) = value.filter(|value| !(0..=i64::from(i32::MAX)).contains(value)) {
+        errors.push(Error::invalid(path, value, names::inclusive_range_error(0, i32::MAX.into())));
+    }
+}
+
+pub fn pod(errors: &mut Errors, spec_path: &Path, spec: &PodSpec) {
+    let path = spec_path.child("securityContext");
+    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(Error::invalid(&spec_path.child("shareProcessNamespace"), true, detail));
+    }
+    let Some(context) = &spec.security_context else { return };
+    id(errors, &path.child("fsGroup"), context.fs_group);
+    id(errors, &path.child("runAsUser"), context.run_as_user);
+    id(errors, &path.child("runAsGroup"), context.run_as_group);
+    for (at, group) in context.supplemental_groups.iter().flatten().enumerate() {
+        id(errors, &path.child("supplementalGroups").index(at), Some(*group));
+    }
+    sysctls(errors, &path.child("sysctls"), context.sysctls.as_deref().unwrap_or_default(), spec);
+    let policies = ["OnRootMismatch", "Always"];
+    optional_one_of(errors, &path.child("fsGroupChangePolicy"), &context.fs_group_change_policy, &policies);
+    seccomp(errors, &path.child("seccompProfile"), context.seccomp_profile.as_ref());
+    app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());
+    let policies = ["Merge", "Strict"];
+    optional_one_of(errors, &path.child("supplementalGroupsPolicy"), &context.supplemental_groups_policy, &policies);
+    let policies = ["MountOption", "Recursive"];
+    optional_one_of(errors, &path.child("seLinuxChangePolicy"), &context.se_linux_change_policy, &policies);
+}
+
+const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+
+fn sysctls(errors: &mut Errors, path: &Path, sysctls: &[Sysctl], spec: &PodSpec) {
+    let mut seen = Vec::new();
+    for (at, sysctl) in sysctls.iter().enumerate() {
+        let path = path.index(at).child("name");
+        let name = sysctl.name.as_str();
+        if name.is_empty() {
+            errors.push(Error::required(&path, ""));
+        } else if !is_sysctl(name) {
+            errors.push(Error::invalid(&path, name, SYSCTL));
+        } else if seen.contains(&name) {
+            errors.push(Error::duplicate(&path, name));
+        }
+        seen.push(name);
+        let plain = name.replace('/', ".");
+        if spec.host_network == Some(true) && plain.starts_with("net.") {
+            errors.push(Error::invalid(&path, name, "may not be specified when 'hostNetwork' is true"));
+        }
+        let ipc = plain.starts_with("fs.mqueue.") || plain.starts_with("kernel.shm") || plain.starts_with("kernel.msg");
+        if spec.host_ipc == Some(true) && (ipc || plain == "kernel.sem") {
+            errors.push(Error::invalid(&path, name, "may not be specified when 'hostIPC' is true"));
+        }
+    }
+}
+
+fn is_sysctl(name: &str) -> bool {
+    let segment = |part: &str| {
+        let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let bytes = part.as_bytes();
+        let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
+    };
+    name.len() <= 253 && name.split(['.', '/']).all(segment)
+}
+
+fn seccomp(errors: &mut Errors, path: &Path, profile: Option<&SeccompProfile>) {
+    let Some(profile) = profile else { return };
+    one_of(errors, &path.child("type"), &profile.type_, &["Localhost", "RuntimeDefault", "Unconfined"]);
+    let file = path.child("localhostProfile");
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        ("Localhost", None) => errors.push(Error::required(&file, "must be set when seccomp type is Localhost")),
+        ("Localhost", Some(_)) | (_, None) => {}
+        (_, Some(name)) => {
+            errors.push(Error::invalid(&file, name.as_str(), "can only be set when seccomp type is Localhost"));
+        }
+    }
+}
+
+fn app_armor(errors: &mut Errors, path: &Path, profile: Option<&AppArmorProfile>) {
+    let Some(profile) = profile else { return };
+    one_of(errors, &path.child("type"), &profile.type_, &["Localhost", "RuntimeDefault", "Unconfined"]);
+    let file = path.child("localhostProfile");
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        ("Localhost", None) => errors.push(Error::required(&file, "must be set when AppArmor type is Localhost")),
+        ("Localhost", Some(_)) | (_, None) => {}
+        (_, Some(name)) => {
+            errors.push(Error::invalid(&file, name.as_str(), "can only be set when AppArmor type is Localhost"));
+        }
+    }
+}
+
+pub fn container(errors: &mut Errors, path: &Path, context: &SecurityContext) {
+    id(errors, &path.child("runAsUser"), context.run_as_user);
+    id(errors, &path.child("runAsGroup"), context.run_as_group);
+    optional_one_of(errors, &path.child("procMount"), &context.proc_mount, &["Default", "Unmasked"]);
+    seccomp(errors, &path.child("seccompProfile"), context.seccomp_profile.as_ref());
+    if context.allow_privilege_escalation == Some(false) {
+        if context.privileged == Some(true) {
+            let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+            errors.push(Error::invalid(path, json(context), detail));
+        }
+        let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+        if added.into_iter().any(|name| name == "CAP_SYS_ADMIN") {
+            let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            errors.push(Error::invalid(path, json(context), detail));
+        }
+    }
+    app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());
+}

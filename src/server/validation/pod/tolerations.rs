@@ -1,0 +1,54 @@
+//! Tolerations of taints.
+
+use k8s_openapi::api::core::v1::Toleration;
+
+use super::super::{labels, text};
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
+
+pub fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration]) {
+    for (at, toleration) in tolerations.iter().enumerate() {
+        one(errors, &path.index(at), toleration);
+    }
+}
+
+fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
+    let (key, value) = (text(&toleration.key), text(&toleration.value));
+    let (operator, effect) = (text(&toleration.operator), text(&toleration.effect));
+    if !key.is_empty() {
+        labels::label_name(errors, &path.child("key"), key);
+    }
+    if key.is_empty() && operator != "Exists" {
+        let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        errors.push(Error::invalid(&path.child("operator"), operator, detail));
+    }
+    if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
+        let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+        errors.push(Error::invalid(&path.child("effect"), effect, detail));
+    }
+    match operator {
+        "Equal" | "" => {
+            let problems = names::label_value(value);
+            if !problems.is_empty() {
+                errors.push(Error::invalid(&path.child("operator"), value, problems.join(";")));
+            }
+        }
+        "Exists" => {
+            if !value.is_empty() {
+                let detail = "value must be empty when `operator` is 'Exists'";
+                errors.push(Error::invalid(&path.child("operator"), super::super::json(toleration), detail));
+            }
+        }
+        // Taints whose values are numbers.
+        "Lt" | "Gt" => {
+            if value.parse::<i64>().is_err() {
+                errors.push(Error::invalid(&path.child("value"), value, "must be a valid integer"));
+            }
+        }
+        other => errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists"])),
+    }
+    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    if !effect.is_empty() && !effects.contains(&effect) {
+        errors.push(Error::not_supported(&path.child("effect"), effect, &effects));
+    }
+}
