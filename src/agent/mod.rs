@@ -26,6 +26,9 @@ use proxy::{ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
 use services::Services;
 
+/// containerd's namespace that Kubernetes' tools look into.
+pub const NAMESPACE: &str = "k8s.io";
+
 /// Ethernet's MTU; pods are routed, so that nothing is taken off it on one node.
 const MTU: u32 = 1500;
 
@@ -119,7 +122,7 @@ impl Agent {
             address: config.containerd_address.clone(),
             root: config.data_dir.join("containerd"),
             run: config.run_dir.join("containerd"),
-            namespace: "k8s.io".to_owned(),
+            namespace: NAMESPACE.to_owned(),
             cgroup_root: config.cgroup_root.clone(),
             insecure_registries: config.insecure_registries.clone(),
             log_limits: LogLimits::default(),

@@ -3,6 +3,7 @@
 
 mod completion;
 mod config;
+mod image;
 mod kubectl;
 mod manifests;
 mod node_address;
@@ -37,6 +38,8 @@ enum Command {
     Stop(Box<stop::StopArgs>),
     /// Remove everything that orch made on this machine.
     Uninstall(Box<uninstall::UninstallArgs>),
+    /// Import, list and remove the images on this node.
+    Image(Box<image::ImageArgs>),
     /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
     Kubectl(kubectl::KubectlArgs),
     /// Print a completion script for a shell.
@@ -62,6 +65,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Command::Server(args) => server::run(*args),
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Kubectl(args) => kubectl::run(args),
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(),

@@ -116,7 +116,8 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
   - name: main
-    image: orch.test/busybox:latest
+    image: busybox:latest
+    imagePullPolicy: Never
     command: [sh, -c, "mkdir -p /www; echo hi >/www/index.html; exec httpd -f -p 80 -h /www"]
     readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1}
 ---

@@ -55,7 +55,9 @@ impl Host {
         let host = Self { name, dir, ip };
         run(Command::new("ip").args(["netns", "add", &host.name]));
         host.ip_command(&["link", "set", "lo", "up"]);
-        host.ip_command(&["link", "add", "uplink", "type", "dummy"]);
+        // The way out leads nowhere: nothing that a test sends leaves its namespace.
+        host.ip_command(&["link", "add", "uplink", "type", "veth", "peer", "name", "outside"]);
+        host.ip_command(&["link", "set", "outside", "up"]);
         host.ip_command(&["addr", "add", &format!("{}/24", host.ip), "dev", "uplink"]);
         host.ip_command(&["link", "set", "uplink", "up"]);
         host.ip_command(&["route", "add", "default", "via", "10.99.0.254"]);
@@ -102,40 +104,28 @@ impl Drop for Host {
 }
 
 /// A registry on loopback of a test's host, with a busybox in it.
-pub struct Registry {
-    dir: PathBuf,
-}
+pub struct Registry;
 
 impl Registry {
-    const PORT: u16 = 5000;
-
-    /// The storage that `scripts/test-images.sh` filled.
-    pub fn prepare() -> Self {
-        require_root_and(&["docker-registry"]);
-        Self { dir: PathBuf::from(test_image("registry")) }
-    }
-
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", Self::PORT)
-    }
-
-    pub fn image(&self) -> String {
-        format!("{}/test/busybox:latest", self.address())
-    }
+    pub const ADDRESS: &str = "127.0.0.1:5000";
+    pub const IMAGE: &str = "127.0.0.1:5000/test/busybox:latest";
 
     /// Serves on the host until the guard is dropped.
-    pub fn serve(&self, host: &Host) -> Serving {
+    pub fn serve(host: &Host) -> Serving {
+        require_root_and(&["docker-registry"]);
         let config = host.dir.join("registry.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{}\"}}\n",
-            self.dir.display(),
-            self.address()
+            host.dir.join("registry").display(),
+            Self::ADDRESS
         );
         std::fs::write(&config, text).expect("a file");
         let mut command = host.command("docker-registry");
         command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let serving = Serving(command.spawn().expect("docker-registry runs"));
-        host.http_soon(&format!("http://{}/v2/", self.address()));
+        host.http_soon(&format!("http://{}/v2/", Self::ADDRESS));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test-images.sh");
+        run(host.command(script).arg(host.dir.join("images")).arg(Self::ADDRESS));
         serving
     }
 }
@@ -168,7 +158,7 @@ metadata: {name: client}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: client, image: "orch.test/busybox:latest", imagePullPolicy: Never, command: [sleep, "3600"]}
+  - {name: client, image: "busybox:latest", imagePullPolicy: Never, command: [sleep, "3600"]}
 "#;
 
 /// A cluster of one node on a host.
@@ -294,9 +284,9 @@ impl Cluster {
         self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
     }
 
-    /// `orch.test/busybox:latest`, from an archive.
+    /// `busybox:latest`, from an archive.
     pub fn import_busybox(&self) {
-        let output = self.orch(&["image", "import", &test_image("busybox.tar")]);
+        let output = self.orch(&["image", "import", &test_image("busybox-docker.tar")]);
         assert!(output.status.success(), "import: {}", told(&output));
     }
 

@@ -14,6 +14,8 @@ mod scale;
 mod session;
 mod wait;
 
+pub use output::align;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

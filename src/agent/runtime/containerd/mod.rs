@@ -11,6 +11,7 @@ mod events;
 mod exec;
 mod fifo;
 mod host;
+mod image_client;
 mod images;
 mod import;
 mod log_file;
@@ -45,6 +46,7 @@ use self::unpack::SNAPSHOTTER;
 use self::user::Accounts;
 use super::*;
 
+pub use self::image_client::ImageClient;
 pub use self::log_file::LogLimits;
 pub use self::process::LaunchError;
 
