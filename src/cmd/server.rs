@@ -20,8 +20,12 @@ use crate::server::controllers::{Controllers, ControllersConfig};
 use crate::server::http::authn::{Authenticator, StaticToken, User};
 use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::{ApiServer, ApiServerConfig};
+use crate::server::pki::token::Issuer;
 use crate::server::pki::{self, Pki, PkiOptions};
 use crate::server::scheduler::Scheduler;
+use crate::server::service_accounts::ServiceAccountTokens;
+use crate::server::subresource::Subresources;
+use crate::server::subresource::kubelet::Kubelets;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
@@ -97,8 +101,14 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let token = admin_token(args, &server_dir.join("token"))?;
     let store = open_store(&server_dir.join("db"))?;
 
+    let issuer = format!("https://kubernetes.default.svc.{}", args.cluster_domain);
+    let issuer = Arc::new(Issuer::new(&pki.service_account_key_pem, &issuer)?);
+    let accounts = ServiceAccountTokens::new(issuer.clone(), store.clone());
+    let mut subresources = Subresources::standard(Some(issuer));
+    subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?));
     let config = ApiServerConfig {
-        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token))]),
+        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token)), Arc::new(accounts)]),
+        subresources,
         ..ApiServerConfig::default()
     };
     let api = ApiServer::new(config, store.clone());

@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod pipeline;
 pub mod pki;
 pub mod scheduler;
+pub mod service_accounts;
 pub mod strategy;
 pub mod subresource;
 pub mod validation;

@@ -77,7 +77,10 @@ impl Kubelets {
 }
 
 /// Joins the client's connection with the kubelet's, both having left HTTP behind.
-fn join(response: Response<hyper::body::Incoming>, client: Option<hyper::upgrade::OnUpgrade>) -> Result<Response<Body>> {
+fn join(
+    response: Response<hyper::body::Incoming>,
+    client: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<Body>> {
     let Some(client) = client else {
         return Err(Failure::bad_request("Upgrade request required"));
     };
@@ -117,7 +120,8 @@ fn address(node: &Node) -> Result<(String, u16)> {
 
 fn upgrades(headers: &HeaderMap) -> bool {
     let connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    headers.contains_key(UPGRADE) && connection.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("upgrade"))
+    headers.contains_key(UPGRADE)
+        && connection.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// Takes out what is between two neighbours only, and the client's credentials.
@@ -142,7 +146,9 @@ mod tests {
     #[test]
     fn credentials_and_hops_do_not_travel() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("authorization", "Bearer x"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")] {
+        for (name, value) in
+            [("authorization", "Bearer x"), ("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]
+        {
             headers.insert(name, value.parse().unwrap());
         }
         assert!(upgrades(&headers));

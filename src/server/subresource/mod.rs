@@ -6,7 +6,9 @@
 
 mod binding;
 mod eviction;
+pub mod kubelet;
 mod review;
+mod streams;
 mod token;
 
 use std::collections::HashMap;
@@ -63,6 +65,13 @@ impl Subresources {
             all.add("", "serviceaccounts", "token", Arc::new(token::Token::new(issuer)));
         }
         all
+    }
+
+    /// Those that a pod's kubelet answers.
+    pub fn add_streams(&mut self, kubelets: &kubelet::Kubelets) {
+        for stream in streams::Stream::ALL {
+            self.add("", "pods", stream.name(), Arc::new(streams::Streams::new(kubelets.clone(), stream)));
+        }
     }
 
     pub fn add(&mut self, group: &'static str, resource: &'static str, name: &'static str, handler: Arc<dyn Handler>) {

@@ -1,14 +1,15 @@
 //! `pods/log`, `pods/exec`, `pods/attach` and `pods/portforward`: which container on which kubelet, in
 //! the kubelet's own paths and parameters. The messages about containers are upstream's.
 
-use http::{Request, Response};
+use async_trait::async_trait;
+use http::Response;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use super::kubelet::Kubelets;
+use super::{Call, Handler};
 use crate::api::gvk::GroupResource;
 use crate::api::status::{Failure, Result};
-use crate::server::http::body::Body;
-use crate::server::pipeline::Reader;
+use crate::server::http::body::{Body, empty};
 
 /// What is asked of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,43 +21,53 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// By the subresource's name.
-    pub fn named(subresource: &str) -> Option<Self> {
-        Some(match subresource {
-            "log" => Self::Log,
-            "exec" => Self::Exec,
-            "attach" => Self::Attach,
-            "portforward" => Self::PortForward,
-            _ => return None,
-        })
+    pub const ALL: [Self; 4] = [Self::Log, Self::Exec, Self::Attach, Self::PortForward];
+
+    /// The subresource.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+        }
     }
 }
 
-/// Answers the request from the pod's kubelet.
-pub async fn serve(
-    kubelets: &Kubelets,
-    reader: Reader<'_>,
+/// Answers from the pod's kubelet.
+pub struct Streams {
+    kubelets: Kubelets,
     stream: Stream,
-    namespace: &str,
-    name: &str,
-    request: Request<Body>,
-) -> Result<Response<Body>> {
-    let pods = GroupResource { group: "", resource: "pods" };
-    let pod: Pod = reader.get(namespace, name)?.ok_or_else(|| Failure::not_found(pods, name))?;
-    let query: Vec<(String, String)> =
-        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let path = kubelet_path(&pod, stream, &query)?;
-    let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    if host.is_empty() {
-        // A pod without a node has written nothing yet: that is an empty log, but no place to run a command.
-        return match stream {
-            Stream::Log => Ok(Response::new(crate::server::http::body::empty())),
-            _ => Err(Failure::bad_request(format!("pod {name} does not have a host assigned"))),
-        };
+}
+
+impl Streams {
+    pub fn new(kubelets: Kubelets, stream: Stream) -> Self {
+        Self { kubelets, stream }
     }
-    let nodes = GroupResource { group: "", resource: "nodes" };
-    let node: Node = reader.get("", host)?.ok_or_else(|| Failure::not_found(nodes, host))?;
-    kubelets.forward(&node, &path, request).await
+}
+
+#[async_trait]
+impl Handler for Streams {
+    async fn serve(&self, call: Call) -> Result<Response<Body>> {
+        let pipeline = call.pipeline();
+        let (namespace, name) = (&call.context.namespace, &call.context.name);
+        let missing = || Failure::not_found(call.context.kind.meta().resource(), name);
+        let pod: Pod = pipeline.reader().get(namespace, name)?.ok_or_else(missing)?;
+        let query = call.request.uri().query().unwrap_or_default().as_bytes();
+        let query: Vec<_> = url::form_urlencoded::parse(query).into_owned().collect();
+        let path = kubelet_path(&pod, self.stream, &query)?;
+        let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        if host.is_empty() {
+            // A pod without a node has written nothing yet: that is an empty log, but no place to run a command.
+            return match self.stream {
+                Stream::Log => Ok(Response::new(empty())),
+                _ => Err(Failure::bad_request(format!("pod {name} does not have a host assigned"))),
+            };
+        }
+        let nodes = GroupResource { group: "", resource: "nodes" };
+        let node: Node = pipeline.reader().get("", host)?.ok_or_else(|| Failure::not_found(nodes, host))?;
+        self.kubelets.forward(&node, &path, call.request).await
+    }
 }
 
 fn kubelet_path(pod: &Pod, stream: Stream, query: &[(String, String)]) -> Result<String> {
@@ -161,7 +172,11 @@ mod tests {
         let cases = [
             (Stream::Log, "follow=true&tailLines=5", "/containerLogs/ns/p/a?follow=true&tailLines=5"),
             (Stream::Log, "container=setup", "/containerLogs/ns/p/setup"),
-            (Stream::Exec, "command=ls&command=-l&stdout=true&stderr=1&stdin=false", "/exec/ns/p/a?command=ls&command=-l&output=1&error=1"),
+            (
+                Stream::Exec,
+                "command=ls&command=-l&stdout=true&stderr=1&stdin=false",
+                "/exec/ns/p/a?command=ls&command=-l&output=1&error=1",
+            ),
             (Stream::Attach, "stdin=true&tty=true&command=x", "/attach/ns/p/a?input=1&tty=1"),
             (Stream::PortForward, "ports=80", "/portForward/ns/p?ports=80"),
         ];
@@ -176,7 +191,8 @@ mod tests {
         let two = pod(&["a", "b"]);
         assert_eq!(container(&two, Stream::Exec, "").unwrap(), "a");
         assert_eq!(container(&two, Stream::Log, "b").unwrap(), "b");
-        let message = "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [setup]";
+        let message =
+            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [setup]";
         assert_eq!(container(&two, Stream::Log, "").unwrap_err().message(), message);
         assert_eq!(container(&two, Stream::Log, "x").unwrap_err().message(), "container x is not valid for pod p");
     }
