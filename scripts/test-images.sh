@@ -2,13 +2,14 @@
 # Builds small images out of Debian's busybox-static, so that tests need no network.
 #
 #   scripts/test-images.sh DIR            writes DIR/busybox-docker.tar and DIR/busybox-oci.tar
-#   scripts/test-images.sh DIR HOST:PORT  pushes test/busybox:latest to a plain-HTTP registry there, too
+#   scripts/test-images.sh DIR [USER:PASSWORD@]HOST:PORT
+#                                         pushes test/busybox:latest to a plain-HTTP registry there, too
 #
 # The docker archive holds docker.io/library/busybox:latest, the OCI archive localhost/test/oci:v1. Both have
 # an /etc/passwd with the user "app" (1000:1000, also in group "staff", 50).
 set -eu
 
-out=${1:?usage: $0 DIR [HOST:PORT]}
+out=${1:?usage: $0 DIR [[USER:PASSWORD@]HOST:PORT]}
 registry=${2:-}
 busybox=$(command -v busybox || echo /bin/busybox)
 [ -x "$busybox" ] || { echo "busybox is missing: apt-get install busybox-static" >&2; exit 1; }
@@ -106,9 +107,10 @@ tar -C "$oci" -cf "$out/busybox-oci.tar" oci-layout index.json blobs
 api=http://$registry/v2/test/busybox
 for file in base.tar.gz top.tar config; do
     place=$(curl -fsS -X POST -D - -o /dev/null "$api/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
-    case $place in /*) place=http://$registry$place ;; esac
+    # An absolute location lacks the password.
+    case $place in http://*) place=/${place#http://*/} ;; esac
     curl -fsS -X PUT -o /dev/null -H 'Content-Type: application/octet-stream' --data-binary "@$work/$file" \
-        "$place&digest=sha256:$(digest "$work/$file")"
+        "http://$registry$place&digest=sha256:$(digest "$work/$file")"
 done
 curl -fsS -X PUT -o /dev/null -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
     --data-binary "@$work/manifest" "$api/manifests/latest"

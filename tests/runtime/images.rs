@@ -4,9 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orch::agent::runtime::{Code, Error, Runtime, no_progress};
+use orch::agent::runtime::{Code, Credentials, Error, Runtime, no_progress};
 
-use crate::support::{BUSYBOX, Node, archives, exited, make_images};
+use crate::support::{BUSYBOX, Node, Options, archives, exited, make_images};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_oci_archive_is_imported_listed_run_and_removed() {
@@ -41,6 +41,29 @@ async fn root_oci_archive_is_imported_listed_run_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn root_builtin_image_runs_the_executable() {
+    let mut node = Node::with(Options { builtin: true, ..Options::default() }).await;
+    // Waits for the import that goes on in the background.
+    let image = node.runtime.pull("orch.local/whoami", None).await.unwrap();
+    assert_eq!(
+        (image.config.entrypoint.clone(), image.config.cmd.clone()),
+        (vec!["/orch".into()], vec!["whoami".into()])
+    );
+    assert!(image.pinned);
+    let mut spec = node.spec("c", "");
+    spec.image = "orch.local/whoami:latest".into();
+    // busybox goes by the name it is called: as "busybox" it takes an applet.
+    spec.command = vec!["/bin/orch".into()];
+    spec.args = vec!["--help".into()];
+    node.complete(&spec).await;
+    let log = node.log("c").join("\n");
+    assert!(log.contains("orch: applet not found"), "{log}");
+    node.restart_orch().await;
+    assert_eq!(node.runtime.pull("localhost/orch:builtin", None).await.unwrap().id, image.id);
+    node.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn root_bad_archives_are_refused() {
     let node = Node::new().await;
     let path = node.dir.path().join("bad.tar");
@@ -65,9 +88,9 @@ async fn root_bad_archives_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_pulls_from_a_registry_and_words_failures_as_containerd_does() {
-    let registry = Registry::start().await;
+    let registry = Registry::start(false).await;
     let host = registry.host.clone();
-    let node = Node::with_registries(vec![host.clone()]).await;
+    let node = Node::with(Options { insecure_registries: vec![host.clone()], ..Options::default() }).await;
     make_images(&node.dir.path().join("images"), &[&host]);
     let name = format!("{host}/test/busybox:latest");
     let image = node.runtime.pull(&name, None).await.unwrap();
@@ -106,6 +129,32 @@ async fn root_pulls_from_a_registry_and_words_failures_as_containerd_does() {
     registry.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn root_private_registry_wants_credentials() {
+    let registry = Registry::start(true).await;
+    let host = registry.host.clone();
+    let node = Node::with(Options { insecure_registries: vec![host.clone()], ..Options::default() }).await;
+    make_images(&node.dir.path().join("images"), &[&format!("tester:secret@{host}")]);
+    let name = format!("{host}/test/busybox:latest");
+    let error = node.runtime.pull(&name, None).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "failed to pull and unpack image \"{name}\": failed to resolve reference \"{name}\": pull access denied, \
+             repository does not exist or may require authorization: authorization failed: no basic auth credentials"
+        )
+    );
+    let login = |password: &str| Credentials::Basic { username: "tester".into(), password: password.into() };
+    let error = node.runtime.pull(&name, Some(&login("wrong"))).await.unwrap_err().to_string();
+    assert!(error.contains("pull access denied"), "{error}");
+    assert_eq!(node.runtime.pull(&name, Some(&login("secret"))).await.unwrap().tags, [name]);
+    node.finish().await;
+    registry.stop().await;
+}
+
+/// "tester" with the password "secret".
+const HTPASSWD: &str = "tester:$2b$04$1Ur84LDHxOJhBSX3R7EzmOXkx6GRniA8ZU7RxhXPUesw7hCM2XiKS\n";
+
 /// Debian's docker-registry on a free loopback port, with its data in a temporary directory.
 struct Registry {
     host: String,
@@ -114,16 +163,21 @@ struct Registry {
 }
 
 impl Registry {
-    async fn start() -> Self {
+    async fn start(private: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let host = format!("127.0.0.1:{port}");
         let config = dir.path().join("config.yml");
         let data = dir.path().join("data");
-        let text = format!(
+        let mut text = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
             data.display()
         );
+        if private {
+            let passwords = dir.path().join("htpasswd");
+            std::fs::write(&passwords, HTPASSWD).unwrap();
+            text += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", passwords.display());
+        }
         std::fs::write(&config, text).unwrap();
         let child = tokio::process::Command::new("docker-registry")
             .arg("serve")

@@ -10,6 +10,8 @@ use orch::agent::runtime::{ContainerInfo, ContainerSpec, Namespaces, Runtime, Ru
 use tokio::sync::broadcast::Receiver;
 
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
+/// Stands in for orch's own executable: small and static.
+const BUILTIN_EXECUTABLE: &str = "/bin/busybox";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Node {
@@ -17,22 +19,28 @@ pub struct Node {
     pub dir: tempfile::TempDir,
     run: tempfile::TempDir,
     pub cgroup_root: String,
-    registries: Vec<String>,
+    options: Options,
+}
+
+#[derive(Clone, Default)]
+pub struct Options {
+    pub insecure_registries: Vec<String>,
+    pub builtin: bool,
 }
 
 impl Node {
     pub async fn new() -> Self {
-        Self::with_registries(Vec::new()).await
+        Self::with(Options::default()).await
     }
 
-    pub async fn with_registries(registries: Vec<String>) -> Self {
+    pub async fn with(options: Options) -> Self {
         assert!(rustix::process::geteuid().is_root(), "the runtime tests need root");
         let dir = tempfile::tempdir().unwrap();
         // Short: a socket's path has at most 107 bytes.
         let run = tempfile::Builder::new().prefix("orch-rt").tempdir_in("/tmp").unwrap();
         let cgroup_root = format!("orch-test-{}", run.path().file_name().unwrap().to_string_lossy());
-        let runtime = start(dir.path(), run.path(), &cgroup_root, &registries).await;
-        Self { runtime, dir, run, cgroup_root, registries }
+        let runtime = start(dir.path(), run.path(), &cgroup_root, &options).await;
+        Self { runtime, dir, run, cgroup_root, options }
     }
 
     /// As above, with busybox.
@@ -46,7 +54,7 @@ impl Node {
     /// What a killed orch and its next start do: the old client is gone, containerd and the shims go on.
     pub async fn restart_orch(&mut self) {
         self.runtime.abandon();
-        self.runtime = start(self.dir.path(), self.run.path(), &self.cgroup_root, &self.registries).await;
+        self.runtime = start(self.dir.path(), self.run.path(), &self.cgroup_root, &self.options).await;
     }
 
     pub fn spec(&self, id: &str, command: &str) -> ContainerSpec {
@@ -106,15 +114,16 @@ impl Node {
     }
 }
 
-async fn start(root: &Path, run: &Path, cgroup_root: &str, registries: &[String]) -> Arc<Containerd> {
+async fn start(root: &Path, run: &Path, cgroup_root: &str, options: &Options) -> Arc<Containerd> {
     let config = ContainerdConfig {
         address: None,
         root: root.join("containerd"),
         run: run.to_owned(),
         namespace: "k8s.io".into(),
         cgroup_root: cgroup_root.into(),
-        insecure_registries: registries.to_vec(),
+        insecure_registries: options.insecure_registries.clone(),
         log_limits: LogLimits::default(),
+        builtin: options.builtin.then(|| BUILTIN_EXECUTABLE.into()),
     };
     Containerd::start(config).await.unwrap()
 }

@@ -43,6 +43,12 @@ pub enum Source {
     Memory(Vec<u8>),
     /// A piece of [`Archive::file`].
     Piece(Piece),
+    /// A piece with bytes of our own on either side.
+    Around {
+        before: Vec<u8>,
+        piece: Piece,
+        after: Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -4,6 +4,7 @@
 pub mod reference;
 
 pub mod archive;
+pub mod builtin;
 pub mod manifest;
 
 pub mod registry;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_client::events::{TaskExit, TaskOom};
-use containerd_client::services::v1::{Container, ListContainersRequest, SubscribeRequest};
+use containerd_client::services::v1::{Container, ListContainersRequest, PublishRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
 use prost::Message;
+use prost_types::Any;
 use tokio_util::sync::CancellationToken;
 
 use super::client::rpc;
@@ -16,6 +17,8 @@ use super::containers::{Containers, Entry};
 use super::state::{EXTENSION, MANAGED, Record};
 use crate::agent::runtime::{Error, RuntimeEvent};
 
+const HELLO: &str = "/orch/hello";
+const HELLO_PATIENCE: Duration = Duration::from_millis(100);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Runs until stopped. `ready` is told when the first list is in.
@@ -43,36 +46,44 @@ async fn follow(
     backoff: &mut Duration,
 ) -> Result<(), Error> {
     let client = &containers.client;
-    let filter = format!("namespace=={},topic~=\"^/tasks/(exit|oom)\"", client.namespace());
-    let request = client.request(SubscribeRequest { filters: vec![filter] });
-    // Go's server sends no headers before the first event, so the stream is opened beside the list.
+    let filters = vec![
+        format!("namespace=={},topic~=\"^/tasks/(exit|oom)\"", client.namespace()),
+        format!("namespace=={},topic==\"{HELLO}\"", client.namespace()),
+    ];
+    let request = client.request(SubscribeRequest { filters });
     let mut events = client.events();
     let mut opening = std::pin::pin!(events.subscribe(request));
-    let mut stream = tokio::select! {
-        biased;
-        opened = &mut opening => Some(opened),
-        listed = resync(containers) => {
-            listed?;
-            None
+    // containerd says nothing before the first event. One of our own proves that the subscription holds:
+    // what ends after the list below cannot be missed.
+    let opened = loop {
+        tokio::select! {
+            biased;
+            opened = &mut opening => break opened,
+            () = say_hello(containers) => {}
         }
     };
-    if stream.is_some() {
-        resync(containers).await?;
-    }
+    let mut stream = opened.map_err(rpc("subscribe to events"))?.into_inner();
+    resync(containers).await?;
     *backoff = BACKOFF.0;
     match ready.take() {
         Some(ready) => drop(ready.send(())),
         None => containers.announce(RuntimeEvent::Resync),
     }
-    if stream.is_none() {
-        stream = Some(opening.await);
-    }
-    let Some(opened) = stream else { return Ok(()) };
-    let mut stream = opened.map_err(rpc("subscribe to events"))?.into_inner();
     while let Some(envelope) = stream.message().await.map_err(rpc("read events"))? {
         handle(containers, &envelope);
     }
     Ok(())
+}
+
+/// Publishes an event and leaves it a moment to come back. It is said again only if it overtook the subscription.
+async fn say_hello(containers: &Containers) {
+    let event = Some(Any { type_url: "orch.io/hello".to_owned(), value: Vec::new() });
+    let publish = PublishRequest { topic: HELLO.to_owned(), event };
+    let client = &containers.client;
+    if let Err(error) = client.events().publish(client.request(publish)).await {
+        tracing::debug!(%error, "publishing an event");
+    }
+    tokio::time::sleep(HELLO_PATIENCE).await;
 }
 
 fn handle(containers: &Arc<Containers>, envelope: &Envelope) {
@@ -83,6 +94,9 @@ fn handle(containers: &Arc<Containers>, envelope: &Envelope) {
             entry.status.lock().oom = true;
             containers.announce(RuntimeEvent::Oom { id: oom.container_id });
         }
+        return;
+    }
+    if envelope.topic != "/tasks/exit" {
         return;
     }
     let Ok(exit) = TaskExit::decode(event.value.as_slice()) else { return };

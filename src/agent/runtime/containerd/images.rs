@@ -115,6 +115,14 @@ impl ImageStore {
         Ok(resolved)
     }
 
+    /// Whether a name exists and means this digest.
+    pub(super) async fn points_at(&self, name: &str, digest: &str) -> Result<bool, Error> {
+        let request = self.client.request(GetImageRequest { name: name.to_owned() });
+        let found = optional(self.client.images().get(request).await).map_err(rpc("get image"))?;
+        let target = found.and_then(|response| response.image).and_then(|image| image.target);
+        Ok(target.is_some_and(|target| target.digest == digest))
+    }
+
     /// Creates the name, or moves it to another target.
     pub(super) async fn tag(&self, name: &str, target: &Descriptor, pinned: bool) -> Result<(), Error> {
         let mut labels = Labels::new();

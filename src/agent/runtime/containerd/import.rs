@@ -10,23 +10,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 
 use super::Images;
 use super::content::{self, Labels, Lease};
 use super::images::resolved;
 use super::unpack::unpack;
-use crate::agent::images::archive::{Archive, ArchivedImage, Blob, Source};
+use crate::agent::images::archive::{Archive, ArchivedImage, Blob, Piece, Source};
 use crate::agent::images::manifest::{Configuration, Descriptor, Manifest};
 use crate::agent::runtime::{Error, Progress};
 
 /// The size of one message to containerd.
 const CHUNK: u64 = 1 << 20;
 
-struct Meter {
+pub(super) struct Meter {
     done: AtomicU64,
     total: u64,
     progress: Progress,
+}
+
+impl Meter {
+    pub(super) fn new(total: u64, progress: Progress) -> Arc<Self> {
+        Arc::new(Self { done: AtomicU64::new(0), total, progress })
+    }
 }
 
 /// Returns the names. An archive in which no image has a name is refused: nothing could refer to it.
@@ -42,7 +48,7 @@ pub(super) async fn import(images: &Images, path: &Path, progress: Progress) -> 
         return Err(failed("the image inside has no name; save it with one (docker save NAME:TAG)".to_owned()));
     }
     let total = found.iter().flat_map(|image| &image.layers).map(|layer| layer.descriptor.size).sum();
-    let meter = Arc::new(Meter { done: AtomicU64::new(0), total, progress });
+    let meter = Meter::new(total, progress);
     let file = Arc::new(archive.file);
     let mut names = Vec::new();
     for image in found.iter().filter(|image| !image.names.is_empty()) {
@@ -53,7 +59,13 @@ pub(super) async fn import(images: &Images, path: &Path, progress: Progress) -> 
     Ok(names)
 }
 
-async fn store(images: &Images, image: &ArchivedImage, file: &Arc<File>, meter: &Arc<Meter>) -> Result<(), Error> {
+/// Copies one image out of `file` (where its pieces are), unpacks and names it.
+pub(super) async fn store(
+    images: &Images,
+    image: &ArchivedImage,
+    file: &Arc<File>,
+    meter: &Arc<Meter>,
+) -> Result<(), Error> {
     let client = &images.client;
     let lease = Lease::new(client).await?;
     for layer in &image.layers {
@@ -95,28 +107,37 @@ async fn write(
 }
 
 fn data(source: &Source, file: &Arc<File>, meter: Option<Arc<Meter>>) -> BoxStream<'static, Result<Bytes, Error>> {
-    let piece = match source {
-        Source::Memory(bytes) => return stream::iter([Ok(Bytes::from(bytes.clone()))]).boxed(),
-        Source::Piece(piece) => *piece,
-    };
+    let memory = |bytes: &Vec<u8>| stream::iter([Ok(Bytes::from(bytes.clone()))]);
+    match source {
+        Source::Memory(bytes) => memory(bytes).boxed(),
+        Source::Piece(piece) => read(*piece, file, meter).boxed(),
+        Source::Around { before, piece, after } => {
+            memory(before).chain(read(*piece, file, meter)).chain(memory(after)).boxed()
+        }
+    }
+}
+
+fn read(
+    piece: Piece,
+    file: &Arc<File>,
+    meter: Option<Arc<Meter>>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
     let file = file.clone();
     let chunks = (0..piece.length).step_by(CHUNK as usize);
-    stream::iter(chunks)
-        .then(move |start| {
-            let (file, meter) = (file.clone(), meter.clone());
-            async move {
-                let length = CHUNK.min(piece.length - start);
-                let read = tokio::task::spawn_blocking(move || {
-                    let mut chunk = vec![0; length as usize];
-                    file.read_exact_at(&mut chunk, piece.offset + start).map(|()| Bytes::from(chunk))
-                });
-                let chunk = read.await.map_err(std::io::Error::other).and_then(|read| read);
-                if let Some(meter) = meter {
-                    let done = meter.done.fetch_add(length, Ordering::Relaxed) + length;
-                    (meter.progress)(done, meter.total);
-                }
-                chunk.map_err(|error| Error::io("archive", error))
+    stream::iter(chunks).then(move |start| {
+        let (file, meter) = (file.clone(), meter.clone());
+        async move {
+            let length = CHUNK.min(piece.length - start);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut chunk = vec![0; length as usize];
+                file.read_exact_at(&mut chunk, piece.offset + start).map(|()| Bytes::from(chunk))
+            });
+            let chunk = read.await.map_err(std::io::Error::other).and_then(|read| read);
+            if let Some(meter) = meter {
+                let done = meter.done.fetch_add(length, Ordering::Relaxed) + length;
+                (meter.progress)(done, meter.total);
             }
-        })
-        .boxed()
+            chunk.map_err(|error| Error::io("archive", error))
+        }
+    })
 }

@@ -2,6 +2,7 @@
 //! child process with its own root and socket, or one that listens at a given address. This file puts the parts together;
 //! it is built by the agent and used through the trait.
 
+mod builtin;
 mod capabilities;
 mod cgroup;
 mod client;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::builtin::Builtin;
 use self::client::{Client, rpc};
 use self::containers::Containers;
 use self::content::{Labels, Lease, WriteLocks};
@@ -68,6 +70,8 @@ pub struct ContainerdConfig {
     /// Registries spoken to in plain HTTP, `host:port`.
     pub insecure_registries: Vec<String>,
     pub log_limits: LogLimits,
+    /// The executable to make the built-in image of: `/proc/self/exe`.
+    pub builtin: Option<PathBuf>,
 }
 
 /// What image work needs.
@@ -83,6 +87,7 @@ struct Images {
 
 pub struct Containerd {
     images: Images,
+    builtin: Option<Builtin>,
     containers: Arc<Containers>,
     /// Accounts by the chain id of the root file system, which never changes.
     accounts: Mutex<HashMap<String, Arc<Accounts>>>,
@@ -114,6 +119,7 @@ impl Containerd {
         let io = config.run.join("io");
         let containers = Containers::new(client.clone(), files, io, config.log_limits, runc_root, events.clone());
         let runtime = Arc::new(Self {
+            builtin: config.builtin.map(|executable| Builtin::new(executable, &config.root)),
             images: Images {
                 store: ImageStore::new(client.clone()),
                 locks: WriteLocks::default(),
@@ -133,7 +139,22 @@ impl Containerd {
             runtime.stop().await;
             return Err(silent(error));
         }
+        runtime.clone().spawn_builtin();
         Ok(runtime)
+    }
+
+    /// In the background: the node is ready without it.
+    fn spawn_builtin(self: Arc<Self>) {
+        tokio::spawn(async move {
+            let Some(builtin) = &self.builtin else { return };
+            let imported = tokio::select! {
+                imported = builtin.ensure(&self.images) => imported,
+                () = self.follower.cancelled() => return,
+            };
+            if let Err(error) = imported {
+                tracing::warn!(%error, "the built-in image is not there; a pull of it will try again");
+            }
+        });
     }
 
     async fn first_list(&self) -> Result<(), Error> {
@@ -223,6 +244,13 @@ impl Runtime for Containerd {
     }
 
     async fn pull(&self, reference: &str, credentials: Option<&Credentials>) -> Result<ImageInfo, Error> {
+        if let Some(builtin) = &self.builtin
+            && Builtin::is_named(&crate::agent::images::reference::Reference::parse(reference)?)
+        {
+            builtin.ensure(&self.images).await?;
+            let missing = || Error::ImageNotFound { reference: reference.to_owned() };
+            return self.images.store.find(reference).await?.ok_or_else(missing);
+        }
         pull::pull(&self.images, reference, credentials).await
     }
 
