@@ -126,6 +126,7 @@ impl Agent {
             cgroup_root: config.cgroup_root.clone(),
             insecure_registries: config.insecure_registries.clone(),
             log_limits: LogLimits::default(),
+            builtin: Some("/proc/self/exe".into()),
         };
         Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
     }
