@@ -20,7 +20,7 @@ use kube::Client;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
 use dns::{Dns, DnsConfig};
-use kubelet::Kubelet;
+use kubelet::{Credentials, Kubelet};
 use pod_network::{PodNetwork, PodNetworkConfig};
 use proxy::{ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
@@ -109,7 +109,7 @@ impl Agent {
                 cluster_dns,
                 cluster_domain: config.cluster_domain.clone(),
                 cluster_ranges: vec![config.cluster_cidr, config.service_cidr],
-                resolv_conf: "/etc/resolv.conf".into(),
+                resolv_conf: kubelet::host_resolv_conf_path(),
                 link_prefix: config.prefix.clone(),
             };
             self.parts.start(Box::new(Dns::new(dns))).await?;
@@ -131,7 +131,7 @@ impl Agent {
         Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
     }
 
-    fn kubelet_config(&self) -> kubelet::Config {
+    fn kubelet_config(&self, services: Services) -> kubelet::Config {
         let config = &self.config;
         kubelet::Config {
             node_name: config.node_name.clone(),
@@ -146,6 +146,13 @@ impl Agent {
             cluster_dns: (!config.disable.contains("dns")).then_some(config.cluster_dns),
             cluster_domain: config.cluster_domain.clone(),
             mtu: MTU,
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            credentials: Credentials {
+                certificate: config.serving_cert_pem.clone(),
+                key: config.serving_key_pem.clone(),
+                client_ca: config.client_ca_pem.clone(),
+            },
+            services,
         }
     }
 }
@@ -162,7 +169,7 @@ impl Component for Agent {
         let runtime = Self::start_runtime(&self.config).await?;
         self.runtime = Some(runtime.clone());
         self.start_network(&services).await?;
-        let kubelet = Kubelet::start(self.kubelet_config(), self.config.client.clone(), runtime).await;
+        let kubelet = Kubelet::start(self.kubelet_config(services), self.config.client.clone(), runtime).await;
         self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
         Ok(())
     }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
 
 use super::downward;
+use crate::agent::services::{Key, Service};
 use crate::api::expand::expand;
+use crate::net::nft::model::Protocol;
 
 /// The ConfigMaps and Secrets of a pod's namespace that its containers name; `None` where it is missing.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +73,7 @@ pub fn references(container: &Container) -> (Vec<String>, Vec<String>) {
 pub fn build(
     pod: &Pod,
     container: &Container,
-    services: &[Arc<Service>],
+    services: &[(Key, Arc<Service>)],
     fetched: &Fetched,
     facts: &Facts,
 ) -> Result<Vec<(String, String)>, Error> {
@@ -205,49 +207,39 @@ fn from_source(
 }
 
 /// The documented `{SVCNAME}_SERVICE_HOST` family, for the namespace's services and `default/kubernetes`.
-fn service_variables(services: &[Arc<Service>], namespace: &str, links: bool) -> BTreeMap<String, String> {
+fn service_variables(services: &[(Key, Arc<Service>)], namespace: &str, links: bool) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    let apiserver = |service: &Service| {
-        service.metadata.namespace.as_deref() == Some("default")
-            && service.metadata.name.as_deref() == Some("kubernetes")
-    };
-    for service in services.iter().filter(|service| apiserver(service)) {
-        service_variable(service, &mut out);
-    }
+    let is_api = |key: &Key| &*key.namespace == "default" && &*key.name == "kubernetes";
     // The namespace's own come later: they win.
-    for service in services {
-        if links && service.metadata.namespace.as_deref() == Some(namespace) {
-            service_variable(service, &mut out);
-        }
-    }
+    let api = services.iter().filter(|(key, _)| is_api(key));
+    let own = services.iter().filter(|(key, _)| links && &*key.namespace == namespace);
+    api.chain(own).for_each(|(key, service)| service_variable(&key.name, service, &mut out));
     out
 }
 
-fn service_variable(service: &Service, out: &mut BTreeMap<String, String>) {
-    let Some(spec) = &service.spec else { return };
-    let host = match spec.cluster_ip.as_deref() {
-        None | Some("" | "None") => return,
-        Some(host) => host,
-    };
-    let Some(first) = spec.ports.as_ref().and_then(|ports| ports.first()) else { return };
-    let name = variable_name(service.metadata.name.as_deref().unwrap_or_default());
-    out.insert(format!("{name}_SERVICE_HOST"), host.to_owned());
+fn service_variable(name: &str, service: &Service, out: &mut BTreeMap<String, String>) {
+    let (Some(host), Some(first)) = (service.cluster_ips.first(), service.ports.first()) else { return };
+    let name = variable_name(name);
+    out.insert(format!("{name}_SERVICE_HOST"), host.to_string());
     out.insert(format!("{name}_SERVICE_PORT"), first.port.to_string());
-    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    for (index, port) in spec.ports.iter().flatten().enumerate() {
-        if let Some(port_name) = port.name.as_deref().filter(|name| !name.is_empty()) {
-            out.insert(format!("{name}_SERVICE_PORT_{}", variable_name(port_name)), port.port.to_string());
+    for (index, port) in service.ports.iter().enumerate() {
+        if !port.name.is_empty() {
+            out.insert(format!("{name}_SERVICE_PORT_{}", variable_name(&port.name)), port.port.to_string());
         }
-        let protocol = port.protocol.as_deref().unwrap_or("TCP").to_uppercase();
-        let url = format!("{}://{bracketed}:{}", protocol.to_lowercase(), port.port);
-        let prefix = format!("{name}_PORT_{}_{protocol}", port.port);
+        let protocol = match port.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        let url = format!("{protocol}://{}", std::net::SocketAddr::new(*host, port.port));
+        let prefix = format!("{name}_PORT_{}_{}", port.port, protocol.to_uppercase());
         if index == 0 {
             out.insert(format!("{name}_PORT"), url.clone());
         }
         out.insert(prefix.clone(), url);
-        out.insert(format!("{prefix}_PROTO"), protocol.to_lowercase());
+        out.insert(format!("{prefix}_PROTO"), protocol.to_owned());
         out.insert(format!("{prefix}_PORT"), port.port.to_string());
-        out.insert(format!("{prefix}_ADDR"), host.to_owned());
+        out.insert(format!("{prefix}_ADDR"), host.to_string());
     }
 }
 
@@ -275,14 +267,16 @@ mod tests {
         .unwrap()
     }
 
-    fn service(namespace: &str, name: &str, ip: &str, port_name: &str) -> Arc<Service> {
-        Arc::new(
-            serde_json::from_value(json!({
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": {"clusterIP": ip, "ports": [{"port": 80, "name": port_name, "protocol": "TCP"}]}
-            }))
-            .unwrap(),
-        )
+    fn service(namespace: &str, name: &str, ip: &str, port_name: &str) -> (Key, Arc<Service>) {
+        let known = crate::agent::services::Services::default();
+        let object = serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"clusterIP": ip, "ports": [{"port": 80, "name": port_name, "protocol": "TCP"}]}
+        }));
+        let key = Key::new(namespace, name);
+        known.put_service(key.clone(), Some(&object.unwrap()));
+        let lean = known.get(&key).service.unwrap();
+        (key, lean)
     }
 
     fn built(container: serde_json::Value, fetched: &Fetched) -> Result<BTreeMap<String, String>, Error> {

@@ -1,7 +1,6 @@
 //! Carrying out the handlers of lifecycle hooks and probes: exec, HTTP GET, TCP connect, gRPC health, sleep.
 //! Says what happened; what follows from it is for `probes` and `start`/`stop` to decide.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +125,3 @@ fn bracketed(host: &str) -> String {
 fn short(duration: Duration) -> String {
     super::words::go_seconds(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
 }
-
-/// An address that no pod has, for containers whose pod has none yet.
-pub const NOWHERE: std::net::IpAddr = std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED);

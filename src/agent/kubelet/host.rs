@@ -1,12 +1,14 @@
 //! What all workers of the kubelet share: where things are on this node, the runtime, the API and the caches.
 //! Built once by `agent`; holds no pod's state.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
 use kube::Client;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::cgroup::Cgroups;
@@ -15,7 +17,7 @@ use super::pull::Puller;
 use super::sandbox::Sandboxes;
 use super::sources::Sources;
 use crate::agent::runtime::Runtime;
-use crate::reconcile::Informer;
+use crate::agent::services::Services;
 use crate::reconcile::events::{EventType, Recorder, reference};
 
 /// Names and places.
@@ -25,8 +27,6 @@ pub struct Settings {
     pub node_ip: IpAddr,
     /// `<data-dir>/agent/pods`
     pub pods_dir: PathBuf,
-    /// `<run-dir>`
-    pub run_dir: PathBuf,
     /// `/var/log/pods`
     pub log_dir: PathBuf,
     pub cluster_dns: Option<Ipv4Addr>,
@@ -50,7 +50,7 @@ pub struct Host {
     pub sandboxes: Arc<dyn Sandboxes>,
     pub cgroups: Cgroups,
     pub sources: Sources,
-    pub services: Informer<Service>,
+    pub services: Services,
     pub recorder: Recorder,
     pub puller: Puller,
     /// Bounds how many containers are being created at once.
@@ -58,9 +58,16 @@ pub struct Host {
     /// Bounds how many probes run at once.
     pub probes: Semaphore,
     pub boot: String,
+    /// The newest status of each pod, by uid.
+    pub statuses: Mutex<HashMap<String, Arc<PodStatus>>>,
 }
 
 impl Host {
+    /// What the kubelet itself last said of a pod.
+    pub fn status(&self, uid: &str) -> Option<PodStatus> {
+        self.statuses.lock().get(uid).map(|status| (**status).clone())
+    }
+
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
         self.settings.pods_dir.join(uid)
     }

@@ -28,6 +28,7 @@ mod qos;
 mod record;
 mod resolv;
 mod sandbox;
+mod server;
 mod sources;
 mod start;
 mod status;
@@ -43,21 +44,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::{Node, Pod, Service, Taint};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::Client;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::runtime::Runtime;
+use crate::agent::services::Services;
 use crate::net::ipam::Ipam;
-use crate::reconcile::Informers;
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
+use crate::reconcile::{Informer, Informers};
 use host::{Host, Settings};
 use node::{Identity, Machine, NodeReporter};
 use pods::Pods;
+pub use prepare::host_resolv_conf_path;
 use sandbox::KernelSandboxes;
+pub use server::Credentials;
 
 /// Everything the kubelet is told.
 #[derive(Clone)]
@@ -72,11 +76,16 @@ pub struct Config {
     pub log_dir: PathBuf,
     /// The name of our cgroup.
     pub cgroup_root: String,
+    /// Where the kubelet's server listens.
+    pub address: IpAddr,
     pub port: u16,
+    pub credentials: Credentials,
     pub cluster_dns: Option<Ipv4Addr>,
     pub cluster_domain: String,
     /// Of the pods' devices.
     pub mtu: u32,
+    /// What the node knows of Services, for environment variables.
+    pub services: Services,
 }
 
 /// Containers created at the same time: enough to keep two cores busy with runc, few enough not to drown in it.
@@ -109,7 +118,6 @@ impl Kubelet {
                 node_name: config.node_name.clone(),
                 node_ip: config.node_ip,
                 pods_dir,
-                run_dir: config.run_dir.clone(),
                 log_dir: config.log_dir.clone(),
                 cluster_dns: config.cluster_dns,
                 cluster_domain: config.cluster_domain.clone(),
@@ -120,12 +128,13 @@ impl Kubelet {
             sandboxes: Arc::new(sandboxes),
             cgroups: cgroup::Cgroups::new(&config.cgroup_root),
             sources: sources::Sources::new(client.clone()),
-            services: informers.get::<Service>(),
+            services: config.services.clone(),
             recorder: recorder.clone(),
             puller: pull::Puller::new(runtime.clone()),
             starts: Semaphore::new(STARTS),
             probes: Semaphore::new(PROBES),
             boot: record::boot_id(),
+            statuses: Default::default(),
         });
         let reporter = Arc::new(NodeReporter {
             client,
@@ -145,7 +154,10 @@ impl Kubelet {
         let kubelet = Self { stop, tasks, informers };
         let node = reporter.register().await;
         kubelet.find_range(&reporter, &node, range, config.data_dir.join("ipam"));
-        kubelet.follow_pods(host).await?;
+        let bound = kubelet.informers.selected::<Pod>(&format!("spec.nodeName={}", config.node_name));
+        kubelet.follow_pods(host.clone(), bound.clone()).await?;
+        let (stop, tasks) = (kubelet.stop.clone(), &kubelet.tasks);
+        server::start(config.address, config.port, &config.credentials, host, bound, stop, tasks).await?;
         let lease = (reporter.clone(), node.clone());
         kubelet.spawn(async move { lease.0.keep_lease(&lease.1).await });
         kubelet.spawn(async move { reporter.keep_status(node).await });
@@ -174,9 +186,8 @@ impl Kubelet {
         self.spawn(async move { open(reporter.pod_range().await) });
     }
 
-    async fn follow_pods(&self, host: Arc<Host>) -> std::io::Result<()> {
+    async fn follow_pods(&self, host: Arc<Host>, bound: Informer<Pod>) -> std::io::Result<()> {
         let found = host.runtime.containers().await.map_err(std::io::Error::other)?;
-        let bound = self.informers.selected::<Pod>(&format!("spec.nodeName={}", host.settings.node_name));
         let pods = Pods::new(host, found, self.stop.clone());
         self.tasks.spawn(pods.run(bound));
         Ok(())

@@ -182,10 +182,6 @@ impl Observed {
         self.containers.get(name)
     }
 
-    pub fn is_running(&self, name: &str) -> bool {
-        self.container(name).is_some_and(ContainerState::is_running)
-    }
-
     /// Nothing runs and nothing is being started or stopped.
     pub fn is_quiet(&self) -> bool {
         self.containers.values().all(|state| !state.is_running() && state.activity == Activity::None)

@@ -111,6 +111,7 @@ impl Pods {
                 () = stop.cancelled() => return,
             }
             pods.workers.lock().0.remove(&id.uid);
+            pods.host.statuses.lock().remove(&id.uid);
             if !stop.is_cancelled() {
                 teardown::forget(&pods.host, &id);
             }

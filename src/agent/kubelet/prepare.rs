@@ -4,7 +4,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ fn shared_files(host: &Host, pod: &Pod, spec: &PodSpec, dir: &Path, sandbox: &Sa
     let dns = DnsFacts {
         cluster_dns: host.settings.cluster_dns,
         cluster_domain: host.settings.cluster_domain.clone(),
-        host: host_resolv_conf(),
+        host: fs::read_to_string(host_resolv_conf_path()).unwrap_or_default(),
     };
     for (name, text) in container::pod_files(pod, sandbox.ip, &dns) {
         let path = dir.join(name);
@@ -170,11 +170,11 @@ fn shared_files(host: &Host, pod: &Pod, spec: &PodSpec, dir: &Path, sandbox: &Sa
     Ok(())
 }
 
-/// The host's resolvers; behind systemd-resolved the real ones, since its loopback stub is unreachable for pods.
-pub fn host_resolv_conf() -> String {
-    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    if text.lines().any(|line| line.trim() == "nameserver 127.0.0.53") {
-        return fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or(text);
-    }
-    text
+/// The host's resolver file; behind systemd-resolved the real one, since its loopback stub is unreachable for pods.
+pub fn host_resolv_conf_path() -> PathBuf {
+    const USUAL: &str = "/etc/resolv.conf";
+    const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
+    let text = fs::read_to_string(USUAL).unwrap_or_default();
+    let stub = text.lines().any(|line| line.trim() == "nameserver 127.0.0.53") && Path::new(BEHIND_STUB).exists();
+    PathBuf::from(if stub { BEHIND_STUB } else { USUAL })
 }

@@ -17,6 +17,7 @@ use super::model::{Finished, Instance, PodId, Waiting, container_id, spec_hash};
 use super::prepare::Prepared;
 use super::pull::Got;
 use crate::agent::runtime::{Error as RuntimeError, ImageInfo};
+use crate::agent::services::Key;
 use crate::reconcile::events::EventType::{Normal, Warning};
 
 /// Why a container did not start, and when to try again.
@@ -154,7 +155,9 @@ async fn configure(
     let facts = host.facts(job.prepared.sandbox.ip, host_network);
     let fetched = job.prepared.keeper.fetch().await?;
     host.services.wait_ready().await;
-    let services = host.services.store().state();
+    let mut services = host.services.in_namespace(&id.namespace);
+    let api = Key::new("default", "kubernetes");
+    services.extend(host.services.get(&api).service.map(|service| (api, service)));
     let env = env::build(&job.pod, &job.container, &services, &fetched, &facts)?;
     let log_path = host.pod_log_dir(&id).join(&job.container.name).join(format!("{}.log", job.attempt));
     if let Some(dir) = log_path.parent() {

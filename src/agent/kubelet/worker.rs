@@ -517,6 +517,9 @@ impl Worker {
         let pod = self.pod();
         let node = NodeFacts { ip: self.host.settings.node_ip };
         let status = status::generate(&pod, &self.published, &self.seen, node, Timestamp::now());
+        if self.published != status {
+            self.host.statuses.lock().insert(self.id.uid.clone(), Arc::new(status.clone()));
+        }
         self.published = status.clone();
         self.writer.publish(status);
         if self.torn_down && pod.metadata.deletion_timestamp.is_some() {
