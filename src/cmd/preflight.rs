@@ -63,11 +63,8 @@ fn cgroups(root: &Path) -> Result<()> {
 }
 
 fn nf_tables() -> Result<()> {
-    let nft = find_program("nft").unwrap_or_else(|| "nft".into());
-    let output = Command::new(nft).args(["list", "tables"]).stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        bail!("nf_tables does not work ({}); load it with: modprobe nf_tables", why.trim());
+    if let Err(error) = crate::net::nft::tables() {
+        bail!("nf_tables does not work ({error}); load it with: modprobe nf_tables");
     }
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::config::HostArgs;
-use crate::net;
+use crate::net::{self, nft::KernelTable};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,8 +37,8 @@ pub async fn kernel_state(host: &HostArgs) -> Leftovers {
         }
     }
     for table in tables() {
-        if nft(&["delete", "table", "inet", &table]).is_none() {
-            left.push(format!("nftables table {table}"));
+        if let Err(error) = KernelTable::open(&table).and_then(|mut table| table.remove()) {
+            left.push(format!("packet table {table}: {error}"));
         }
     }
     for group in control_groups(&host.cgroup_root) {
@@ -48,16 +47,10 @@ pub async fn kernel_state(host: &HostArgs) -> Leftovers {
     left
 }
 
-/// Our packet tables, by the program that a person would ask; only names are read, never rules.
+/// Our packet tables; only names are read, never rules.
 fn tables() -> Vec<String> {
-    let listed = nft(&["list", "tables", "inet"]).unwrap_or_default();
-    let names = listed.lines().filter_map(|line| line.strip_prefix("table inet "));
-    names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
-}
-
-fn nft(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("nft").args(arguments).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let all = net::nft::tables().unwrap_or_default();
+    all.into_iter().filter(|name| name.starts_with(&format!("{PREFIX}-"))).collect()
 }
 
 /// What is still there of all that: for telling a person, and for tests.
@@ -67,7 +60,7 @@ pub async fn verify(host: &HostArgs) -> Leftovers {
     let mounts = mounts_below(&[&host.run_dir, &host.data_dir]);
     left.extend(mounts.iter().map(|mount| format!("mount {}", mount.display())));
     left.extend(net::links::named(PREFIX).await.unwrap_or_default().iter().map(|link| format!("link {link}")));
-    left.extend(tables().iter().map(|table| format!("nftables table {table}")));
+    left.extend(tables().iter().map(|table| format!("packet table {table}")));
     left.extend(control_groups(&host.cgroup_root).iter().map(|group| format!("control group {}", group.display())));
     left
 }

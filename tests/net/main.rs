@@ -2,6 +2,7 @@
 //! it is the host, and removes them. Without root the tests fail; they are never skipped.
 
 mod api;
+mod bulk;
 mod dns;
 mod links;
 mod pod_network;

@@ -69,7 +69,9 @@ impl Component for ServiceProxy {
         // A host without a default route could not even try to reach a Service, so they get a route to nowhere; packets
         // are translated before they take it.
         let route = node_link::Route { to: self.config.service_cidr, source: self.config.node_ip };
-        node_link::ensure(&name, &[], &[route]).map_err(|error| failed(&format!("link {name}: {error}")))?;
+        if let Err(error) = node_link::ensure(&name, &[], &[route]) {
+            tracing::warn!(link = name, %error, "without a default route this host itself will not reach Services");
+        }
         let proxy = Proxy::new(kernel, &self.config);
         let run = run(proxy, self.config.services.clone(), deletions);
         self.task = Some(tokio::spawn(async move {

@@ -11,6 +11,7 @@ use crate::net::nft::model::{
 pub mod message {
     const SUBSYSTEM: u16 = 10 << 8;
     pub const NEW_TABLE: u16 = SUBSYSTEM;
+    pub const GET_TABLE: u16 = SUBSYSTEM | 1;
     pub const DELETE_TABLE: u16 = SUBSYSTEM | 2;
     pub const NEW_CHAIN: u16 = SUBSYSTEM | 3;
     pub const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
@@ -24,7 +25,7 @@ pub mod message {
 
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-const INET: u8 = 1;
+pub const INET: u8 = 1;
 const LIST_ELEMENT: u16 = 1;
 /// The first four-byte register.
 const R0: u32 = 8;

@@ -14,7 +14,10 @@ use std::io;
 pub use diff::Change;
 use encode::message;
 use model::Table;
+use rtnetlink::packet_core::NLM_F_DUMP;
 
+use crate::net::netlink::Netlink;
+use crate::net::netlink::attributes::{self, Writer};
 use crate::net::netlink::batch::{Batch, Connection};
 
 /// Why the kernel does not have the rules that it should.
@@ -24,6 +27,19 @@ pub enum Error {
     Unavailable(#[source] io::Error),
     #[error("table {table}: {what}: {source}")]
     Refused { table: String, what: String, source: io::Error },
+}
+
+/// The names of all tables of the `inet` family: whether the kernel has nf_tables, and what an uninstall has to remove.
+/// Their rules are not read.
+pub fn tables() -> Result<Vec<String>, Error> {
+    let mut socket = Netlink::netfilter().map_err(Error::Unavailable)?;
+    let query = Writer::netfilter(encode::INET, 0).into_bytes();
+    let answers = socket.request(message::GET_TABLE, NLM_F_DUMP, &query).map_err(Error::Unavailable)?;
+    let name = |answer: &Vec<u8>| {
+        let name = attributes::find(answer.get(20..)?, 1)?.strip_suffix(&[0])?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    };
+    Ok(answers.iter().filter_map(name).collect())
 }
 
 /// One table in the kernel, and what shall be in it: the one copy of the rules that this process keeps.
