@@ -9,6 +9,7 @@ mod lists;
 pub mod merge;
 pub mod strategic;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusDetails;
 use serde_json::Value;
 
 use super::status::Failure;
@@ -37,8 +38,10 @@ impl PatchError {
         match self {
             Self::BadRequest(message) => Failure::bad_request(message),
             Self::Unprocessable(_) => {
-                Failure::new(422, "Invalid", "the server rejected our request due to an error in our request")
-                    .with_causes(Vec::new())
+                let message = "the server rejected our request due to an error in our request";
+                let mut failure = Failure::new(422, "Invalid", message);
+                failure.0.details = Some(StatusDetails::default());
+                failure
             }
             Self::TooLarge(message) => Failure::new(413, "RequestEntityTooLarge", message),
             Self::Unclear(message) => Failure::new(500, "", message),

@@ -1,14 +1,17 @@
 //! How the fields of a type merge: which lists are sets or maps with keys, which maps are one value, what
 //! strategic merge patches do. Patches, server-side apply and nothing else walk objects by these.
 //!
-//! Built-in types come from [`table`], read on first use, one type at a time. A custom resource makes
-//! its own [`Type`] from its structural schema; nothing here knows whether a type is built in.
+//! Built-in types come from [`table`], read on first use, one type at a time. A custom resource's
+//! [`Type`] is made from its structural schema by [`custom`]; nobody who walks a type knows which of the two it is.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+mod structural;
 mod table;
+
+pub use structural::custom;
 
 /// A name: borrowed from the table, or owned by a custom resource's schema.
 pub type Name = Cow<'static, str>;

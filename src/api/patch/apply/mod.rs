@@ -1,9 +1,9 @@
 //! Server-side apply, and the record of who set which field (KEP-555).
 //!
 //! [`apply`] merges a configuration into the live object and gives the object to write, or the conflicts with
-//! other managers. [`update_managed_fields`] records what any other write changed. Both are pure: the
-//! pipeline brings live object, names and time, and decides about defaults, admission and storage. Sets of
-//! fields are in [`set`], walking by types in [`typed`], the entries in [`managers`].
+//! other managers. [`update_managed_fields`] records what any other write changed, [`track`] does so for a decoded
+//! object. All are pure: the pipeline brings live object, names and time, and decides about defaults, admission
+//! and storage. Sets of fields are in [`set`], walking by types in [`typed`], the entries in [`managers`].
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
@@ -13,9 +13,12 @@ use crate::api::schema::Type;
 use crate::api::status::Failure;
 
 mod managers;
+mod object;
 mod set;
 mod typed;
 mod zero;
+
+pub use object::{manager_of, track};
 
 use managers::{Manager, Managers, Owned};
 use set::{Element, Set};
