@@ -67,11 +67,16 @@ impl Lines {
 }
 
 impl Cluster {
-    /// With the namespace `default`.
+    /// With the namespace `default` and its account.
     pub async fn new() -> Self {
-        let server = ApiServer::new(ApiServerConfig::default(), MemoryStore::new());
+        Self::over(ApiServer::new(ApiServerConfig::default(), MemoryStore::new())).await
+    }
+
+    pub async fn over(server: ApiServer) -> Self {
         let cluster = Self { server };
         cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.ok();
+        let account = json!({"metadata": {"name": "default"}});
+        cluster.post("/api/v1/namespaces/default/serviceaccounts", account).await.ok();
         cluster
     }
 

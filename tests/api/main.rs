@@ -1,6 +1,7 @@
 //! The API server as its clients see it: in-process over the memory store, one file per verb, and
 //! over a real TLS socket.
 
+mod admission;
 mod cluster;
 mod subresources;
 mod verbs;

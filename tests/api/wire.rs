@@ -69,3 +69,53 @@ async fn kubes_client_works_over_tls() {
     listener.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn service_account_tokens_end_with_their_account() {
+    use http::Request;
+    use http::header::AUTHORIZATION;
+    use orch::server::http::authn::Connection;
+    use orch::server::http::body;
+    use orch::server::http::service_account::ServiceAccountTokens;
+    use orch::server::pki::token::Issuer;
+    use orch::server::subresource::Subresources;
+
+    let key = rcgen_key();
+    let issuer = Arc::new(Issuer::new(&key, "https://kubernetes.default.svc.cluster.local").unwrap());
+    let store = MemoryStore::new();
+    let tokens = ServiceAccountTokens::new(issuer.clone(), store.clone());
+    let config = ApiServerConfig {
+        authenticator: Authenticator::new(vec![Arc::new(tokens)]),
+        subresources: Subresources::standard(Some(issuer)),
+        ..Default::default()
+    };
+    let cluster = Cluster::over(ApiServer::new(config, store)).await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default";
+    let request = json!({"spec": {"expirationSeconds": 600}});
+    let answer = cluster.post(&format!("{path}/token"), request).await.ok();
+    let token = answer["status"]["token"].as_str().unwrap().to_owned();
+    let short = cluster.post(&format!("{path}/token"), json!({"spec": {"expirationSeconds": 1}})).await;
+    assert_eq!(short.code, 422);
+    let get = || Request::get("/api/v1/pods").header(AUTHORIZATION, format!("Bearer {token}"));
+    let request = || get().body(body::empty()).unwrap();
+    let connection = Connection::default();
+    assert_eq!(cluster.server.serve(&connection, request()).await.status(), 200);
+    let review = json!({"spec": {"token": token}});
+    let review = cluster.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.ok();
+    assert_eq!(review["status"]["user"]["username"], "system:serviceaccount:default:default");
+    cluster.delete(path, serde_json::Value::Null).await.ok();
+    assert_eq!(cluster.server.serve(&connection, request()).await.status(), 401);
+}
+
+/// A key as pki makes one.
+fn rcgen_key() -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let options = PkiOptions {
+        sans: Vec::new(),
+        node_name: "n1".into(),
+        node_ips: Vec::new(),
+        service_ip: "10.43.0.1".parse().unwrap(),
+        cluster_domain: "cluster.local".into(),
+    };
+    Pki::load_or_create(dir.path(), &options).unwrap().service_account_key_pem
+}

@@ -9,7 +9,10 @@ use crate::api::object::Object;
 use crate::api::status::Result;
 use crate::server::pipeline::{Context, Reader};
 
+mod default_toleration_seconds;
 mod namespace_lifecycle;
+mod priority;
+mod service_account;
 
 /// What is being done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,12 @@ impl Chain {
 
     /// The plugins that are on by default, in upstream's order.
     pub fn standard() -> Self {
-        Self::new(vec![Box::new(namespace_lifecycle::NamespaceLifecycle)])
+        Self::new(vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(service_account::ServiceAccount),
+            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(priority::Priority),
+        ])
     }
 
     pub async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {

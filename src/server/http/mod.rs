@@ -11,6 +11,7 @@ mod non_resource;
 mod resource;
 pub mod respond;
 pub mod route;
+pub mod service_account;
 mod view;
 mod watch;
 
@@ -24,8 +25,8 @@ use http::{Request, Response};
 
 use crate::api::status::Result;
 use crate::server::admission::Chain;
-use crate::server::pipeline::Pipeline;
 use crate::server::pipeline::query::Query;
+use crate::server::pipeline::{Pipeline, ServiceRanges};
 use crate::server::subresource::Subresources;
 use crate::store::Store;
 use authn::{Authenticator, Connection, User};
@@ -40,6 +41,7 @@ pub struct ApiServerConfig {
     pub authorizer: Arc<dyn Authorizer>,
     pub admission: Chain,
     pub subresources: Subresources,
+    pub services: ServiceRanges,
 }
 
 impl Default for ApiServerConfig {
@@ -50,6 +52,7 @@ impl Default for ApiServerConfig {
             authorizer: Arc::new(AuthenticatedUsers),
             admission: Chain::standard(),
             subresources: Subresources::standard(None),
+            services: ServiceRanges::default(),
         }
     }
 }
@@ -72,7 +75,7 @@ impl ApiServer {
     pub fn new(config: ApiServerConfig, store: Arc<dyn Store>) -> Self {
         let health = Health::default();
         health.add("ping", Scope::Live, Arc::new(|| Ok(())));
-        let pipeline = Arc::new(Pipeline::new(store, config.admission));
+        let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
         let ApiServerConfig { authenticator, authorizer, subresources, .. } = config;
         Self { inner: Arc::new(Inner { pipeline, authenticator, authorizer, health, subresources }) }
     }

@@ -23,6 +23,7 @@ pub mod random;
 pub mod reader;
 pub mod scale;
 pub mod selection;
+pub mod services;
 pub mod strict;
 pub mod update;
 pub mod user;
@@ -36,16 +37,19 @@ use crate::store::Store;
 pub use context::{Context, KindRef};
 pub use decode::{Media, Payload};
 pub use reader::Reader;
+pub use services::ServiceRanges;
+use services::Services;
 
 /// The engine behind every resource path.
 pub struct Pipeline {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) admission: Chain,
+    pub(crate) services: Services,
 }
 
 impl Pipeline {
-    pub fn new(store: Arc<dyn Store>, admission: Chain) -> Self {
-        Self { store, admission }
+    pub fn new(store: Arc<dyn Store>, admission: Chain, ranges: ServiceRanges) -> Self {
+        Self { store, admission, services: Services::new(ranges) }
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {

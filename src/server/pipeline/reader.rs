@@ -8,7 +8,7 @@ use super::commit::store_failure;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::strategy::Meta;
-use crate::store::{ListOptions, Store};
+use crate::store::{ListOptions, Store, Watch};
 
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(&'a dyn Store);
@@ -33,6 +33,15 @@ impl<'a> Reader<'a> {
     {
         let key = meta_of::<K>()?.key(namespace, name);
         self.0.get(&key).map(|item| decode(&item.value)).transpose()
+    }
+
+    /// Changes of one object from now on.
+    pub async fn changes<K>(&self, namespace: &str, name: &str) -> Result<Watch>
+    where
+        K: Resource,
+    {
+        let key = meta_of::<K>()?.key(namespace, name);
+        self.0.watch(&key, self.0.revision()).await.map_err(|e| store_failure(&e))
     }
 
     /// All of a kind; `namespace` empty for every namespace.

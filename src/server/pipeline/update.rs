@@ -3,6 +3,7 @@
 use super::commit::{Goal, store_failure};
 use super::decode::{Payload, decode};
 use super::options::{WriteOptions, parse_version};
+use super::services::{Held, Services};
 use super::{Answer, Context, Pipeline, delete, meta};
 use crate::api::field::{Error as FieldError, Path};
 use crate::api::object::Object;
@@ -84,7 +85,10 @@ impl Pipeline {
         kind.default(new.as_mut());
         meta::inherit(new.meta_mut(), old.meta());
         match part {
-            Part::Main => kind.prepare_update(new.as_mut(), old.as_ref()),
+            Part::Main => {
+                kind.prepare_update(new.as_mut(), old.as_ref());
+                Services::inherit(new.as_mut(), old.as_ref());
+            }
             Part::Status => kind.prepare_status(new.as_mut(), old.as_ref()),
             Part::Other(put_back) => put_back(new.as_mut(), old.as_ref()),
         }
@@ -93,6 +97,11 @@ impl Pipeline {
         }
         self.check(context, new.as_ref(), old.as_ref(), part)?;
         self.admission.validate(&attributes, Some(new.as_ref())).await?;
+        // Held until the write is done.
+        let _held = match part {
+            Part::Main => self.services.claim(context, &self.store, new.as_mut()).await?,
+            Part::Status | Part::Other(_) => Held::default(),
+        };
         self.finish(context, item, new, old.as_ref(), options).await
     }
 

@@ -1,0 +1,133 @@
+//! What pods and Services are given at creation.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn pod(spec: Value) -> Value {
+    let mut pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    for (name, value) in spec.as_object().unwrap() {
+        pod["spec"][name] = value.clone();
+    }
+    pod
+}
+
+#[tokio::test]
+async fn a_pod_gets_its_account_token_tolerations_and_priority() {
+    let cluster = Cluster::new().await;
+    let spec = cluster.post(PODS, pod(json!({}))).await.ok()["spec"].clone();
+    assert_eq!(spec["serviceAccountName"], "default");
+    let volume = &spec["volumes"][0];
+    let name = volume["name"].as_str().unwrap();
+    assert!(name.starts_with("kube-api-access-") && name.len() == 21, "{name}");
+    let mount = json!({"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+    assert_eq!(spec["containers"][0]["volumeMounts"], json!([mount]));
+    assert_eq!(
+        volume["projected"],
+        json!({"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+        ]})
+    );
+    assert_eq!(spec["tolerations"].as_array().unwrap().len(), 2);
+    assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
+}
+
+#[tokio::test]
+async fn pods_may_decline_and_may_not_pretend() {
+    let cluster = Cluster::new().await;
+    let path = format!("{PODS}?dryRun=All");
+    let spec = cluster.post(&path, pod(json!({"automountServiceAccountToken": false}))).await.ok()["spec"].clone();
+    assert_eq!(spec.get("volumes"), None);
+    let spec = cluster.post(&path, pod(json!({"priorityClassName": "system-node-critical"}))).await.ok();
+    assert_eq!(spec["spec"]["priority"], 2_000_001_000);
+    let cases = [
+        (
+            json!({"priorityClassName": "x"}),
+            "Forbidden: pods \"a\" is forbidden: no PriorityClass with name x was found",
+        ),
+        (
+            json!({"priority": 5}),
+            "Forbidden: pods \"a\" is forbidden: the integer value of priority (5) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name",
+        ),
+        (
+            json!({"serviceAccountName": "x"}),
+            "Forbidden: pods \"a\" is forbidden: error looking up service account default/x: serviceaccount \"x\" not found",
+        ),
+    ];
+    for (spec, said) in cases {
+        assert_eq!(cluster.post(PODS, pod(spec)).await.said(), said);
+    }
+}
+
+fn service(name: &str, spec: Value) -> Value {
+    let mut spec = spec;
+    spec["ports"] = spec.get("ports").cloned().unwrap_or_else(|| json!([{"port": 80}]));
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test]
+async fn services_get_addresses_and_ports_exactly_once() {
+    let cluster = Arc::new(Cluster::new().await);
+    let tasks: Vec<_> = (0..40)
+        .map(|at| {
+            let cluster = cluster.clone();
+            tokio::spawn(async move {
+                let object = service(&format!("s{at}"), json!({"type": "NodePort"}));
+                cluster.post(SERVICES, object).await.ok()["spec"].clone()
+            })
+        })
+        .collect();
+    let mut ips = std::collections::HashSet::new();
+    let mut ports = std::collections::HashSet::new();
+    for task in tasks {
+        let spec = task.await.unwrap();
+        assert!(spec["clusterIP"].as_str().unwrap().starts_with("10.43."));
+        assert_eq!(spec["clusterIPs"], json!([spec["clusterIP"]]));
+        assert!(ips.insert(spec["clusterIP"].to_string()));
+        assert!(ports.insert(spec["ports"][0]["nodePort"].as_u64().unwrap()));
+    }
+    assert!(ports.iter().all(|port| (30000..=32767).contains(port)));
+}
+
+#[tokio::test]
+async fn a_chosen_address_is_checked_and_freed_by_deletion() {
+    let cluster = Cluster::new().await;
+    let wish = json!({"clusterIP": "10.43.0.10", "type": "NodePort", "ports": [{"port": 53, "nodePort": 30053, "protocol": "UDP", "name": "u"}, {"port": 53, "nodePort": 30053, "name": "t"}]});
+    cluster.post(SERVICES, service("a", wish.clone())).await.ok();
+    let taken = cluster.post(SERVICES, service("b", wish.clone())).await;
+    assert_eq!(
+        (taken.code, taken.said().as_str()),
+        (
+            422,
+            "Invalid: Service \"b\" is invalid: [spec.clusterIPs: Invalid value: [\"10.43.0.10\"]: failed to allocate IP 10.43.0.10: provided IP is already allocated, spec.ports[0].nodePort: Invalid value: 30053: provided port is already allocated, spec.ports[1].nodePort: Invalid value: 30053: provided port is already allocated]"
+        )
+    );
+    let outside = cluster.post(SERVICES, service("b", json!({"clusterIP": "10.0.0.1"}))).await;
+    assert_eq!(
+        outside.said(),
+        "Invalid: Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: failed to allocate IP 10.0.0.1: the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.43.0.0/16"
+    );
+    cluster.delete(&format!("{SERVICES}/a"), Value::Null).await.ok();
+    cluster.post(SERVICES, service("b", wish)).await.ok();
+    // An update that does not mention them keeps them.
+    let kept = cluster
+        .put(&format!("{SERVICES}/b"), service("b", json!({"type": "NodePort", "ports": [{"port": 53, "name": "t"}]})))
+        .await
+        .ok();
+    assert_eq!(
+        (&kept["spec"]["clusterIP"], &kept["spec"]["ports"][0]["nodePort"]),
+        (&json!("10.43.0.10"), &json!(30053))
+    );
+    let headless =
+        cluster.post(SERVICES, service("h", json!({"clusterIP": "None", "selector": {"a": "b"}}))).await.ok();
+    assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
+    let plain = cluster.put(&format!("{SERVICES}/b"), service("b", json!({"type": "ClusterIP"}))).await.ok();
+    assert_eq!(plain["spec"]["ports"][0].get("nodePort"), None);
+}
