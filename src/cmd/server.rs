@@ -20,6 +20,7 @@ use crate::server::controllers::{Controllers, ControllersConfig};
 use crate::server::http::authn::{Authenticator, StaticToken, User};
 use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::{ApiServer, ApiServerConfig};
+use crate::server::pipeline::ServiceRanges;
 use crate::server::pki::token::Issuer;
 use crate::server::pki::{self, Pki, PkiOptions};
 use crate::server::scheduler::Scheduler;
@@ -109,6 +110,10 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let config = ApiServerConfig {
         authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token)), Arc::new(accounts)]),
         subresources,
+        services: ServiceRanges {
+            cidr: args.service_cidr,
+            node_ports: args.service_node_port_range.0..=args.service_node_port_range.1,
+        },
         ..ApiServerConfig::default()
     };
     let api = ApiServer::new(config, store.clone());

@@ -76,7 +76,7 @@ async fn service_account_tokens_end_with_their_account() {
     use http::header::AUTHORIZATION;
     use orch::server::http::authn::Connection;
     use orch::server::http::body;
-    use orch::server::http::service_account::ServiceAccountTokens;
+    use orch::server::service_accounts::ServiceAccountTokens;
     use orch::server::pki::token::Issuer;
     use orch::server::subresource::Subresources;
 

@@ -11,7 +11,6 @@ mod non_resource;
 mod resource;
 pub mod respond;
 pub mod route;
-pub mod service_account;
 mod view;
 mod watch;
 
