@@ -1,10 +1,17 @@
 //! The controllers: each watches some kinds through shared caches and makes the world what the
 //! objects say. They speak the API only; none knows of the pipeline or the store.
 
+mod bootstrap;
+mod catalog;
 mod deployment;
+mod endpoints;
+mod gc;
+mod namespace;
+mod node;
 mod owners;
 mod pods;
 mod replicaset;
+mod service_accounts;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -63,10 +70,27 @@ impl Component for Controllers {
 
     async fn start(&mut self) -> Result<(), StartError> {
         let env = self.config.env.clone();
+        let config = &self.config;
+        let created = bootstrap::create_namespaces(&env.client).await;
+        created.map_err(|error| StartError::new("controllers", format!("the system namespaces cannot be created: {error}")))?;
+        let service_ip = config.service_cidr.hosts().next().unwrap_or_else(|| config.service_cidr.addr());
         let pods = owners::owned::<Pod>(&env.informers.get());
         let sets = owners::owned::<ReplicaSet>(&env.informers.get());
+        let endpoints = endpoints::Shared::new(&env);
+        let pods_on = node::pods_on(&env);
+        self.run(&env, bootstrap::Bootstrap::new(&env, service_ip, config.advertise_address, config.https_port), 1);
+        self.run(&env, service_accounts::ServiceAccounts::new(&env), 5);
+        self.run(&env, service_accounts::RootCa::new(&env, config.root_ca_pem.clone()), 5);
+        self.run(&env, namespace::Namespaces::new(&env), 10);
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
         self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);
+        self.run(&env, endpoints::EndpointSlices::new(&env, endpoints.clone()), 5);
+        self.run(&env, endpoints::LegacyEndpoints::new(&env, endpoints), 5);
+        self.run(&env, node::ipam::NodeIpam::new(&env, config.cluster_cidr), 1);
+        self.run(&env, node::lifecycle::NodeLifecycle::new(&env, pods_on.clone()), 8);
+        self.run(&env, node::eviction::TaintEviction::new(&env, pods_on.clone()), 8);
+        self.run(&env, node::pod_gc::PodGc::new(&env, pods_on), 5);
+        self.run(&env, gc::GarbageCollector::new(&env), 20);
         Ok(())
     }
 
