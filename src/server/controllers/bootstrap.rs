@@ -201,7 +201,7 @@ impl Controller for Bootstrap {
     fn watches(self: Arc<Self>, watches: &mut Watches<Part>) {
         (0..NAMESPACES.len()).for_each(|at| watches.once(Part::Namespace(at)));
         (0..PRIORITIES.len()).for_each(|at| watches.once(Part::Priority(at)));
-        [Part::Service, Part::Slice, Part::Endpoints].map(|part| watches.once(part));
+        [Part::Service, Part::Slice, Part::Endpoints].into_iter().for_each(|part| watches.once(part));
         watches.on(&self.namespaces, |change| {
             let name = change.object().metadata.name.as_deref();
             NAMESPACES.iter().position(|ours| Some(*ours) == name).map(Part::Namespace)

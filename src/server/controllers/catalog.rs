@@ -21,7 +21,9 @@ pub async fn resources(client: &Client) -> Result<Vec<Resource>, kube::Error> {
     let resources = groups.map(|(api, capabilities)| Resource {
         api,
         namespaced: capabilities.scope == Scope::Namespaced,
-        collectable: [verbs::LIST, verbs::WATCH, verbs::DELETE].iter().all(|verb| capabilities.supports_operation(verb)),
+        collectable: [verbs::LIST, verbs::WATCH, verbs::DELETE]
+            .iter()
+            .all(|verb| capabilities.supports_operation(verb)),
         deletes_collections: capabilities.supports_operation(verbs::DELETE_COLLECTION),
     });
     Ok(resources.collect())

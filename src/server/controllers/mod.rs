@@ -72,7 +72,9 @@ impl Component for Controllers {
         let env = self.config.env.clone();
         let config = &self.config;
         let created = bootstrap::create_namespaces(&env.client).await;
-        created.map_err(|error| StartError::new("controllers", format!("the system namespaces cannot be created: {error}")))?;
+        created.map_err(|error| {
+            StartError::new("controllers", format!("the system namespaces cannot be created: {error}"))
+        })?;
         let service_ip = config.service_cidr.hosts().next().unwrap_or_else(|| config.service_cidr.addr());
         let pods = owners::owned::<Pod>(&env.informers.get());
         let sets = owners::owned::<ReplicaSet>(&env.informers.get());

@@ -86,7 +86,8 @@ fn ports(service: &Service, pod: &Pod) -> Vec<PortKey> {
 }
 
 fn subset(ports: Vec<PortKey>, mut addresses: Addresses) -> EndpointSubset {
-    let by_uid = |address: &EndpointAddress| (address.ip.clone(), address.target_ref.as_ref().and_then(|t| t.uid.clone()));
+    let by_uid =
+        |address: &EndpointAddress| (address.ip.clone(), address.target_ref.as_ref().and_then(|t| t.uid.clone()));
     addresses.ready.sort_by_key(by_uid);
     addresses.not_ready.sort_by_key(by_uid);
     let ports = ports.into_iter().map(|(name, port, protocol, app_protocol)| EndpointPort {
@@ -154,7 +155,10 @@ mod tests {
     fn service(cluster_ip: &str, ports: &[i32]) -> Service {
         let ports = ports.iter().map(|port| ServicePort { port: *port, ..ServicePort::default() }).collect();
         let cluster_ip = Some(cluster_ip.to_owned());
-        Service { spec: Some(ServiceSpec { cluster_ip, ports: Some(ports), ..ServiceSpec::default() }), ..Service::default() }
+        Service {
+            spec: Some(ServiceSpec { cluster_ip, ports: Some(ports), ..ServiceSpec::default() }),
+            ..Service::default()
+        }
     }
 
     fn pod(ip: String, ready: bool) -> Arc<Pod> {
@@ -170,7 +174,8 @@ mod tests {
 
     #[test]
     fn ready_and_not() {
-        let pods = [pod("10.0.0.2".to_owned(), true), pod("10.0.0.1".to_owned(), true), pod("10.0.0.3".to_owned(), false)];
+        let pods =
+            [pod("10.0.0.2".to_owned(), true), pod("10.0.0.1".to_owned(), true), pod("10.0.0.3".to_owned(), false)];
         let endpoints = desired(&service("10.43.0.1", &[80]), &pods, None);
         let [subset] = &endpoints.subsets.expect("there")[..] else { panic!("one subset") };
         assert_eq!(addresses(&subset.addresses), ["10.0.0.1", "10.0.0.2"]);
@@ -194,8 +199,14 @@ mod tests {
         let pods: Vec<_> = (0..1200).map(|n| pod(format!("10.0.{}.{}", n / 200, n % 200), n % 2 == 0)).collect();
         let endpoints = desired(&service("10.43.0.1", &[80]), &pods, None);
         let subsets = endpoints.subsets.clone().expect("there");
-        assert_eq!((addresses(&subsets[0].addresses).len(), addresses(&subsets[0].not_ready_addresses).len()), (600, 400));
-        assert_eq!(endpoints.metadata.annotations.as_ref().and_then(|a| a.get(OVER_CAPACITY)).map(String::as_str), Some("truncated"));
+        assert_eq!(
+            (addresses(&subsets[0].addresses).len(), addresses(&subsets[0].not_ready_addresses).len()),
+            (600, 400)
+        );
+        assert_eq!(
+            endpoints.metadata.annotations.as_ref().and_then(|a| a.get(OVER_CAPACITY)).map(String::as_str),
+            Some("truncated")
+        );
         let fewer = desired(&service("10.43.0.1", &[80]), &pods[..3], Some(&endpoints));
         assert_eq!(fewer.metadata.annotations, None);
     }

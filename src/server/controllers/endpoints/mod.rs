@@ -131,18 +131,26 @@ impl Controller for EndpointSlices {
         }
         let Some(pods) = self.shared.selected(&service) else { return Ok(Action::done()) };
         let names = pods.iter().filter_map(|pod| service::node_name(pod));
-        let nodes: HashMap<_, _> = names.filter_map(|name| Some((name.to_owned(), self.nodes.get("", name)?))).collect();
+        let nodes: HashMap<_, _> =
+            names.filter_map(|name| Some((name.to_owned(), self.nodes.get("", name)?))).collect();
         let plan = slices::plan(&slices::World { service: &service, pods, nodes, slices: existing });
         let writer = cx.namespaced::<EndpointSlice>(&key.namespace);
         let background = DeleteParams::default();
-        let mut outcomes = join_all(plan.create.iter().map(|slice| async { writer.create(slice).await.map(drop) })).await;
-        outcomes.extend(join_all(plan.update.iter().map(|slice| async { writer.replace(slice).await.map(drop) })).await);
+        let mut outcomes =
+            join_all(plan.create.iter().map(|slice| async { writer.create(slice).await.map(drop) })).await;
+        outcomes
+            .extend(join_all(plan.update.iter().map(|slice| async { writer.replace(slice).await.map(drop) })).await);
         outcomes.extend(join_all(plan.delete.iter().map(|slice| writer.delete(slice, &background))).await);
         let errors: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
         let real = errors.into_iter().filter(|error| !super::namespace_is_terminating(error)).collect();
         if let Err(error) = Error::gather(real) {
             if error.reason() != "Conflict" {
-                let message = format!("Error updating Endpoint Slices for Service {}/{}: {}", key.namespace, key.name, error.message());
+                let message = format!(
+                    "Error updating Endpoint Slices for Service {}/{}: {}",
+                    key.namespace,
+                    key.name,
+                    error.message()
+                );
                 self.events.event(service.as_ref(), EventType::Warning, "FailedToUpdateEndpointSlices", message);
             }
             return Err(error);
@@ -201,7 +209,8 @@ impl Controller for LegacyEndpoints {
             Err(error) if super::namespace_is_terminating(&error) => Ok(Action::done()),
             Err(error) => {
                 if error.reason() != "Conflict" {
-                    let message = format!("Failed to {verb} endpoint {}/{}: {}", key.namespace, key.name, error.message());
+                    let message =
+                        format!("Failed to {verb} endpoint {}/{}: {}", key.namespace, key.name, error.message());
                     self.events.event(&desired, EventType::Warning, reason, message);
                 }
                 Err(error)

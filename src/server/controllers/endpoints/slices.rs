@@ -139,7 +139,9 @@ fn hints(service: &Service, ready: bool, zone: Option<&String>, node: Option<&St
     let for_zones = zone.map(|zone| vec![ForZone { name: zone.clone() }]);
     let for_nodes = node.map(|node| vec![ForNode { name: node.clone() }]);
     match distribution {
-        "PreferClose" | "PreferSameZone" if ready => for_zones.map(|zones| EndpointHints { for_zones: Some(zones), for_nodes: None }),
+        "PreferClose" | "PreferSameZone" if ready => {
+            for_zones.map(|zones| EndpointHints { for_zones: Some(zones), for_nodes: None })
+        }
         "PreferSameNode" if ready => Some(EndpointHints { for_zones, for_nodes }),
         _ => None,
     }
@@ -196,7 +198,11 @@ fn fit(
 
 fn same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
     let shown = |slice: &EndpointSlice| {
-        (slice.endpoints.clone().unwrap_or_default(), slice.metadata.labels.clone(), slice.metadata.owner_references.clone())
+        (
+            slice.endpoints.clone().unwrap_or_default(),
+            slice.metadata.labels.clone(),
+            slice.metadata.owner_references.clone(),
+        )
     };
     shown(a) == shown(b)
 }
@@ -254,7 +260,10 @@ mod tests {
             target_port: Some(IntOrString::String("web".to_owned())),
             ..ServicePort::default()
         };
-        let mut service = Service { spec: Some(ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() }), ..Service::default() };
+        let mut service = Service {
+            spec: Some(ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() }),
+            ..Service::default()
+        };
         service.metadata.name = Some("web".to_owned());
         service.metadata.uid = Some("s".to_owned());
         service.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
@@ -266,7 +275,8 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(format!("p{number}"));
         pod.metadata.uid = Some(format!("u{number}"));
-        let ports = vec![ContainerPort { name: Some("web".to_owned()), container_port: port, ..ContainerPort::default() }];
+        let ports =
+            vec![ContainerPort { name: Some("web".to_owned()), container_port: port, ..ContainerPort::default() }];
         let containers = vec![Container { ports: Some(ports), ..Container::default() }];
         pod.spec = Some(PodSpec { node_name: Some("n".to_owned()), containers, ..PodSpec::default() });
         let ip = format!("10.42.{}.{}", number / 200, number % 200 + 1);
@@ -318,7 +328,10 @@ mod tests {
         assert_eq!(labels.len(), 3);
         assert!(expected.iter().all(|(key, value)| labels.get(*key).map(String::as_str) == Some(value)));
         let ports = slice.ports.as_ref().expect("there");
-        assert_eq!((ports[0].name.as_deref(), ports[0].port, ports[0].protocol.as_deref()), (Some("http"), Some(8080), Some("TCP")));
+        assert_eq!(
+            (ports[0].name.as_deref(), ports[0].port, ports[0].protocol.as_deref()),
+            (Some("http"), Some(8080), Some("TCP"))
+        );
         let endpoint = &slice.endpoints.as_ref().expect("there")[0];
         assert_eq!(endpoint.addresses, ["10.42.0.2"]);
         assert_eq!((endpoint.zone.as_deref(), endpoint.node_name.as_deref()), (Some("z"), Some("n")));
@@ -343,8 +356,20 @@ mod tests {
             (|_, _| {}, (true, true, false)),
             (|_, pod| not_ready(pod), (false, false, false)),
             (|_, pod| deleted(pod), (false, true, true)),
-            (|service, pod| { publish(service); not_ready(pod) }, (true, false, false)),
-            (|service, pod| { publish(service); deleted(pod) }, (true, true, true)),
+            (
+                |service, pod| {
+                    publish(service);
+                    not_ready(pod)
+                },
+                (true, false, false),
+            ),
+            (
+                |service, pod| {
+                    publish(service);
+                    deleted(pod)
+                },
+                (true, true, true),
+            ),
         ];
         for (change, expected) in cases {
             let (mut service, mut pod) = (service(), pod(1, 80));
@@ -359,7 +384,11 @@ mod tests {
     #[test]
     fn named_ports_differ_per_pod() {
         let plan = planned(&service(), vec![pod(1, 8080), pod(2, 9090), pod(3, 8080)], &[]);
-        let mut got: Vec<_> = plan.create.iter().map(|slice| (slice.ports.as_ref().expect("there")[0].port, sizes(std::slice::from_ref(slice))[0])).collect();
+        let mut got: Vec<_> = plan
+            .create
+            .iter()
+            .map(|slice| (slice.ports.as_ref().expect("there")[0].port, sizes(std::slice::from_ref(slice))[0]))
+            .collect();
         got.sort();
         assert_eq!(got, [(Some(8080), 2), (Some(9090), 1)]);
     }

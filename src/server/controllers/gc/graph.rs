@@ -106,12 +106,14 @@ impl Graph {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
         }
         let mut concerned = Vec::new();
-        let changed = before.as_ref().is_none_or(|before| before.owners != node.owners || before.deletion != node.deletion);
+        let changed =
+            before.as_ref().is_none_or(|before| before.owners != node.owners || before.deletion != node.deletion);
         if changed && (node.deletion != Deletion::No || !self.is_settled(&node)) {
             concerned.push(uid.clone());
         }
         // An owner that waits for this one may wait no longer.
-        let dropped = before.iter().flat_map(|before| &before.owners).filter(|owner| node.owner(&owner.uid) != Some(owner));
+        let dropped =
+            before.iter().flat_map(|before| &before.owners).filter(|owner| node.owner(&owner.uid) != Some(owner));
         concerned.extend(self.waiting(dropped));
         self.nodes.insert(uid, node);
         concerned
@@ -127,9 +129,9 @@ impl Graph {
 
     /// Whether all owners are there, and none waits for the object to go.
     pub fn is_settled(&self, node: &Node) -> bool {
-        node.owners.iter().all(|owner| {
-            self.nodes.get(&owner.uid).is_some_and(|found| found.deletion != Deletion::Foreground)
-        })
+        node.owners
+            .iter()
+            .all(|owner| self.nodes.get(&owner.uid).is_some_and(|found| found.deletion != Deletion::Foreground))
     }
 
     /// Every object of a resource, for comparison with a new list.
@@ -152,7 +154,8 @@ impl Graph {
     }
 
     fn waiting<'a>(&self, owners: impl Iterator<Item = &'a Owner>) -> Vec<Uid> {
-        let waits = |owner: &&Owner| self.nodes.get(&owner.uid).is_some_and(|node| node.deletion == Deletion::Foreground);
+        let waits =
+            |owner: &&Owner| self.nodes.get(&owner.uid).is_some_and(|node| node.deletion == Deletion::Foreground);
         owners.filter(waits).map(|owner| owner.uid.clone()).collect()
     }
 }
@@ -174,7 +177,9 @@ pub enum Verdict {
     /// It loses these owners and stays because of others.
     Disown(Vec<Uid>),
     /// Nobody owns it any more.
-    Delete { in_foreground: bool },
+    Delete {
+        in_foreground: bool,
+    },
 }
 
 pub fn verdict(owners: &[(Uid, OwnerState)], has_dependents: bool) -> Verdict {
@@ -238,7 +243,8 @@ mod tests {
     #[test]
     fn verdicts() {
         use OwnerState::{Dangling, Solid, Waiting};
-        let named = |states: &[OwnerState]| states.iter().zip(["a", "b"]).map(|(s, n)| (Uid::from(n), *s)).collect::<Vec<_>>();
+        let named =
+            |states: &[OwnerState]| states.iter().zip(["a", "b"]).map(|(s, n)| (Uid::from(n), *s)).collect::<Vec<_>>();
         let delete = |in_foreground| Verdict::Delete { in_foreground };
         let cases: [(&[OwnerState], bool, Verdict); 8] = [
             (&[], true, Verdict::Keep),

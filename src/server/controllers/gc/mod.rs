@@ -16,7 +16,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -90,16 +90,14 @@ impl GarbageCollector {
             return Ok(());
         };
         let owners = graph::owners(&meta);
-        let states = join_all(owners.iter().map(|owner| async {
-            Ok((owner.uid.clone(), self.state_of(owner, &node.namespace).await?))
-        }));
+        let states = join_all(
+            owners.iter().map(|owner| async { Ok((owner.uid.clone(), self.state_of(owner, &node.namespace).await?)) }),
+        );
         let states = states.await.into_iter().collect::<Result<Vec<_>, Error>>()?;
         let has_dependents = { self.graph.lock().dependents(uid).next().is_some() };
         match graph::verdict(&states, has_dependents) {
             Verdict::Keep => Ok(()),
-            Verdict::Disown(lost) => {
-                self.edit(node, &meta, |meta| without_owners(meta, &lost)).await
-            }
+            Verdict::Disown(lost) => self.edit(node, &meta, |meta| without_owners(meta, &lost)).await,
             Verdict::Delete { in_foreground } => {
                 if in_foreground {
                     self.unblock_cycle(uid, node, &meta).await?;
@@ -262,11 +260,12 @@ async fn discover(client: &Client) -> Vec<Resource> {
 /// Brings one resource's metadata into the graph for as long as the process runs.
 async fn follow(collector: Arc<GarbageCollector>, resource: Arc<Resource>, listed: oneshot::Sender<()>) {
     let mut listed = Some(listed);
-    let api: Api<DynamicObject> = Api::all_with(collector.env.client.clone(), &resource.api);
-    let mut events = Box::pin(metadata_watcher(api, watcher::Config::default()).default_backoff());
+    let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(collector.env.client.clone(), &resource.api);
+    let mut events = Box::pin(watcher(api, watcher::Config::default()).default_backoff());
     let mut vanished = std::collections::HashSet::new();
     while let Some(event) = events.next().await {
-        let uid = |object: &PartialObjectMeta<DynamicObject>| Uid::from(object.metadata.uid.as_deref().unwrap_or_default());
+        let uid =
+            |object: &PartialObjectMeta<DynamicObject>| Uid::from(object.metadata.uid.as_deref().unwrap_or_default());
         let mut concerned = Vec::new();
         match event {
             Ok(watcher::Event::Init) => vanished = collector.graph.lock().of_resource(&resource),

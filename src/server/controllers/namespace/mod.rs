@@ -87,8 +87,8 @@ impl Controller for Namespaces {
         }
         let left = finalizers(&namespace).into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
         namespace.spec.get_or_insert_default().finalizers = Some(left);
-        let body = serde_json::to_vec(&namespace).map_err(|error| Error::Api(kube::Error::SerdeError(error)))?;
-        let done = writer.api().replace_subresource("finalize", &key.name, &PostParams::default(), body).await;
+        let params = PostParams::default();
+        let done = writer.api().replace_subresource("finalize", &key.name, &params, &namespace).await;
         match done {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Action::done()),
             other => Ok(other.map(|_| Action::done())?),
@@ -110,9 +110,9 @@ async fn empty(client: &Client, namespace: &str) -> (Found, Duration) {
     let ours = resources.into_iter().filter(|resource| resource.namespaced && resource.collectable);
     let (pods, others): (Vec<_>, Vec<_>) = ours.partition(|r| r.api.group.is_empty() && r.api.plural == "pods");
     for stage in [pods, others] {
-        for (resource, outcome) in join_all(stage.iter().map(|resource| async move {
-            (resource, delete_all(client, resource, namespace).await)
-        }))
+        for (resource, outcome) in join_all(
+            stage.iter().map(|resource| async move { (resource, delete_all(client, resource, namespace).await) }),
+        )
         .await
         {
             match outcome {

@@ -34,7 +34,10 @@ pub fn status(namespace: &Namespace, found: &Found, now: Timestamp) -> Namespace
     let wanted = [
         (
             "NamespaceDeletionDiscoveryFailure",
-            found.discovery_error.clone().map(|error| ("DiscoveryFailed", format!("Discovery failed for some groups, {error}"))),
+            found
+                .discovery_error
+                .clone()
+                .map(|error| ("DiscoveryFailed", format!("Discovery failed for some groups, {error}"))),
             ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
         (
@@ -44,7 +47,12 @@ pub fn status(namespace: &Namespace, found: &Found, now: Timestamp) -> Namespace
         ),
         (
             "NamespaceDeletionContentFailure",
-            deletion.map(|errors| ("ContentDeletionFailed", format!("Failed to delete all resource types, {} remaining: {errors}", found.deletion_errors.len()))),
+            deletion.map(|errors| {
+                (
+                    "ContentDeletionFailed",
+                    format!("Failed to delete all resource types, {} remaining: {errors}", found.deletion_errors.len()),
+                )
+            }),
             ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
         ),
         (
@@ -54,7 +62,9 @@ pub fn status(namespace: &Namespace, found: &Found, now: Timestamp) -> Namespace
         ),
         (
             "NamespaceFinalizersRemaining",
-            finalizers.map(|text| ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {text}"))),
+            finalizers.map(|text| {
+                ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {text}"))
+            }),
             ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
         ),
     ];
@@ -82,7 +92,14 @@ fn aggregate(errors: &[String]) -> String {
     }
 }
 
-fn set(conditions: &mut Vec<NamespaceCondition>, kind: &str, value: &str, reason: &str, message: String, now: Timestamp) {
+fn set(
+    conditions: &mut Vec<NamespaceCondition>,
+    kind: &str,
+    value: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) {
     let at = conditions.iter().position(|condition| condition.type_ == kind);
     let known = at.map(|at| conditions[at].clone()).unwrap_or_default();
     let moved = known.status != value;
@@ -118,7 +135,8 @@ mod tests {
         };
         let remaining = "Some resources are remaining: pods. has 2 resource instances";
         assert_eq!(text(&first, "NamespaceContentRemaining"), ("True".to_owned(), remaining.to_owned()));
-        let finalizers = "Some content in the namespace has finalizers remaining: example.com/f in 1 resource instances";
+        let finalizers =
+            "Some content in the namespace has finalizers remaining: example.com/f in 1 resource instances";
         assert_eq!(text(&first, "NamespaceFinalizersRemaining"), ("True".to_owned(), finalizers.to_owned()));
         namespace.status = Some(first.clone());
         assert_eq!(status(&namespace, &found, at(9)), first, "the same again is no change");

@@ -43,7 +43,9 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
     match toleration.operator.as_deref() {
         Some("Exists") => true,
-        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default(),
+        None | Some("" | "Equal") => {
+            toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
+        }
         Some(_) => false,
     }
 }
@@ -73,7 +75,9 @@ impl Controller for TaintEviction {
     fn watches(self: Arc<Self>, watches: &mut Watches<Key>) {
         let this = self.clone();
         watches.on(&self.nodes, move |change| {
-            let of = |node: &Option<Arc<Node>>| node.as_ref().map(|node| no_execute(node).into_iter().cloned().collect::<Vec<_>>());
+            let of = |node: &Option<Arc<Node>>| {
+                node.as_ref().map(|node| no_execute(node).into_iter().cloned().collect::<Vec<_>>())
+            };
             let (old, new) = (of(&change.old).unwrap_or_default(), of(&change.new).unwrap_or_default());
             let name = change.object().metadata.name.clone().unwrap_or_default();
             match new.is_empty() || old == new {

@@ -64,7 +64,8 @@ pub fn taints(node: &Node, evict: bool, now: Timestamp) -> Option<Vec<Taint>> {
     let wanted = wanted(node, evict);
     let is_ours = |taint: &Taint| {
         let conditional = [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
-        let keeps_away = conditional || taint.key == UNSCHEDULABLE || PRESSURES.iter().any(|(_, key)| *key == taint.key);
+        let keeps_away =
+            conditional || taint.key == UNSCHEDULABLE || PRESSURES.iter().any(|(_, key)| *key == taint.key);
         match taint.effect.as_str() {
             "NoSchedule" => keeps_away,
             "NoExecute" => conditional,
@@ -83,7 +84,9 @@ pub fn taints(node: &Node, evict: bool, now: Timestamp) -> Option<Vec<Taint>> {
 
 fn wanted(node: &Node, evict: bool) -> BTreeSet<(String, String)> {
     let mut wanted = BTreeSet::new();
-    let mut add = |key: &str, effect: &str| drop(wanted.insert((key.to_owned(), effect.to_owned())));
+    let mut add = |key: &str, effect: &str| {
+        wanted.insert((key.to_owned(), effect.to_owned()));
+    };
     let why = match condition(node, "Ready") {
         Some("True") => None,
         Some("Unknown") => Some(UNREACHABLE),
@@ -124,7 +127,12 @@ mod tests {
     }
 
     fn keys(taints: Option<Vec<Taint>>) -> Option<Vec<String>> {
-        taints.map(|taints| taints.into_iter().map(|taint| format!("{}:{}", taint.key.replace("node.kubernetes.io/", ""), taint.effect)).collect())
+        taints.map(|taints| {
+            taints
+                .into_iter()
+                .map(|taint| format!("{}:{}", taint.key.replace("node.kubernetes.io/", ""), taint.effect))
+                .collect()
+        })
     }
 
     #[test]
@@ -147,9 +155,14 @@ mod tests {
     #[test]
     fn recovery_takes_ours_away_and_leaves_others() {
         let mut node = node(&[("Ready", "True")]);
-        let taint = |key: &str, effect: &str| Taint { key: key.to_owned(), effect: effect.to_owned(), ..Taint::default() };
+        let taint =
+            |key: &str, effect: &str| Taint { key: key.to_owned(), effect: effect.to_owned(), ..Taint::default() };
         let spec = node.spec.get_or_insert_default();
-        spec.taints = Some(vec![taint(UNREACHABLE, "NoExecute"), taint("dedicated", "NoSchedule"), taint(NOT_READY, "NoSchedule")]);
+        spec.taints = Some(vec![
+            taint(UNREACHABLE, "NoExecute"),
+            taint("dedicated", "NoSchedule"),
+            taint(NOT_READY, "NoSchedule"),
+        ]);
         assert_eq!(keys(taints(&node, true, Timestamp::UNIX_EPOCH)), Some(vec!["dedicated:NoSchedule".to_owned()]));
         node.spec.get_or_insert_default().unschedulable = Some(true);
         let after = taints(&node, true, Timestamp::UNIX_EPOCH);
@@ -160,14 +173,18 @@ mod tests {
     fn silence_makes_conditions_unknown_once() {
         let mut node = node(&[("Ready", "True"), ("DiskPressure", "False"), ("Custom", "True")]);
         let after = silenced(&node, Timestamp::UNIX_EPOCH).expect("a change");
-        let reasons: Vec<_> = after.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_deref())).collect();
-        assert_eq!(reasons, [
-            ("Ready", "Unknown", Some("NodeStatusUnknown")),
-            ("DiskPressure", "Unknown", Some("NodeStatusUnknown")),
-            ("Custom", "True", None),
-            ("MemoryPressure", "Unknown", Some("NodeStatusNeverUpdated")),
-            ("PIDPressure", "Unknown", Some("NodeStatusNeverUpdated")),
-        ]);
+        let reasons: Vec<_> =
+            after.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_deref())).collect();
+        assert_eq!(
+            reasons,
+            [
+                ("Ready", "Unknown", Some("NodeStatusUnknown")),
+                ("DiskPressure", "Unknown", Some("NodeStatusUnknown")),
+                ("Custom", "True", None),
+                ("MemoryPressure", "Unknown", Some("NodeStatusNeverUpdated")),
+                ("PIDPressure", "Unknown", Some("NodeStatusNeverUpdated")),
+            ]
+        );
         node.status.get_or_insert_default().conditions = Some(after);
         assert_eq!(silenced(&node, Timestamp::UNIX_EPOCH), None);
     }

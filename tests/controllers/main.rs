@@ -1,0 +1,8 @@
+//! The controllers against a real API server in this process, over the memory store. A small task stands in for
+//! scheduler and kubelet: it binds pods, makes them ready, and lets them end.
+
+mod cluster;
+mod deletion;
+mod nodes;
+mod system;
+mod workloads;

@@ -1,0 +1,183 @@
+//! A Deployment behind a Service: created, scaled, updated, undone, broken.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, find};
+
+pub fn web(replicas: i32, image: &str) -> Value {
+    json!({
+        "metadata": {"name": "web", "annotations": {"note": "kept"}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
+            },
+        },
+    })
+}
+
+fn image(pod: &Pod) -> &str {
+    pod.spec.as_ref().unwrap().containers[0].image.as_deref().unwrap_or_default()
+}
+
+/// Sizes of the sets by revision.
+fn sizes(sets: &[Arc<ReplicaSet>]) -> Vec<(String, i32)> {
+    let revision = |set: &ReplicaSet| set.annotations()["deployment.kubernetes.io/revision"].clone();
+    let mut sizes: Vec<_> =
+        sets.iter().map(|set| (revision(set), set.spec.as_ref().unwrap().replicas.unwrap())).collect();
+    sizes.sort();
+    sizes
+}
+
+fn progressing(deployment: &Deployment) -> Option<&str> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Progressing")?.reason.as_deref()
+}
+
+async fn complete(cluster: &Cluster, image: &str, replicas: usize) {
+    let image_wanted = image.to_owned();
+    cluster
+        .eventually::<Pod>("only pods of the new image", move |pods| {
+            pods.len() == replicas && pods.iter().all(|pod| self::image(pod) == image_wanted)
+        })
+        .await;
+    let wanted = Some(i32::try_from(replicas).unwrap());
+    cluster
+        .eventually::<Deployment>("a complete rollout", move |deployments| {
+            let deployment = find(deployments, "web").unwrap();
+            let status = deployment.status.clone().unwrap_or_default();
+            status.available_replicas == wanted
+                && status.replicas == wanted
+                && status.updated_replicas == wanted
+                && status.observed_generation == deployment.metadata.generation
+                && progressing(deployment) == Some("NewReplicaSetAvailable")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_lives() {
+    let cluster = Cluster::new().await;
+    cluster.create(cluster.test::<Deployment>(), web(3, "one")).await;
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    });
+    cluster.create(cluster.test::<Service>(), service).await;
+    complete(&cluster, "one", 3).await;
+    let slices = cluster
+        .eventually::<EndpointSlice>("three ready endpoints", |slices| {
+            let ours = slices
+                .iter()
+                .filter(|slice| slice.labels().get("kubernetes.io/service-name").map(String::as_str) == Some("web"));
+            let endpoints: Vec<_> = ours.flat_map(|slice| slice.endpoints.iter().flatten()).collect();
+            endpoints.len() == 3
+                && endpoints.iter().all(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true))
+        })
+        .await;
+    let slice =
+        slices.iter().find(|slice| slice.labels().contains_key("endpointslice.kubernetes.io/managed-by")).unwrap();
+    assert_eq!(slice.ports.as_ref().unwrap()[0].port, Some(8080));
+    cluster
+        .eventually::<Endpoints>("the same as Endpoints", |all| {
+            let subsets = find(all, "web").and_then(|endpoints| endpoints.subsets.clone()).unwrap_or_default();
+            subsets.iter().flat_map(|subset| subset.addresses.iter().flatten()).count() == 3
+        })
+        .await;
+
+    for replicas in [6, 2, 0, 3] {
+        cluster.merge(cluster.test::<Deployment>(), "web", json!({"spec": {"replicas": replicas}})).await;
+        complete(&cluster, "one", replicas).await;
+    }
+
+    let container =
+        |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
+    cluster.merge(cluster.test::<Deployment>(), "web", container("two")).await;
+    complete(&cluster, "two", 3).await;
+    cluster.merge(cluster.test::<Deployment>(), "web", web(3, "one")).await;
+    complete(&cluster, "one", 3).await;
+    let sets = cluster.eventually::<ReplicaSet>("two sets", |sets| sets.len() == 2).await;
+    assert_eq!(sizes(&sets), [("2".to_owned(), 0), ("3".to_owned(), 3)]);
+    assert!(sets.iter().all(|set| set.annotations()["note"] == "kept"));
+
+    cluster
+        .eventually::<Event>("the story as events", |events| {
+            let about = |kind: &str, reason: &str, message: &str| {
+                events.iter().any(|event| {
+                    event.involved_object.kind.as_deref() == Some(kind)
+                        && event.reason.as_deref() == Some(reason)
+                        && event.message.as_deref().unwrap_or_default().starts_with(message)
+                })
+            };
+            about("Deployment", "ScalingReplicaSet", "Scaled up replica set web-")
+                && about("Deployment", "ScalingReplicaSet", "Scaled down replica set web-")
+                && about("ReplicaSet", "SuccessfulCreate", "Created pod: web-")
+                && about("ReplicaSet", "SuccessfulDelete", "Deleted pod: web-")
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_image_stops_the_rollout_and_undo_mends_it() {
+    let cluster = Cluster::new().await;
+    cluster.create(cluster.test::<Deployment>(), web(4, "one")).await;
+    complete(&cluster, "one", 4).await;
+    cluster.merge(cluster.test::<Deployment>(), "web", web(4, "broken")).await;
+    cluster
+        .eventually::<ReplicaSet>("a rollout that waits", |sets| {
+            sets.len() == 2 && sizes(sets) == [("1".to_owned(), 3), ("2".to_owned(), 2)]
+        })
+        .await;
+    cluster.merge(cluster.test::<Deployment>(), "web", web(4, "one")).await;
+    complete(&cluster, "one", 4).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replicaset_adopts_releases_and_replaces() {
+    let cluster = Cluster::new().await;
+    let pod = json!({
+        "metadata": {"name": "stray", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "one"}]},
+    });
+    cluster.create(cluster.test::<Pod>(), pod).await;
+    let set = json!({
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "one"}]},
+        }},
+    });
+    cluster.create(cluster.test::<ReplicaSet>(), set).await;
+    cluster
+        .eventually::<Pod>("the stray pod adopted", |pods| {
+            pods.len() == 2 && pods.iter().all(|pod| pod.owner_references().iter().any(|owner| owner.name == "web"))
+        })
+        .await;
+    cluster.merge(cluster.test::<Pod>(), "stray", json!({"metadata": {"labels": {"app": "other"}}})).await;
+    cluster
+        .eventually::<Pod>("the stray pod released and replaced", |pods| {
+            pods.len() == 3 && find(pods, "stray").unwrap().owner_references().is_empty()
+        })
+        .await;
+    cluster
+        .test::<Pod>()
+        .delete_collection(&kube::api::DeleteParams::default(), &kube::api::ListParams::default().labels("app=web"))
+        .await
+        .unwrap();
+    cluster
+        .eventually::<ReplicaSet>("a full set again", |sets| {
+            let status = sets[0].status.clone().unwrap_or_default();
+            status.available_replicas == Some(2) && status.terminating_replicas == Some(0)
+        })
+        .await;
+    cluster.stop().await;
+}
