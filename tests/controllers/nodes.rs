@@ -1,5 +1,6 @@
 //! Nodes: address ranges, silence, and what becomes of their pods.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,12 +14,16 @@ use super::cluster::{Cluster, find, has};
 
 async fn node(cluster: &Cluster, name: &str) {
     cluster.create(cluster.all::<Node>(), json!({"metadata": {"name": name}})).await;
+    let tainted = |nodes: &[Arc<Node>]| find(nodes, name).is_some_and(|node| !taints(node).is_empty());
+    cluster.eventually("a taint for a node that says nothing", tainted).await;
     set_ready(cluster, name).await;
+    cluster.eventually("no taint for a node that is ready", |nodes: &[Arc<Node>]| !tainted(nodes)).await;
 }
 
 async fn set_ready(cluster: &Cluster, name: &str) {
+    let now = cluster.env.clock.now();
     let status = json!({"status": {"conditions": [
-        {"type": "Ready", "status": "True", "lastHeartbeatTime": Timestamp::now(), "lastTransitionTime": Timestamp::now()},
+        {"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now},
     ]}});
     cluster.all::<Node>().patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.unwrap();
 }
@@ -62,9 +67,6 @@ async fn a_silent_node_is_unknown_and_its_pods_go() {
     let cluster = Cluster::without_kubelet(clock.clone()).await;
     node(&cluster, "alive").await;
     node(&cluster, "silent").await;
-    cluster
-        .eventually::<Node>("no taints", |nodes| nodes.len() == 2 && nodes.iter().all(|node| taints(node).is_empty()))
-        .await;
     let pod = |name: &str, tolerations| {
         json!({
             "metadata": {"name": name, "namespace": "default"},
