@@ -188,7 +188,7 @@ impl Handler {
             Answer::NxDomain => {
                 authoritative(Response { authorities: soa(), ..Response::code(ResponseCode::NXDomain) })
             }
-            Answer::Alias { record, target } => authoritative(self.chase(record, target, kind).await),
+            Answer::Alias { record, target } => authoritative(self.chase(*record, target, kind).await),
             Answer::Elsewhere => self.forward(name, kind).await,
         }
     }
@@ -201,7 +201,7 @@ impl Handler {
                 Answer::Records { answers: more, .. } => answers.extend(more),
                 Answer::Elsewhere => answers.extend(self.forward(&target, kind).await.answers),
                 // An alias of an alias of the cluster is not followed further: it could be a circle.
-                Answer::Alias { record, .. } => answers.push(record),
+                Answer::Alias { record, .. } => answers.push(*record),
                 Answer::NoData | Answer::NxDomain => {}
             }
         }
@@ -212,7 +212,7 @@ impl Handler {
         match self.upstream.lookup(name, kind).await {
             upstream::Found::Records { answers } => Response { answers, ..Response::default() },
             upstream::Found::None { code, soa } => {
-                Response { authorities: soa.into_iter().collect(), ..Response::code(code) }
+                Response { authorities: soa.into_iter().map(|soa| *soa).collect(), ..Response::code(code) }
             }
             upstream::Found::Failed => Response::code(ResponseCode::ServFail),
         }

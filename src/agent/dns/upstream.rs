@@ -23,7 +23,7 @@ pub enum Found {
     /// The name, or records of this type, do not exist.
     None {
         code: ResponseCode,
-        soa: Option<Record>,
+        soa: Option<Box<Record>>,
     },
     Failed,
 }
@@ -54,7 +54,7 @@ impl Upstream {
         match resolver.lookup(name, kind).await {
             Ok(lookup) => Found::Records { answers: lookup.answers().to_vec() },
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-                Found::None { code: none.response_code, soa: none.soa.map(|soa| soa.into_record_of_rdata()) }
+                Found::None { code: none.response_code, soa: none.soa.map(|soa| Box::new(soa.into_record_of_rdata())) }
             }
             Err(error) => {
                 tracing::debug!(%error, "asking the host's resolvers");

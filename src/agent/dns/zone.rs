@@ -28,7 +28,7 @@ pub enum Answer {
     NoData,
     NxDomain,
     Alias {
-        record: Record,
+        record: Box<Record>,
         target: Name,
     },
     /// Not a name of the cluster.
@@ -149,7 +149,7 @@ impl Zone {
         if let Some(external) = &service.external_name {
             let Ok(mut target) = Name::from_ascii(external) else { return Answer::NxDomain };
             target.set_fqdn(true);
-            return Answer::Alias { record: record(name, RData::CNAME(CNAME(target.clone()))), target };
+            return Answer::Alias { record: Box::new(record(name, RData::CNAME(CNAME(target.clone())))), target };
         }
         let mut addresses = BTreeSet::new();
         // (port, host below the zone) → the host's address
