@@ -66,9 +66,10 @@ impl LogFile {
     fn rotate(&mut self) -> io::Result<()> {
         let stamp = jiff::tz::TimeZone::UTC.to_datetime(Timestamp::now()).strftime("%Y%m%d-%H%M%S").to_string();
         let mut target = with_suffix(&self.path, &stamp);
-        // Two rotations within a second: the names must differ and still sort.
+        // Two rotations within a second, or a clock set back: the new name must still sort last.
+        let newest = rotated(&self.path)?.pop().map(|path| plain(&path));
         let mut again = 0;
-        while target.exists() || with_suffix(&target, "gz").exists() {
+        while newest.as_ref().is_some_and(|newest| *newest >= target) && again < 1000 {
             again += 1;
             target = with_suffix(&self.path, &format!("{stamp}-{again:03}"));
         }
@@ -100,8 +101,13 @@ fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
             files.push(entry.path());
         }
     }
-    files.sort();
+    files.sort_by_key(|path| plain(path));
     Ok(files)
+}
+
+/// The name without the mark of compression, by which rotated files sort.
+fn plain(path: &Path) -> PathBuf {
+    if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.to_owned() }
 }
 
 fn compress(path: &Path) -> io::Result<()> {
