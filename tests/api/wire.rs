@@ -76,8 +76,8 @@ async fn service_account_tokens_end_with_their_account() {
     use http::header::AUTHORIZATION;
     use orch::server::http::authn::Connection;
     use orch::server::http::body;
-    use orch::server::service_accounts::ServiceAccountTokens;
     use orch::server::pki::token::Issuer;
+    use orch::server::service_accounts::ServiceAccountTokens;
     use orch::server::subresource::Subresources;
 
     let key = rcgen_key();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
@@ -39,6 +39,10 @@ impl Cluster {
         cluster.create(Api::<Node>::all(cluster.client.clone()), json!({"metadata": {"name": "n1"}})).await;
         tokio::spawn(run_pods(cluster.env.clone()));
         cluster.create(Api::<Namespace>::all(cluster.client.clone()), json!({"metadata": {"name": "test"}})).await;
+        let ready = |accounts: &[Arc<ServiceAccount>]| {
+            accounts.iter().any(|account| account.metadata.namespace.as_deref() == Some("test"))
+        };
+        cluster.eventually("an account for pods", ready).await;
         cluster
     }
 
