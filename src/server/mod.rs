@@ -6,6 +6,7 @@ pub mod controllers;
 pub mod discovery;
 pub mod http;
 pub mod kinds;
+pub mod openapi;
 pub mod pipeline;
 pub mod pki;
 pub mod scheduler;

@@ -57,7 +57,7 @@ fn priority(version: &str) -> (u8, u32, u32) {
 }
 
 /// The kinds of one group and version, by the names of their resources.
-fn kinds_of(group: &str, version: &str) -> Vec<&'static dyn Kind> {
+pub(crate) fn kinds_of(group: &str, version: &str) -> Vec<&'static dyn Kind> {
     let mut found = BTreeMap::new();
     for kind in catalog().kinds().filter(|kind| kind.meta().group == group && kind.meta().version == version) {
         found.insert(kind.meta().plural, kind);

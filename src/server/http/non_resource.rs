@@ -7,8 +7,8 @@ use super::body::Body;
 use super::route::RequestInfo;
 use super::{ApiServer, negotiate, respond};
 use crate::api::status::{Failure, Result};
-use crate::server::discovery;
 use crate::server::pipeline::query::Query;
+use crate::server::{discovery, openapi};
 
 impl ApiServer {
     pub(super) fn non_resource(
@@ -26,6 +26,9 @@ impl ApiServer {
             return Ok(response);
         }
         if let Some(response) = discovery::respond(path, headers)? {
+            return Ok(response);
+        }
+        if let Some(response) = openapi::respond(path)? {
             return Ok(response);
         }
         let format = negotiate::accept(headers)?.format;

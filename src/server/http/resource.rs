@@ -140,6 +140,10 @@ impl ApiServer {
                 }
             }
             "patch" => {
+                if negotiate::content_type(&asked.headers) == APPLY && !scale {
+                    let options = WriteOptions::parse(query, WriteKind::Apply)?;
+                    return pipeline.apply(context, body::read(body).await?, &options, part).await;
+                }
                 let (kind, bytes) = patch_body(&asked.headers, body).await?;
                 let options = WriteOptions::parse(query, WriteKind::Patch)?;
                 let patch = Patch::parse(kind, &bytes)?;
@@ -205,12 +209,10 @@ async fn patch_body(headers: &HeaderMap, body: Body) -> Result<(PatchKind, Bytes
     Ok((kind, body::read(body).await?))
 }
 
-const PATCHES: [&str; 4] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
+const PATCHES: [&str; 4] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+
+const APPLY: &str = "application/apply-patch+yaml";
 
 fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
     let bytes = match answer.what {

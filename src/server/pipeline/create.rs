@@ -3,7 +3,7 @@
 use super::commit::{Goal, store_failure};
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
-use super::{Answer, Context, Pipeline, meta, random};
+use super::{Answer, Context, Pipeline, managed, meta, random};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
@@ -63,6 +63,7 @@ impl Pipeline {
             reader: self.reader(),
         };
         kind.default(object.as_mut());
+        managed::record(context, options, None, object.as_mut());
         self.admission.admit(&attributes, object.as_mut()).await?;
         kind.default(object.as_mut());
         kind.prepare_create(object.as_mut());

@@ -4,6 +4,7 @@
 //! default → prepare → validate → validating admission → compare-and-swap. One verb, one file.
 //! Knows nothing of HTTP: callers hand over a [`Context`], a [`Payload`] and options, and get stored bytes.
 
+pub mod apply;
 pub mod commit;
 pub mod context;
 pub mod create;
@@ -13,6 +14,7 @@ pub mod delete_collection;
 pub mod get;
 pub mod go_error;
 pub mod list;
+mod managed;
 pub mod meta;
 pub mod modify;
 pub mod options;

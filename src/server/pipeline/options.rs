@@ -32,6 +32,8 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Of an apply patch: take fields from their managers.
     pub force: Option<bool>,
+    /// The object comes from an apply, with its record of managers settled.
+    pub applied: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +151,7 @@ impl WriteOptions {
             WriteKind::Patch | WriteKind::Apply => "PatchOptions",
         };
         check(name, &errors)?;
-        Ok(Self { dry_run, field_manager: manager.to_owned(), field_validation, force })
+        Ok(Self { dry_run, field_manager: manager.to_owned(), field_validation, force, applied: false })
     }
 }
 

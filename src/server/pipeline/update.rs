@@ -4,7 +4,7 @@ use super::commit::{Goal, store_failure};
 use super::decode::{Payload, decode};
 use super::options::{WriteOptions, parse_version};
 use super::services::{Held, Services};
-use super::{Answer, Context, Pipeline, delete, meta};
+use super::{Answer, Context, Pipeline, delete, managed, meta};
 use crate::api::field::{Error as FieldError, Path};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
@@ -81,6 +81,7 @@ impl Pipeline {
         };
         meta::inherit(new.meta_mut(), old.meta());
         kind.default(new.as_mut());
+        managed::record(context, options, Some(old.as_ref()), new.as_mut());
         self.admission.admit(&attributes, new.as_mut()).await?;
         kind.default(new.as_mut());
         meta::inherit(new.meta_mut(), old.meta());

@@ -78,6 +78,41 @@ async fn scale_reads_and_writes_replicas() {
 }
 
 #[tokio::test]
+async fn apply_creates_owns_and_conflicts() {
+    let cluster = Cluster::new().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let apply = async |manager: &str, force: bool, data: Value| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
+        let path = format!("{path}?fieldManager={manager}&force={force}");
+        patch(&cluster, &path, "apply-patch+yaml", config).await
+    };
+    let created = apply("one", false, json!({"x": "1", "y": "1"})).await;
+    assert_eq!(created.code, 201, "{}", created.text);
+    let first = created.json();
+    assert_eq!(first["metadata"]["managedFields"][0]["manager"], "one");
+    let again = apply("one", false, json!({"x": "1", "y": "1"})).await;
+    assert_eq!(
+        (again.code, &again.json()["metadata"]["resourceVersion"]),
+        (200, &first["metadata"]["resourceVersion"])
+    );
+    let conflict = apply("two", false, json!({"x": "2"})).await;
+    assert_eq!(
+        (conflict.code, conflict.said().as_str()),
+        (409, "Conflict: Apply failed with 1 conflict: conflict with \"one\": .data.x")
+    );
+    assert_eq!(apply("two", true, json!({"x": "2"})).await.ok()["data"], json!({"x": "2", "y": "1"}));
+    assert_eq!(apply("one", false, json!({})).await.ok()["data"], json!({"x": "2"}));
+    let unmanaged = patch(&cluster, &path, "apply-patch+yaml", json!({"apiVersion": "v1", "kind": "ConfigMap"})).await;
+    assert_eq!(
+        (unmanaged.code, unmanaged.said().as_str()),
+        (
+            422,
+            "Invalid: PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+        )
+    );
+}
+
+#[tokio::test]
 async fn bad_patches_change_nothing() {
     let cluster = Cluster::new().await;
     cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
