@@ -415,3 +415,5 @@ fn record(old: &Value, new: &Value, mut managers: Managers, request: &Request<'_
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream_tests;

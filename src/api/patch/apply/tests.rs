@@ -318,7 +318,7 @@ fn any_spec() -> impl Strategy<Value = Value> {
     let container = (prop::sample::select(vec!["a", "b", "c"]), prop::option::of(0..3u8), prop::option::of(0..3u8));
     let containers = prop::collection::btree_map(container.clone().prop_map(|(name, ..)| name), container, 0..3);
     let selector = prop::collection::btree_map("[a-c]", "[xy]", 0..3);
-    (containers, selector, prop::option::of(0..3i64), prop::sample::subsequence(vec!["f", "g"], 0..=2)).prop_map(
+    (containers, selector, 0..3i64, prop::sample::subsequence(vec!["f", "g"], 0..=2)).prop_map(
         |(containers, selector, grace, hosts)| {
             let container = |(name, (_, image, port)): (&str, (&str, Option<u8>, Option<u8>))| {
                 let mut out = json!({"name": name});
@@ -338,9 +338,8 @@ fn any_spec() -> impl Strategy<Value = Value> {
             if !selector.is_empty() {
                 spec["nodeSelector"] = json!(selector);
             }
-            if let Some(grace) = grace {
-                spec["terminationGracePeriodSeconds"] = grace.into();
-            }
+            // Go's types always have a spec, so it is never bare here either.
+            spec["terminationGracePeriodSeconds"] = grace.into();
             if !hosts.is_empty() {
                 spec["hostAliases"] = hosts.iter().map(|ip| json!({"ip": ip})).collect();
             }
