@@ -54,3 +54,6 @@ pub mod rbac;
 pub mod resource;
 pub mod scheduling;
 pub mod storage;
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ pub mod job;
 pub mod labels;
 pub mod network;
 pub mod pod;
+pub mod storage;
 pub mod workload;
 
 use std::collections::BTreeMap;

@@ -3,9 +3,11 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct MutatingWebhookConfigurations;
 
@@ -52,5 +54,50 @@ impl Strategy for MutatingWebhookConfigurations {
     fn cells(&self, object: &MutatingWebhookConfiguration, now: jiff::Timestamp) -> Option<Vec<Value>> {
         let hooks = object.webhooks.as_ref().map_or(0, Vec::len);
         Some(vec![cell::name(&object.metadata), hooks.into(), cell::age(&object.metadata, now)])
+    }
+
+    fn validate(&self, new: &MutatingWebhookConfiguration, _old: Option<&MutatingWebhookConfiguration>) -> Errors {
+        let mut errors = Errors::new();
+        for (at, hook) in new.webhooks.iter().flatten().enumerate() {
+            let path = Path::new("webhooks").index(at);
+            super::hook(
+                &mut errors,
+                &path,
+                &super::Hook {
+                    name: &hook.name,
+                    versions: &hook.admission_review_versions,
+                    side_effects: &hook.side_effects,
+                    timeout: hook.timeout_seconds,
+                    client: &hook.client_config,
+                },
+            );
+            validation::optional_one_of(
+                &mut errors,
+                &path.child("failurePolicy"),
+                &hook.failure_policy,
+                &["Fail", "Ignore"],
+            );
+            validation::optional_one_of(
+                &mut errors,
+                &path.child("matchPolicy"),
+                &hook.match_policy,
+                &["Equivalent", "Exact"],
+            );
+            validation::optional_one_of(
+                &mut errors,
+                &path.child("reinvocationPolicy"),
+                &hook.reinvocation_policy,
+                &["Never", "IfNeeded"],
+            );
+            validation::labels::selector(
+                &mut errors,
+                &path.child("namespaceSelector"),
+                hook.namespace_selector.as_ref(),
+            );
+            validation::labels::selector(&mut errors, &path.child("objectSelector"), hook.object_selector.as_ref());
+        }
+        let names = new.webhooks.iter().flatten().map(|hook| hook.name.as_str());
+        validation::unique(&mut errors, &Path::new("webhooks"), "name", names);
+        errors
     }
 }

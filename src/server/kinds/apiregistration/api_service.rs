@@ -1,10 +1,12 @@
 //! APIService: who serves a group and version.
 
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceCondition, APIServiceStatus};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct ApiServices;
 
@@ -21,7 +23,32 @@ impl Strategy for ApiServices {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut APIService) {
+        object.status = None;
+        let local = object.spec.as_ref().is_none_or(|spec| spec.service.is_none());
+        if local {
+            let available = APIServiceCondition {
+                type_: "Available".to_owned(),
+                status: "True".to_owned(),
+                reason: Some("Local".to_owned()),
+                message: Some("Local APIServices are always available".to_owned()),
+                last_transition_time: None,
+            };
+            object.status = Some(APIServiceStatus { conditions: Some(vec![available]) });
+        }
+    }
+
+    fn prepare_update(&self, new: &mut APIService, old: &APIService) {
+        new.status = old.status.clone();
+    }
+
+    fn prepare_status(&self, new: &mut APIService, old: &APIService) {
+        new.spec = old.spec.clone();
+    }
+
+    fn same_spec(&self, new: &APIService, old: &APIService) -> bool {
+        new.spec == old.spec
+    }
 
     fn default(&self, object: &mut APIService) {
         let service = object.spec.as_mut().and_then(|spec| spec.service.as_mut());
@@ -50,6 +77,34 @@ impl Strategy for ApiServices {
             available(object).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &APIService, _old: Option<&APIService>) -> Errors {
+        let mut errors = Errors::new();
+        let spec = new.spec.clone().unwrap_or_default();
+        let (group, version) = (validation::text(&spec.group), validation::text(&spec.version));
+        let name = new.metadata.name.as_deref().unwrap_or_default();
+        let wanted = format!("{version}.{group}");
+        if name != wanted && !(group.is_empty() && name == format!("{version}.")) {
+            let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
+            errors.push(Error::invalid(&Path::new("metadata").child("name"), name, detail));
+        }
+        let path = Path::new("spec");
+        if !(1..=20_000).contains(&spec.group_priority_minimum) {
+            let path = path.child("groupPriorityMinimum");
+            let detail = "must be positive and less than 20000";
+            errors.push(Error::invalid(&path, spec.group_priority_minimum, detail));
+        }
+        if !(1..=1000).contains(&spec.version_priority) {
+            let path = path.child("versionPriority");
+            errors.push(Error::invalid(&path, spec.version_priority, "must be positive and less than 1000"));
+        }
+        let trust = spec.insecure_skip_tls_verify == Some(true) || spec.ca_bundle.is_some();
+        if spec.service.is_none() && trust {
+            let detail = "local APIServices may not have a caBundle or skip TLS verification";
+            errors.push(Error::invalid(&path, validation::json(&spec), detail));
+        }
+        errors
     }
 }
 

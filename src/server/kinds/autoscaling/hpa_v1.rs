@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::api::object::Object;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
@@ -47,6 +48,10 @@ impl Strategy for HorizontalPodAutoscalersV1 {
 
     fn cells(&self, object: &HorizontalPodAutoscaler, now: jiff::Timestamp) -> Option<Vec<Value>> {
         Some(super::table::cells(&to_v2(object.clone()), now))
+    }
+
+    fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
+        super::validate::autoscaler(&to_v2(new.clone()))
     }
 }
 

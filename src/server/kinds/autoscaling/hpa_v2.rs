@@ -3,6 +3,7 @@
 use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler};
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
@@ -44,6 +45,10 @@ impl Strategy for HorizontalPodAutoscalersV2 {
 
     fn cells(&self, object: &HorizontalPodAutoscaler, now: jiff::Timestamp) -> Option<Vec<Value>> {
         Some(super::table::cells(object, now))
+    }
+
+    fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
+        super::validate::autoscaler(new)
     }
 }
 

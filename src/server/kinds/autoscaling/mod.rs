@@ -3,3 +3,4 @@
 pub mod hpa_v1;
 pub mod hpa_v2;
 mod table;
+mod validate;

@@ -3,9 +3,11 @@
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeStatus};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct PersistentVolumes;
 
@@ -85,5 +87,19 @@ impl Strategy for PersistentVolumes {
             cell::age(&object.metadata, now),
             cell::or(spec.volume_mode.as_deref(), cell::UNSET).into(),
         ])
+    }
+
+    fn validate(&self, new: &PersistentVolume, old: Option<&PersistentVolume>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path, ""));
+            return errors;
+        };
+        validation::storage::volume(&mut errors, &path, spec);
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            validation::storage::volume_change(&mut errors, &path, spec, before);
+        }
+        errors
     }
 }

@@ -5,9 +5,11 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct PersistentVolumeClaims;
 
@@ -96,5 +98,20 @@ impl Strategy for PersistentVolumeClaims {
             cell::age(&object.metadata, now),
             cell::or(spec.volume_mode.as_deref(), cell::UNSET).into(),
         ])
+    }
+
+    fn validate(&self, new: &PersistentVolumeClaim, old: Option<&PersistentVolumeClaim>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else {
+            errors.push(Error::required(&path, ""));
+            return errors;
+        };
+        validation::storage::claim(&mut errors, &path, spec);
+        if let Some((before, status)) = old.and_then(|old| Some((old.spec.as_ref()?, old.status.as_ref()))) {
+            let bound = status.is_some_and(|status| status.phase.as_deref() == Some("Bound"));
+            validation::storage::claim_change(&mut errors, &path, spec, before, bound);
+        }
+        errors
     }
 }

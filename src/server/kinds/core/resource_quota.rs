@@ -3,9 +3,11 @@
 use k8s_openapi::api::core::v1::ResourceQuota;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct ResourceQuotas;
 
@@ -51,6 +53,30 @@ impl Strategy for ResourceQuotas {
             limits.join(", ").into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &ResourceQuota, old: Option<&ResourceQuota>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let spec = new.spec.clone().unwrap_or_default();
+        validation::quantities(&mut errors, &path.child("hard"), spec.hard.as_ref());
+        let scopes = [
+            "BestEffort",
+            "CrossNamespacePodAffinity",
+            "NotBestEffort",
+            "NotTerminating",
+            "PriorityClass",
+            "Terminating",
+            "VolumeAttributesClass",
+        ];
+        for scope in spec.scopes.iter().flatten().filter(|scope| !scopes.contains(&scope.as_str())) {
+            let path = path.child("scopes");
+            errors.push(Error::invalid(&path, validation::json(&spec.scopes), format!("unsupported scope {scope}")));
+        }
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            validation::immutable(&mut errors, &path.child("scopes"), &spec.scopes, &before.scopes);
+        }
+        errors
     }
 }
 

@@ -3,9 +3,11 @@
 use k8s_openapi::api::networking::v1::IngressClass;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct IngressClasses;
 
@@ -46,5 +48,19 @@ impl Strategy for IngressClasses {
             cell::or(parameters.as_deref(), cell::NONE).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &IngressClass, old: Option<&IngressClass>) -> Errors {
+        let mut errors = Errors::new();
+        let controller = new.spec.as_ref().map_or("", |spec| validation::text(&spec.controller));
+        let path = Path::new("spec").child("controller");
+        if old.is_none() && controller.is_empty() {
+            errors.push(Error::required(&path, ""));
+        }
+        if let Some(old) = old {
+            let before = old.spec.as_ref().map_or("", |spec| validation::text(&spec.controller));
+            validation::immutable(&mut errors, &path, &controller, &before);
+        }
+        errors
     }
 }

@@ -3,9 +3,12 @@
 use k8s_openapi::api::networking::v1::IPAddress;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
 use crate::api::gvk::GroupResource;
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy};
+use crate::server::validation;
 
 pub struct IpAddresses;
 
@@ -33,5 +36,17 @@ impl Strategy for IpAddresses {
             format!("{resource}/{namespace}{}", parent.name).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &IPAddress, old: Option<&IPAddress>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec").child("parentRef");
+        let parent = &new.spec.parent_ref;
+        validation::required_name(&mut errors, &path.child("resource"), &parent.resource, names::path_segment_name);
+        validation::required_name(&mut errors, &path.child("name"), &parent.name, names::path_segment_name);
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &path, parent, &old.spec.parent_ref);
+        }
+        errors
     }
 }

@@ -1,11 +1,14 @@
 //! NetworkPolicy: who may talk to which pods.
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct NetworkPolicies;
 
@@ -42,5 +45,80 @@ impl Strategy for NetworkPolicies {
     fn cells(&self, object: &NetworkPolicy, now: jiff::Timestamp) -> Option<Vec<Value>> {
         let selector = object.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
         Some(vec![cell::name(&object.metadata), cell::selector(selector).into(), cell::age(&object.metadata, now)])
+    }
+
+    fn validate(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else { return errors };
+        validation::labels::selector(&mut errors, &path.child("podSelector"), spec.pod_selector.as_ref());
+        for (at, rule) in spec.ingress.iter().flatten().enumerate() {
+            let path = path.child("ingress").index(at);
+            ports(&mut errors, &path.child("ports"), rule.ports.as_deref().unwrap_or_default());
+            peers(&mut errors, &path.child("from"), rule.from.as_deref().unwrap_or_default());
+        }
+        for (at, rule) in spec.egress.iter().flatten().enumerate() {
+            let path = path.child("egress").index(at);
+            ports(&mut errors, &path.child("ports"), rule.ports.as_deref().unwrap_or_default());
+            peers(&mut errors, &path.child("to"), rule.to.as_deref().unwrap_or_default());
+        }
+        for (at, kind) in spec.policy_types.iter().flatten().enumerate() {
+            validation::one_of(&mut errors, &path.child("policyTypes").index(at), kind, &["Ingress", "Egress"]);
+        }
+        errors
+    }
+}
+
+fn ports(errors: &mut Errors, path: &Path, ports: &[NetworkPolicyPort]) {
+    for (at, port) in ports.iter().enumerate() {
+        let path = path.index(at);
+        let protocols = ["SCTP", "TCP", "UDP"];
+        validation::optional_one_of(errors, &path.child("protocol"), &port.protocol, &protocols);
+        if let Some(number) = &port.port {
+            validation::port(errors, &path.child("port"), number);
+        }
+        let Some(end) = port.end_port else { continue };
+        match &port.port {
+            None => errors.push(Error::required(&path.child("port"), "must be specified when `endPort` is specified")),
+            Some(IntOrString::String(_)) => {
+                let detail = "may not be used when `port` is a name";
+                errors.push(Error::invalid(&path.child("endPort"), end, detail));
+            }
+            Some(IntOrString::Int(start)) => {
+                validation::port_number(errors, &path.child("endPort"), end);
+                if end < *start {
+                    let detail = "must be greater than or equal to `port`";
+                    errors.push(Error::invalid(&path.child("endPort"), end, detail));
+                }
+            }
+        }
+    }
+}
+
+fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer]) {
+    for (at, peer) in peers.iter().enumerate() {
+        let path = path.index(at);
+        let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
+        validation::labels::selector(errors, &path.child("podSelector"), peer.pod_selector.as_ref());
+        validation::labels::selector(errors, &path.child("namespaceSelector"), peer.namespace_selector.as_ref());
+        match &peer.ip_block {
+            None if !selects => errors.push(Error::required(&path, "must specify a peer")),
+            None => {}
+            Some(_) if selects => errors.push(Error::forbidden(&path, "may not specify both ipBlock and another peer")),
+            Some(block) => {
+                let path = path.child("ipBlock");
+                let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr);
+                for (at, except) in block.except.iter().flatten().enumerate() {
+                    let path = path.child("except").index(at);
+                    let part = validation::network::cidr(errors, &path, except);
+                    if let (Some(whole), Some(part)) = (whole, part)
+                        && (!whole.contains(&part) || whole == part)
+                    {
+                        let detail = "must be a strict subset of `cidr`";
+                        errors.push(Error::invalid(&path, except.as_str(), detail));
+                    }
+                }
+            }
+        }
     }
 }

@@ -3,8 +3,11 @@
 use k8s_openapi::api::node::v1::RuntimeClass;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct RuntimeClasses;
 
@@ -26,5 +29,22 @@ impl Strategy for RuntimeClasses {
 
     fn cells(&self, object: &RuntimeClass, now: jiff::Timestamp) -> Option<Vec<Value>> {
         Some(vec![cell::name(&object.metadata), object.handler.clone().into(), cell::age(&object.metadata, now)])
+    }
+
+    fn validate(&self, new: &RuntimeClass, old: Option<&RuntimeClass>) -> Errors {
+        let mut errors = Errors::new();
+        let handler = names::dns1123_label(&new.handler);
+        validation::named(&mut errors, &Path::new("handler"), &new.handler, handler);
+        if let Some(scheduling) = &new.scheduling {
+            let path = Path::new("scheduling");
+            let selector = path.child("nodeSelector");
+            validation::labels::labels(&mut errors, &selector, scheduling.node_selector.as_ref());
+            let tolerations = scheduling.tolerations.as_deref().unwrap_or_default();
+            validation::pod::tolerations(&mut errors, &path.child("tolerations"), tolerations);
+        }
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &Path::new("handler"), &new.handler, &old.handler);
+        }
+        errors
     }
 }

@@ -3,8 +3,10 @@
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct PodDisruptionBudgets;
 
@@ -44,5 +46,25 @@ impl Strategy for PodDisruptionBudgets {
             allowed.unwrap_or(0).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &PodDisruptionBudget, _old: Option<&PodDisruptionBudget>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let Some(spec) = &new.spec else { return errors };
+        if spec.min_available.is_some() && spec.max_unavailable.is_some() {
+            let detail = "minAvailable and maxUnavailable cannot be both set";
+            errors.push(Error::invalid(&path, validation::json(spec), detail));
+        }
+        let bounds = [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)];
+        for (field, bound) in bounds {
+            validation::int_or_percent(&mut errors, &path.child(field), bound.as_ref());
+            validation::at_most_100_percent(&mut errors, &path.child(field), bound.as_ref());
+        }
+        validation::labels::selector(&mut errors, &path.child("selector"), spec.selector.as_ref());
+        let policies = ["AlwaysAllow", "IfHealthyBudget"];
+        let here = path.child("unhealthyPodEvictionPolicy");
+        validation::optional_one_of(&mut errors, &here, &spec.unhealthy_pod_eviction_policy, &policies);
+        errors
     }
 }

@@ -3,8 +3,10 @@
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy};
+use crate::server::validation::json;
 
 pub struct ClusterRoleBindings;
 
@@ -45,5 +47,14 @@ impl Strategy for ClusterRoleBindings {
             groups,
             accounts,
         ])
+    }
+
+    fn validate(&self, new: &ClusterRoleBinding, old: Option<&ClusterRoleBinding>) -> Errors {
+        let mut errors = Errors::new();
+        super::binding(&mut errors, &new.role_ref, new.subjects.as_deref().unwrap_or_default(), false);
+        if old.is_some_and(|old| old.role_ref != new.role_ref) {
+            errors.push(Error::invalid(&Path::new("roleRef"), json(&new.role_ref), "cannot change roleRef"));
+        }
+        errors
     }
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::api::rbac::v1::Role;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy};
 
@@ -23,5 +24,13 @@ impl Strategy for Roles {
     fn cells(&self, object: &Role, now: jiff::Timestamp) -> Option<Vec<Value>> {
         let _ = now;
         Some(vec![cell::name(&object.metadata), cell::created(&object.metadata)])
+    }
+
+    fn validate(&self, new: &Role, _old: Option<&Role>) -> Errors {
+        let mut errors = Errors::new();
+        for (at, rule) in new.rules.iter().flatten().enumerate() {
+            super::rule(&mut errors, &Path::new("rules").index(at), rule, true);
+        }
+        errors
     }
 }

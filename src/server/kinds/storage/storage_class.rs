@@ -3,9 +3,11 @@
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct StorageClasses;
 
@@ -51,5 +53,29 @@ impl Strategy for StorageClasses {
             object.allow_volume_expansion.unwrap_or(false).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &StorageClass, old: Option<&StorageClass>) -> Errors {
+        let mut errors = Errors::new();
+        validation::required(&mut errors, &Path::new("provisioner"), &new.provisioner);
+        let policies = ["Delete", "Retain"];
+        validation::optional_one_of(&mut errors, &Path::new("reclaimPolicy"), &new.reclaim_policy, &policies);
+        let modes = ["Immediate", "WaitForFirstConsumer"];
+        let mode = validation::text(&new.volume_binding_mode);
+        validation::one_of(&mut errors, &Path::new("volumeBindingMode"), mode, &modes);
+        let Some(old) = old else { return errors };
+        let detail = "updates to parameters are forbidden.";
+        if new.parameters != old.parameters {
+            errors.push(Error::forbidden(&Path::new("parameters"), detail));
+        }
+        if new.provisioner != old.provisioner {
+            errors.push(Error::forbidden(&Path::new("provisioner"), "updates to provisioner are forbidden."));
+        }
+        if new.reclaim_policy != old.reclaim_policy {
+            errors.push(Error::forbidden(&Path::new("reclaimPolicy"), "updates to reclaimPolicy are forbidden."));
+        }
+        let (binding, before) = (&new.volume_binding_mode, &old.volume_binding_mode);
+        validation::immutable(&mut errors, &Path::new("volumeBindingMode"), binding, before);
+        errors
     }
 }
