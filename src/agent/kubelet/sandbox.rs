@@ -83,6 +83,11 @@ fn host_ipc(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.host_ipc) == Some(true)
 }
 
+fn is_complete(pod: &Pod, pinned: &Pinned) -> bool {
+    let own_network = !on_host(pod);
+    pinned.uts.is_some() == own_network && pinned.net.is_some() == own_network && pinned.ipc.is_some() != host_ipc(pod)
+}
+
 /// At most 15 bytes, the same for the same pod.
 pub fn link_name(uid: &str) -> String {
     format!("orch{}", &hex(&Sha256::digest(uid))[..10])
@@ -91,35 +96,34 @@ pub fn link_name(uid: &str) -> String {
 #[async_trait]
 impl Sandboxes for KernelSandboxes {
     async fn create(&self, pod: &Pod) -> Result<Sandbox, Error> {
-        if let Some(found) = self.find(pod) {
-            return Ok(found);
-        }
-        let host_network = on_host(pod);
-        let address = match host_network {
+        let address = match on_host(pod) {
             true => None,
             false => Some(self.wait_for_range().await?.allocate(uid(pod))?),
         };
         let dir = self.dir.join(uid(pod));
-        let spec = namespace_spec(pod, &self.cluster_domain);
-        let pinned = tokio::task::spawn_blocking(move || netns::pin(&dir, &spec)).await.map_err(io::Error::other)??;
+        let mut pinned = netns::pinned(&dir);
+        if !is_complete(pod, &pinned) {
+            let spec = namespace_spec(pod, &self.cluster_domain);
+            let pin = move || netns::pin(&dir, &spec);
+            pinned = tokio::task::spawn_blocking(pin).await.map_err(io::Error::other)??;
+        }
         if let (Some(netns), Some(address)) = (pinned.net, address) {
             let link = PodLink { netns, host_name: link_name(uid(pod)), address, mtu: self.mtu };
+            // What is right already stays, so this also mends a cable that somebody cut.
             pod_link::attach(&link).await?;
         }
         Ok(Sandbox { ip: address })
     }
 
     fn find(&self, pod: &Pod) -> Option<Sandbox> {
-        let pinned = netns::pinned(&self.dir.join(uid(pod)));
-        let complete = pinned.uts.is_some() == !on_host(pod)
-            && pinned.net.is_some() == !on_host(pod)
-            && (host_ipc(pod) || pinned.ipc.is_some());
+        if !is_complete(pod, &netns::pinned(&self.dir.join(uid(pod)))) {
+            return None;
+        }
         if on_host(pod) {
-            return complete.then(Sandbox::default);
+            return Some(Sandbox::default());
         }
         let ours = self.address_book()?.owners().into_iter().find(|(owner, _)| owner == uid(pod));
-        let plugged = std::path::Path::new("/sys/class/net").join(link_name(uid(pod))).exists();
-        ours.filter(|_| complete && plugged).map(|(_, ip)| Sandbox { ip: Some(ip) })
+        ours.map(|(_, ip)| Sandbox { ip: Some(ip) })
     }
 
     async fn remove(&self, uid: &str) -> Result<(), Error> {

@@ -200,7 +200,7 @@ async fn create(host: &Host, job: &Job, spec: &crate::agent::runtime::ContainerS
     };
     match created {
         Ok(()) => {
-            host.event(&job.pod, Some(name), Normal, "Created", format!("Container created: {name}"));
+            host.event(&job.pod, Some(name), Normal, "Created", "Container created");
             Ok(())
         }
         Err(error) => {
@@ -216,7 +216,7 @@ async fn launch(host: &Host, job: &Job, mut run: Instance) -> Result<Instance, F
     match host.runtime.start(&run.id).await {
         Ok(_) => {
             run.started_at = Some(Timestamp::now());
-            host.event(&job.pod, Some(name), Normal, "Started", format!("Container started: {name}"));
+            host.event(&job.pod, Some(name), Normal, "Started", "Container started");
         }
         Err(error) => {
             let message = message(&error);
