@@ -147,6 +147,7 @@ impl Kubelet {
             },
             machine: Machine::read(),
             capacity,
+            data_dir: config.data_dir.clone(),
             runtime,
             recorder,
             news: Arc::new(Notify::new()),

@@ -16,8 +16,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(7);
 
-/// Renews until dropped. A lease that somebody deleted is made again.
-pub async fn keep(client: &Client, name: &str, node: &Node) {
+/// Renews until dropped, and calls `beat` each time. A lease that somebody deleted is made again.
+pub async fn keep(client: &Client, name: &str, node: &Node, beat: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let mut held: Option<Lease> = None;
     let mut retry = RETRY;
@@ -26,6 +26,7 @@ pub async fn keep(client: &Client, name: &str, node: &Node) {
             Ok(lease) => {
                 held = Some(lease);
                 retry = RETRY;
+                beat();
                 tokio::time::sleep(EVERY).await;
             }
             Err(error) => {

@@ -5,6 +5,7 @@ mod facts;
 mod lease;
 mod status;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct NodeReporter {
     pub identity: Identity,
     pub machine: Machine,
     pub capacity: Capacity,
+    /// On the file system that holds containers.
+    pub data_dir: PathBuf,
     pub runtime: Arc<dyn Runtime>,
     pub recorder: Recorder,
     /// Rung when something in the status may have changed, such as the images.
@@ -124,7 +127,7 @@ impl NodeReporter {
 
     async fn inputs(&self) -> Inputs {
         let version = self.runtime.version().await;
-        let pressure = facts::pressure();
+        let pressure = facts::pressure(&self.data_dir);
         Inputs {
             identity: self.identity.clone(),
             machine: self.machine.clone(),
@@ -165,9 +168,16 @@ impl NodeReporter {
         }
     }
 
-    /// Renews the lease until dropped.
+    /// Renews the lease until dropped. The same heartbeat looks whether something is running short.
     pub async fn keep_lease(&self, node: &Node) {
-        lease::keep(&self.client, &self.identity.name, node).await;
+        let known = parking_lot::Mutex::new(facts::pressure(&self.data_dir));
+        let beat = || {
+            let now = facts::pressure(&self.data_dir);
+            if std::mem::replace(&mut *known.lock(), now) != now {
+                self.news.notify_one();
+            }
+        };
+        lease::keep(&self.client, &self.identity.name, node, beat).await;
     }
 
     /// The node's pod range, as soon as the control plane has assigned one.
