@@ -20,25 +20,25 @@ const DEFAULT_FILE: &str = "/etc/orch/config.yaml";
 #[derive(Args, Clone, Debug)]
 pub struct HostArgs {
     /// Read options from this YAML file, whose keys are the names of these flags.
-    #[arg(long, short, env = "ORCH_CONFIG", default_value = DEFAULT_FILE, value_name = "FILE")]
+    #[arg(long, global = true, short, env = "ORCH_CONFIG", default_value = DEFAULT_FILE, value_name = "FILE")]
     pub config: PathBuf,
     /// Keep all state in this folder: database, certificates, images, volumes.
-    #[arg(long, env = "ORCH_DATA_DIR", default_value = "/var/lib/orch", value_name = "DIR")]
+    #[arg(long, global = true, env = "ORCH_DATA_DIR", default_value = "/var/lib/orch", value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Keep sockets, namespaces and process ids here; must be on a tmpfs.
-    #[arg(long, env = "ORCH_RUN_DIR", default_value = "/run/orch", value_name = "DIR")]
+    #[arg(long, global = true, env = "ORCH_RUN_DIR", default_value = "/run/orch", value_name = "DIR")]
     pub run_dir: PathBuf,
     /// Write the logs of pods here.
-    #[arg(long, env = "ORCH_POD_LOG_DIR", default_value = "/var/log/pods", value_name = "DIR")]
+    #[arg(long, global = true, env = "ORCH_POD_LOG_DIR", default_value = "/var/log/pods", value_name = "DIR")]
     pub pod_log_dir: PathBuf,
     /// Put all pods' control groups below this one.
-    #[arg(long, env = "ORCH_CGROUP_ROOT", default_value = "orch", value_name = "NAME")]
+    #[arg(long, global = true, env = "ORCH_CGROUP_ROOT", default_value = "orch", value_name = "NAME")]
     pub cgroup_root: String,
     /// Write the administrator's kubeconfig to this file.
-    #[arg(long, env = "ORCH_WRITE_KUBECONFIG", default_value = "/etc/orch/orch.yaml", value_name = "FILE")]
+    #[arg(long, global = true, env = "ORCH_WRITE_KUBECONFIG", default_value = "/etc/orch/orch.yaml", value_name = "FILE")]
     pub write_kubeconfig: PathBuf,
     /// Use the containerd at this socket instead of running one.
-    #[arg(long, env = "ORCH_CONTAINERD_ADDRESS", value_name = "SOCKET")]
+    #[arg(long, global = true, env = "ORCH_CONTAINERD_ADDRESS", value_name = "SOCKET")]
     pub containerd_address: Option<PathBuf>,
 }
 
