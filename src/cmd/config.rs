@@ -35,7 +35,13 @@ pub struct HostArgs {
     #[arg(long, global = true, env = "ORCH_CGROUP_ROOT", default_value = "orch", value_name = "NAME")]
     pub cgroup_root: String,
     /// Write the administrator's kubeconfig to this file.
-    #[arg(long, global = true, env = "ORCH_WRITE_KUBECONFIG", default_value = "/etc/orch/orch.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "ORCH_WRITE_KUBECONFIG",
+        default_value = "/etc/orch/orch.yaml",
+        value_name = "FILE"
+    )]
     pub write_kubeconfig: PathBuf,
     /// Use the containerd at this socket instead of running one.
     #[arg(long, global = true, env = "ORCH_CONTAINERD_ADDRESS", value_name = "SOCKET")]

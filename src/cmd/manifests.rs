@@ -12,7 +12,11 @@ use crate::api::gvk::split_api_version;
 use crate::lifecycle::{Component, StartError};
 use crate::server::catalog::catalog;
 
-const FILES: &[(&str, &str)] = &[("dns.yaml", include_str!("../../manifests/dns.yaml"))];
+/// In the order they are applied.
+const FILES: &[(&str, &str)] = &[
+    ("namespaces.yaml", include_str!("../../manifests/namespaces.yaml")),
+    ("dns.yaml", include_str!("../../manifests/dns.yaml")),
+];
 
 /// Applies the manifests once, as a part of starting.
 pub struct Manifests {

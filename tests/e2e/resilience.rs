@@ -23,7 +23,7 @@ fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
         cluster.kill();
         assert!(cluster.host.http(&url).is_some(), "pods and Services go on without orch");
         cluster.run_server();
-        cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+        cluster.node_ready();
     }
     cluster.kubectl(&["annotate", "pod", &pod, "touched=yes"]);
     assert_eq!(containers(&cluster), before);
@@ -44,7 +44,7 @@ fn a_stopped_orch_keeps_its_pods_needs_root() {
     cluster.stop();
     assert!(cluster.host.http(&format!("http://{}:30080/", cluster.host.ip)).is_some());
     cluster.run_server();
-    cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    cluster.node_ready();
     assert_eq!(containers(&cluster), before);
 }
 
@@ -56,7 +56,7 @@ fn a_reboot_starts_everything_anew_needs_root() {
     // A reboot leaves the data directory and nothing else.
     cluster.power_cycle();
     cluster.run_server();
-    cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+    cluster.node_ready();
     let restarted = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
     cluster.kubectl(&["wait", restarted, "pod", "-l", "app=hello", "--timeout=60s"]);
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod", "-l", "app=hello", "--timeout=60s"]);

@@ -14,7 +14,9 @@ fn traces(cluster: &Cluster) -> Vec<String> {
     let tables = run(cluster.host.command("nft").args(["list", "tables"]));
     found.extend(tables.lines().filter(|line| line.contains("orch")).map(str::to_owned));
     let processes = run(Command::new("ps").args(["-eo", "args"]));
-    found.extend(processes.lines().filter(|l| l.contains(&cluster.host.name) && l.contains("containerd")).map(str::to_owned));
+    found.extend(
+        processes.lines().filter(|l| l.contains(&cluster.host.name) && l.contains("containerd")).map(str::to_owned),
+    );
     let groups = run(Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", &cluster.host.name]));
     found.extend(groups.lines().map(str::to_owned));
     for dir in [cluster.run_dir(), cluster.host.dir.join("data"), cluster.kubeconfig()] {
@@ -41,7 +43,8 @@ fn bad_starts_are_one_line_and_change_nothing_needs_root() {
     assert!(told(&again).contains("is running already"), "{}", told(&again));
 
     let elsewhere = cluster.host.dir.join("elsewhere");
-    let flags = ["--data-dir", "--run-dir", "--pod-log-dir"].map(|flag| format!("{flag}={}", elsewhere.join(flag).display()));
+    let flags =
+        ["--data-dir", "--run-dir", "--pod-log-dir"].map(|flag| format!("{flag}={}", elsewhere.join(flag).display()));
     let server = |more: &[&str]| {
         let mut command = cluster.host.command(crate::support::ORCH);
         command.arg("server").args(&flags).arg(format!("--write-kubeconfig={}", elsewhere.join("k").display()));

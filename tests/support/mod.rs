@@ -20,19 +20,15 @@ pub fn run(command: &mut Command) -> String {
 
 /// Everything a command said.
 pub fn told(output: &Output) -> String {
-    format!(
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The promises of `scripts/test.sh`: these tests fail, they do not skip, where something is missing.
 pub fn require_root_and(programs: &[&str]) {
     assert!(rustix::process::geteuid().is_root(), "this test needs root; run it by scripts/test.sh");
     for program in programs {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
+        let found =
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
         assert!(found, "this test needs {program}; scripts/setup.sh --test installs it");
     }
 }
@@ -91,7 +87,8 @@ impl Host {
 
     /// Tries an HTTP request until it succeeds, at most for [`PATIENCE`]: curl itself waits and tries again.
     pub fn http_soon(&self, url: &str) -> String {
-        let retry = ["-s", "-f", "--retry", "600", "--retry-delay", "1", "--retry-all-errors", "--retry-max-time", "60"];
+        let retry =
+            ["-s", "-f", "--retry", "600", "--retry-delay", "1", "--retry-all-errors", "--retry-max-time", "60"];
         run(self.command("curl").args(retry).args(["--connect-timeout", "1", url]))
     }
 }
@@ -142,7 +139,8 @@ impl Drop for Serving {
 
 /// A file that `scripts/test-images.sh` made.
 pub fn test_image(name: &str) -> String {
-    let dir = std::env::var("ORCH_TEST_IMAGES").unwrap_or_else(|_| format!("{}/target/test-images", env!("CARGO_MANIFEST_DIR")));
+    let dir = std::env::var("ORCH_TEST_IMAGES")
+        .unwrap_or_else(|_| format!("{}/target/test-images", env!("CARGO_MANIFEST_DIR")));
     let path = Path::new(&dir).join(name);
     assert!(path.exists(), "{} is missing; scripts/test-images.sh makes it", path.display());
     path.display().to_string()
@@ -181,9 +179,15 @@ impl Cluster {
         let extra = extra.iter().map(|&flag| flag.to_owned()).collect();
         let mut cluster = Self { host: Host::new(), server: None, extra };
         cluster.run_server();
-        cluster.kubectl(&["wait", "--for=create", "node", "--all", "--timeout=60s"]);
-        cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]);
+        if !cluster.extra.iter().any(|flag| flag == "--disable-agent") {
+            cluster.node_ready();
+        }
         cluster
+    }
+
+    pub fn node_ready(&self) {
+        self.kubectl(&["wait", "--for=create", "node/node-1", "--timeout=60s"]);
+        self.kubectl(&["wait", "--for=condition=Ready", "node/node-1", "--timeout=60s"]);
     }
 
     /// The flags by which this cluster keeps to itself.
@@ -218,7 +222,8 @@ impl Cluster {
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.server = Some(command.spawn().expect("the server starts"));
         let ready = format!("https://{}:6443/readyz", self.host.ip);
-        let retry = ["-s", "-k", "-f", "--retry", "600", "--retry-delay", "0", "--retry-all-errors", "--retry-max-time", "60"];
+        let retry =
+            ["-s", "-k", "-f", "--retry", "600", "--retry-delay", "0", "--retry-all-errors", "--retry-max-time", "60"];
         let answer = self.host.command("curl").args(retry).arg(&ready).output().expect("curl runs");
         assert!(answer.status.success(), "the server did not get ready: {}", self.log_text());
     }

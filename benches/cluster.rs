@@ -1,0 +1,233 @@
+//! The budgets of the design beside what a running server does on this machine. Asserts nothing.
+//!
+//! `cargo bench --bench cluster -- KUBECONFIG SERVER-PID CONTAINERD-SOCKET`; `scripts/bench.sh` starts the server and
+//! measures what only an outsider sees (start-up, idling).
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::json;
+
+const CLIENTS: usize = 64;
+const CREATES: usize = 20_000;
+const LISTED: usize = 10_000;
+const WATCHERS: usize = 200;
+const PODS: usize = 100;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let [kubeconfig, pid] = arguments.as_slice() else {
+        eprintln!("usage: cluster KUBECONFIG SERVER-PID; scripts/bench.sh runs this");
+        return;
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let bench = Bench { kubeconfig: kubeconfig.clone(), pid: pid.clone() };
+        bench.creates().await;
+        bench.gets().await;
+        bench.list_of_pods().await;
+        bench.fan_out().await;
+        bench.pods().await;
+    });
+}
+
+struct Bench {
+    kubeconfig: String,
+    pid: String,
+}
+
+/// One line of the table: what, the budget, what was measured.
+fn row(what: &str, budget: &str, measured: &str) {
+    println!("{what:<44} {budget:>22} {measured:>34}");
+}
+
+fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}
+
+impl Bench {
+    /// A connection of its own for each caller, as different programs have.
+    async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig");
+        let config =
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a configuration");
+        Client::try_from(config).expect("a client")
+    }
+
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Durable creates by many clients, each with its own connection.
+    async fn creates(&self) {
+        let before = self.resident();
+        let mut tasks = Vec::new();
+        let begun = Instant::now();
+        for number in 0..CLIENTS {
+            let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+            tasks.push(tokio::spawn(async move {
+                let mut took = Vec::new();
+                for item in 0..CREATES / CLIENTS {
+                    let object = json!({"metadata": {"name": format!("bench-{number}-{item}")}, "data": {"key": "x".repeat(200)}});
+                    let object = serde_json::from_value(object).expect("a ConfigMap");
+                    let begun = Instant::now();
+                    maps.create(&PostParams::default(), &object).await.expect("a create");
+                    took.push(begun.elapsed());
+                }
+                took
+            }));
+        }
+        let mut took = Vec::new();
+        for task in tasks {
+            took.extend(task.await.expect("a client"));
+        }
+        let rate = took.len() as f64 / begun.elapsed().as_secs_f64();
+        took.sort();
+        let (half, slowest) = (quantile(&took, 0.5), quantile(&took, 0.99));
+        let measured = format!("{rate:.0}/s, p50 {half:.1?}, p99 {slowest:.1?}");
+        row("durable creates, 64 clients, TLS", "10000/s, p99 < 30ms", &measured);
+        let grown = self.resident().saturating_sub(before);
+        row(
+            "memory for these objects",
+            "",
+            &format!("{} KiB, {:.1} KiB each", grown, grown as f64 / took.len() as f64),
+        );
+    }
+
+    async fn gets(&self) {
+        const EACH: usize = 1_000;
+        let begun = Instant::now();
+        let mut tasks = Vec::new();
+        for number in 0..CLIENTS {
+            let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+            tasks.push(tokio::spawn(async move {
+                for item in 0..EACH {
+                    maps.get(&format!("bench-{number}-{}", item % (CREATES / CLIENTS))).await.expect("a get");
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("a client");
+        }
+        let rate = (EACH * CLIENTS) as f64 / begun.elapsed().as_secs_f64();
+        row("GET, 64 clients, TLS (clients on the same cores)", "40000/s", &format!("{rate:.0}/s"));
+        let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+        let gone = maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        gone.expect("the objects are deleted");
+    }
+
+    /// Pods that no scheduler looks at, listed whole.
+    async fn list_of_pods(&self) {
+        let mut tasks = Vec::new();
+        for number in 0..CLIENTS {
+            let pods: Api<Pod> = Api::namespaced(self.client().await, "default");
+            tasks.push(tokio::spawn(async move {
+                for item in 0..LISTED.div_ceil(CLIENTS) {
+                    let spec = json!({"schedulerName": "nobody", "containers": [{"name": "main", "image": "none", "env": [{"name": "A", "value": "b"}]}]});
+                    let object = json!({"metadata": {"name": format!("listed-{number}-{item}"), "labels": {"bench": "list"}}, "spec": spec});
+                    let object = serde_json::from_value(object).expect("a Pod");
+                    pods.create(&PostParams::default(), &object).await.expect("a create");
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("a client");
+        }
+        let client = self.client().await;
+        let path = "/api/v1/namespaces/default/pods?labelSelector=bench%3Dlist";
+        for (what, budget, path) in [
+            ("LIST of 10000 pods", "50ms", "/api/v1/namespaces/default/pods"),
+            ("LIST of 10000 pods by label", "", path),
+        ] {
+            let mut took = Vec::new();
+            let mut size = 0;
+            for _ in 0..5 {
+                let request = http::Request::get(path).body(Vec::new()).expect("a request");
+                let begun = Instant::now();
+                size = client.request_text(request).await.expect("a list").len();
+                took.push(begun.elapsed());
+            }
+            took.sort();
+            row(what, budget, &format!("{:.0?} ({} MB)", quantile(&took, 0.5), size / 1_000_000));
+        }
+        let pods: Api<Pod> = Api::namespaced(client, "default");
+        let zero = DeleteParams::default().grace_period(0);
+        pods.delete_collection(&zero, &ListParams::default().labels("bench=list")).await.expect("the pods are deleted");
+    }
+
+    /// From one write to the last of many watchers that sees it.
+    async fn fan_out(&self) {
+        let client = self.client().await;
+        let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+        let object = serde_json::from_value(json!({"metadata": {"name": "fan-out"}, "data": {"at": "0"}}));
+        maps.create(&PostParams::default(), &object.expect("a ConfigMap")).await.expect("a create");
+        let mut watchers = Vec::new();
+        for _ in 0..WATCHERS {
+            let maps = maps.clone();
+            let stream =
+                maps.watch(&WatchParams::default().fields("metadata.name=fan-out"), "0").await.expect("a watch");
+            watchers.push(Box::pin(stream));
+        }
+        for watcher in &mut watchers {
+            watcher.next().await;
+        }
+        let mut took = Vec::new();
+        for round in 1..=20 {
+            let begun = Instant::now();
+            let patch = Patch::Merge(json!({"data": {"at": round.to_string()}}));
+            maps.patch("fan-out", &PatchParams::default(), &patch).await.expect("a patch");
+            for watcher in &mut watchers {
+                while !matches!(watcher.next().await, Some(Ok(WatchEvent::Modified(_)))) {}
+            }
+            took.push(begun.elapsed());
+        }
+        took.sort();
+        row("one write seen by 200 watchers", "", &format!("p50 {:.1?}", quantile(&took, 0.5)));
+        maps.delete("fan-out", &DeleteParams::default()).await.expect("a delete");
+    }
+
+    /// Pods at once, from their creation until each has been seen Running.
+    async fn pods(&self) {
+        let pods: Api<Pod> = Api::namespaced(self.client().await, "default");
+        let before = self.resident();
+        let events = pods.watch(&WatchParams::default().labels("bench=start"), "0").await.expect("a watch");
+        let mut events = Box::pin(events);
+        let begun = Instant::now();
+        for number in 0..PODS {
+            let container = json!({"name": "main", "image": "orch.local/whoami:latest", "imagePullPolicy": "Never"});
+            let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [container]});
+            let object =
+                json!({"metadata": {"name": format!("start-{number}"), "labels": {"bench": "start"}}, "spec": spec});
+            pods.create(&PostParams::default(), &serde_json::from_value(object).expect("a Pod"))
+                .await
+                .expect("a create");
+        }
+        let mut running = std::collections::HashSet::new();
+        while running.len() < PODS {
+            if let Some(Ok(WatchEvent::Modified(pod))) = events.next().await
+                && pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+            {
+                running.insert(pod.metadata.name);
+            }
+        }
+        let took = begun.elapsed();
+        row(
+            "100 pods created, all Running",
+            "bare + 50ms each",
+            &format!("{took:.1?}, {:.0?} each", took / PODS as u32),
+        );
+        let grown = self.resident().saturating_sub(before);
+        row("our memory for each pod", "2048 KiB", &format!("{} KiB", grown / PODS as u64));
+        pods.delete_collection(&DeleteParams::default(), &ListParams::default().labels("bench=start"))
+            .await
+            .expect("deleted");
+    }
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Prints every budget of the design beside what this machine measures. Asserts nothing. Runs in a network
+# namespace and folders of its own; takes some minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+[ "$(id -u)" = 0 ] || { echo "bench: must run as root: sudo $0" >&2; exit 1; }
+scripts/setup.sh
+find_cargo
+cargo build --release --quiet
+cargo bench --no-run --quiet
+newest() { find target -path "$1" -type f -executable -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2; }
+orch=$PWD/$(newest '*/release/orch')
+bench=$PWD/$(newest '*/release/deps/cluster-*')
+
+name=orch-bench-$$
+dir=$(mktemp -d "/tmp/$name.XXXX")
+flags=(--data-dir="$dir/data" --run-dir="/run/$name" --pod-log-dir="$dir/logs" --cgroup-root="$name" --write-kubeconfig="$dir/kubeconfig")
+inside() { nsenter --net="/run/netns/$name" -- "$@"; }
+pid=
+clean() {
+  inside "$orch" uninstall --yes "${flags[@]}" >/dev/null || true
+  ip netns delete "$name" || true
+  rm -rf "$dir"
+}
+ip netns add "$name"
+trap clean EXIT
+ip -n "$name" link set lo up
+ip -n "$name" link add uplink type veth peer name outside
+ip -n "$name" link set outside up
+ip -n "$name" addr add 10.99.0.1/24 dev uplink
+ip -n "$name" link set uplink up
+ip -n "$name" route add default via 10.99.0.254
+
+row() { printf '%-44s %22s %34s\n' "$1" "$2" "$3"; }
+now() { date +%s%N; }
+ms() { echo "$((($2 - $1) / 1000000)) ms"; }
+kubectl() { inside "$orch" kubectl --kubeconfig "$dir/kubeconfig" "$@"; }
+start() {
+  begun=$(now)
+  inside "$orch" server "${flags[@]}" --node-name=bench --log=warn 2>>"$dir/log" &
+  pid=$!
+  inside curl -sk -o /dev/null --retry 10000 --retry-delay 0 --retry-all-errors --retry-max-time 30 https://127.0.0.1:6443/readyz
+  ready=$(now)
+}
+stop() { kill "$pid"; wait "$pid" || true; }
+
+row "what" "budget" "measured"
+# The first start makes keys and imports the built-in image; the second is what a machine does every day.
+start
+kubectl wait --for=create node/bench --timeout=30s >/dev/null
+kubectl wait --for=condition=Ready node/bench --timeout=30s >/dev/null
+row "first start ever: node Ready" "" "$(ms "$begun" "$(now)")"
+wait_for 60 "the built-in image" grep -q whoami <(inside "$orch" image ls "${flags[@]}")
+stop
+start
+row "exec to /readyz ok" "200 ms" "$(ms "$begun" "$ready")"
+kubectl wait --for=condition=Ready node/bench --timeout=30s >/dev/null
+row "exec to node Ready" "1000 ms" "$(ms "$begun" "$(now)")"
+kubectl apply -f - >/dev/null <<'POD'
+apiVersion: v1
+kind: Pod
+metadata: {name: first, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: "orch.local/whoami:latest", imagePullPolicy: Never}]
+POD
+kubectl wait '--for=jsonpath={.status.phase}=Running' pod/first -n default --timeout=30s >/dev/null
+row "exec to first pod Running" "2000 ms" "$(ms "$begun" "$(now)")"
+
+ticks() { awk '{print $14 + $15}' "/proc/$pid/stat"; }
+written() { awk '/^write_bytes/ {print $2}' "/proc/$pid/io"; }
+resident() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
+kubectl delete pod first -n default >/dev/null
+idle=${IDLE_SECONDS:-60}
+sleep 5
+t0=$(ticks) w0=$(written)
+sleep "$idle"
+t1=$(ticks) w1=$(written)
+row "resident memory, server and agent, idle" "48 MiB" "$(($(resident "$pid") / 1024)) MiB"
+containerd=$(pgrep -f "containerd --config $dir" | head -1 || true)
+[ -z "$containerd" ] || row "  containerd beside it" "" "$(($(resident "$containerd") / 1024)) MiB"
+row "idle CPU" "0.3 % of a core" "$(awk "BEGIN {printf \"%.2f %%\", ($t1 - $t0) / $(getconf CLK_TCK) / $idle * 100}")"
+row "idle disk writes" "5 MB a day" "$(awk "BEGIN {printf \"%.1f MB a day\", ($w1 - $w0) / $idle * 86400 / 1e6}")"
+inside "$bench" "$dir/kubeconfig" "$pid"
+row "resident memory after all that" "" "$(($(resident "$pid") / 1024)) MiB"
+stop
