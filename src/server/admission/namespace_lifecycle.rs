@@ -1,6 +1,8 @@
 //! NamespaceLifecycle: nothing is created in a namespace that is missing or going away, and the
 //! namespaces the cluster lives in are not deleted.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
@@ -13,6 +15,9 @@ use crate::api::status::{Failure, Result};
 pub struct NamespaceLifecycle;
 
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+/// Made by a controller when a cluster is new; who comes earlier waits a moment.
+const SYSTEM: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+const PATIENCE: Duration = Duration::from_secs(3);
 const NAMESPACES: GroupResource<'static> = GroupResource { group: "", resource: "namespaces" };
 
 #[async_trait]
@@ -28,7 +33,11 @@ impl Plugin for NamespaceLifecycle {
             return Ok(());
         }
         let name = &context.namespace;
-        let Some(namespace) = attributes.reader.get::<Namespace>("", name)? else {
+        let found = match SYSTEM.contains(&name.as_str()) {
+            true => attributes.reader.awaited::<Namespace>("", name, PATIENCE).await?,
+            false => attributes.reader.get::<Namespace>("", name)?,
+        };
+        let Some(namespace) = found else {
             return Err(Failure::not_found(NAMESPACES, name));
         };
         let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());

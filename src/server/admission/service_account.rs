@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{
     ProjectedVolumeSource, ServiceAccount as Account, ServiceAccountTokenProjection, Volume, VolumeMount,
     VolumeProjection,
 };
-use tokio::time::{Instant, timeout_at};
 
 use super::{Attributes, Operation, Plugin};
 use crate::api::object::Object;
@@ -67,21 +66,9 @@ impl Plugin for ServiceAccount {
 /// its namespace.
 async fn find(attributes: &Attributes<'_>, name: &str) -> Result<Option<Account>> {
     let namespace = &attributes.context.namespace;
-    let now = || attributes.reader.get::<Account>(namespace, name);
-    let found = now()?;
-    if found.is_some() || name != DEFAULT {
-        return Ok(found);
-    }
-    let deadline = Instant::now() + PATIENCE;
-    let mut changes = attributes.reader.changes::<Account>(namespace, name).await?;
-    loop {
-        if let Some(found) = now()? {
-            return Ok(Some(found));
-        }
-        match timeout_at(deadline, changes.events.recv()).await {
-            Ok(Some(Ok(_))) => {}
-            _ => return now(),
-        }
+    match name {
+        DEFAULT => attributes.reader.awaited(namespace, name, PATIENCE).await,
+        _ => attributes.reader.get(namespace, name),
     }
 }
 

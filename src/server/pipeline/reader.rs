@@ -1,14 +1,17 @@
 //! Typed reads of what is stored now, for admission plugins and subresources. Never writes.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::commit::store_failure;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::strategy::Meta;
-use crate::store::{ListOptions, Store, Watch};
+use crate::store::{ListOptions, Store};
 
 #[derive(Clone, Copy)]
 pub struct Reader<'a>(&'a dyn Store);
@@ -35,13 +38,28 @@ impl<'a> Reader<'a> {
         self.0.get(&key).map(|item| decode(&item.value)).transpose()
     }
 
-    /// Changes of one object from now on.
-    pub async fn changes<K>(&self, namespace: &str, name: &str) -> Result<Watch>
+    /// An object that somebody is about to create: waits for it, at most `patience`.
+    pub async fn awaited<K>(&self, namespace: &str, name: &str, patience: Duration) -> Result<Option<K>>
     where
-        K: Resource,
+        K: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned,
     {
+        let found = self.get(namespace, name)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let deadline = Instant::now() + patience;
         let key = meta_of::<K>()?.key(namespace, name);
-        self.0.watch(&key, self.0.revision()).await.map_err(|e| store_failure(&e))
+        let mut changes = self.0.watch(&key, self.0.revision()).await.map_err(|e| store_failure(&e))?;
+        loop {
+            let found = self.get(namespace, name)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            match timeout_at(deadline, changes.events.recv()).await {
+                Ok(Some(Ok(_))) => {}
+                _ => return self.get(namespace, name),
+            }
+        }
     }
 
     /// All of a kind; `namespace` empty for every namespace.
