@@ -7,6 +7,7 @@ use super::options::FieldValidation;
 use super::{Context, strict};
 use crate::api::gvk::{api_version, split_api_version};
 use crate::api::object::Object;
+use crate::api::schema;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::pipeline::go_error;
@@ -72,7 +73,7 @@ pub fn decode_json(context: &Context, json: &[u8], validation: FieldValidation) 
         ))
     })?;
     if validation != FieldValidation::Ignore {
-        let problems = strict::problems(json, object.as_ref());
+        let problems = strict::problems(json, object.as_ref(), schema::for_kind(meta.group, meta.version, meta.kind));
         if validation == FieldValidation::Strict && !problems.is_empty() {
             let why = format!("strict decoding error: {}", problems.join(", "));
             let text = format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", meta.kind, meta.version);

@@ -1,8 +1,8 @@
 //! Finds fields of a body that its kind does not have, and fields given twice.
 //!
 //! Compares the keys of the input with those of the object re-encoded: what did not survive
-//! decoding is unknown. One walk over the text, no copy of it. Fields whose value is null, or empty
-//! where the type leaves empty ones out, are taken as known: they would not survive either way.
+//! decoding is unknown. One walk over the text, no copy of it. Of fields whose value is null or empty
+//! that proves nothing, for they may not survive either way; there the type's own list of fields decides.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,13 +11,14 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 
 use crate::api::object::Object;
+use crate::api::schema::{Type, View};
 
 /// Upstream's texts, in the order found: `unknown field "spec.foo"`, `duplicate field "spec.foo"`.
-pub fn problems(json: &[u8], object: &dyn Object) -> Vec<String> {
+pub fn problems(json: &[u8], object: &dyn Object, shape: Option<&Type>) -> Vec<String> {
     let reference = object.to_value();
     let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let walk = Walk { reference: Some(&reference), path: String::new(), found: &mut found };
+    let walk = Walk { reference: Some(&reference), shape, path: String::new(), found: &mut found };
     // The text was decoded before, so it is valid JSON; were it not, what was found until then counts.
     let _ = walk.deserialize(&mut deserializer);
     // Upstream reports what is repeated before what is unknown.
@@ -33,6 +34,8 @@ struct Found {
 struct Walk<'a> {
     /// What became of this part; `None` where anything is allowed below.
     reference: Option<&'a Value>,
+    /// Its type, where that is known.
+    shape: Option<&'a Type>,
     path: String,
     found: &'a mut Found,
 }
@@ -79,6 +82,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             // An item that does not survive at its place leaves nothing to compare with.
             let seed = Walk {
                 reference: reference.and_then(|items| items.get(at)),
+                shape: self.shape.map(Type::items),
                 path: format!("{}[{at}]", self.path),
                 found: self.found,
             };
@@ -103,16 +107,22 @@ impl<'de> Visitor<'de> for Walk<'_> {
             let unknown = reference.is_some() && child.is_none();
             if unknown {
                 let mut ignored = Found::default();
-                let seed = Walk { reference: None, path: String::new(), found: &mut ignored };
-                if map.next_value_seed(seed)?.0 {
+                let seed = Walk { reference: None, shape: None, path: String::new(), found: &mut ignored };
+                if map.next_value_seed(seed)?.0 || !may_have(self.shape, &key) {
                     self.found.unknown.push(format!("unknown field {path:?}"));
                 }
             } else {
-                map.next_value_seed(Walk { reference: child, path, found: self.found })?;
+                let shape = self.shape.and_then(|shape| shape.child(&key));
+                map.next_value_seed(Walk { reference: child, shape, path, found: self.found })?;
             }
         }
         Ok(Presence(!seen.is_empty()))
     }
+}
+
+/// Whether a type may have the field; an unknown type may have any.
+fn may_have(shape: Option<&Type>, field: &str) -> bool {
+    shape.is_none_or(|shape| matches!(shape.view(), View::Scalar(_) | View::List(_)) || shape.child(field).is_some())
 }
 
 #[cfg(test)]
@@ -123,7 +133,7 @@ mod tests {
 
     fn found(json: &str) -> Vec<String> {
         let object: Deployment = serde_json::from_str(json).unwrap();
-        problems(json.as_bytes(), &object)
+        problems(json.as_bytes(), &object, crate::api::schema::for_kind("apps", "v1", "Deployment"))
     }
 
     #[test]
@@ -139,6 +149,8 @@ mod tests {
             "unknown field \"spec.template.spec.containers[1].imag\"",
         ];
         assert_eq!(found(dirty), texts);
+        let empty = r#"{"metadata":{"name":"a","nam":null},"spec":{"selector":{},"template":{},"strateg":{}}}"#;
+        assert_eq!(found(empty), ["unknown field \"metadata.nam\"", "unknown field \"spec.strateg\""]);
         let double = r#"{"metadata":{"labels":{"x":"y","x":"z"}},"spec":{"selector":{},"template":{}}}"#;
         assert_eq!(found(double), ["duplicate field \"metadata.labels.x\""]);
     }
