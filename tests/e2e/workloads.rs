@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Cluster, run, within};
 
 fn pods(cluster: &Cluster) -> BTreeSet<String> {
-    let live = "jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name} {end}";
+    let live = "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}";
     let names = cluster.kubectl(&["get", "pods", "-l", "app=hello", "-o", live]);
     names.split_whitespace().map(str::to_owned).collect()
 }
@@ -62,8 +62,9 @@ fn a_rolling_update_loses_no_request_and_can_be_undone_needs_root() {
     // Requests for as long as the update takes, at curl's own pace, each on a connection of its own.
     let mut load = cluster.host.command("curl");
     load.args(["-s", "-m", "5", "--no-keepalive", "-H", "Connection: close", "--rate", "50/s"]);
-    load.args(["-o", "/dev/null", "-w", "%{http_code}\n", &format!("{url}?[1-5000]")]);
-    let load = load.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("curl runs");
+    // By its standard error, which it does not buffer: it is killed in the end.
+    load.args(["-o", "/dev/null", "-w", "%{stderr}%{http_code}\n", &format!("{url}?[1-5000]")]);
+    let load = load.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("curl runs");
 
     let before = pods(&cluster);
     cluster.kubectl(&["set", "env", "deployment/hello", "VERSION=2"]);
@@ -78,7 +79,7 @@ fn a_rolling_update_loses_no_request_and_can_be_undone_needs_root() {
     // nsenter became curl, so that this is curl's own pid.
     run(Command::new("kill").arg(load.id().to_string()));
     let output = load.wait_with_output().expect("curl ends");
-    let codes = String::from_utf8_lossy(&output.stdout);
+    let codes = String::from_utf8_lossy(&output.stderr);
     let failed = codes.lines().filter(|code| *code != "200").count();
     let all = codes.lines().count();
     assert!(failed == 0 && all > 50, "{failed} of {all} requests failed");

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use futures::AsyncReadExt as _;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use super::exec::stdio;
-use super::resources::array;
 use super::session::{Session, worded};
 use super::{describe, wait};
 
@@ -76,7 +76,9 @@ pub async fn pod_of(session: &Session, name: &str) -> anyhow::Result<String> {
     let labels = labels.with_context(|| format!("error: {} has no pods of its own", resource.display()))?;
     let pairs: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
     let pods = describe::fetch(session, resources.find("pods")?, &[], Some(&pairs.join(","))).await?;
-    match array(&pods.into()).first().and_then(|pod| pod["metadata"]["name"].as_str()) {
+    // As kubectl ranks them: a running one that stays before all others.
+    let rank = |pod: &&Value| (!pod["metadata"]["deletionTimestamp"].is_null(), pod["status"]["phase"] != "Running");
+    match pods.iter().min_by_key(rank).and_then(|pod| pod["metadata"]["name"].as_str()) {
         Some(pod) => Ok(pod.to_owned()),
         None => bail!("error: no pods found for {kind}/{name}"),
     }
