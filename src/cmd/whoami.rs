@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use clap::Args;
 use http_body_util::Full;
@@ -26,6 +27,9 @@ pub struct WhoamiArgs {
     /// The node's name.
     #[arg(long, env = "NODE_NAME")]
     node_name: Option<String>,
+    /// Go on answering for so many seconds after SIGTERM, until every proxy has heard that this pod is going.
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 1)]
+    drain_seconds: u64,
 }
 
 pub fn run(args: &WhoamiArgs) -> anyhow::Result<()> {
@@ -38,10 +42,21 @@ async fn serve(args: &WhoamiArgs) -> anyhow::Result<()> {
     let node = args.node_name.clone().unwrap_or_else(|| "unknown".to_owned());
     let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], args.port))).await?;
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut end = None;
     loop {
+        let drained = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted?,
-            _ = stop.recv() => return Ok(()),
+            _ = stop.recv(), if end.is_none() => {
+                end = Some(tokio::time::Instant::now() + Duration::from_secs(args.drain_seconds));
+                continue;
+            }
+            () = drained => return Ok(()),
         };
         let address = args.pod_ip.or_else(|| stream.local_addr().ok().map(|a| a.ip()));
         let answer = format!(
