@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
+use crate::api::protobuf;
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::Media;
 
@@ -31,6 +32,7 @@ pub struct Accept {
 }
 
 const SUPPORTED: [&str; 2] = ["application/json", "application/yaml"];
+const READ: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// The parameters of a media range.
 fn parameters<'a>(parts: impl Iterator<Item = &'a str>) -> Vec<(&'a str, &'a str)> {
@@ -97,7 +99,8 @@ pub fn content(headers: &HeaderMap) -> Result<Media> {
     match content_type(headers).as_str() {
         "" | "application/json" => Ok(Media::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Media::Yaml),
-        _ => Err(Failure::unsupported_media_type(&SUPPORTED)),
+        protobuf::MEDIA_TYPE => Ok(Media::Protobuf),
+        _ => Err(Failure::unsupported_media_type(&READ)),
     }
 }
 

@@ -153,7 +153,7 @@ impl ApiServer {
                 }
             }
             "delete" => {
-                let body = payload(&asked.headers, body).await?.to_json_or_empty()?;
+                let body = payload(&asked.headers, body).await?.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")?;
                 pipeline.delete(context, &DeleteOptions::parse(query, &body)?).await
             }
             _ => Err(Failure::method_not_allowed()),
@@ -169,7 +169,7 @@ impl ApiServer {
 
     async fn delete_collection(&self, context: &Context, asked: &Asked, body: Body) -> Result<Response<Body>> {
         let list = ListOptions::parse(&asked.query)?;
-        let body = payload(&asked.headers, body).await?.to_json_or_empty()?;
+        let body = payload(&asked.headers, body).await?.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")?;
         let options = DeleteOptions::parse(&asked.query, &body)?;
         let listed = self.inner.pipeline.delete_collection(context, &list, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;

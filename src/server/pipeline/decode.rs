@@ -7,6 +7,7 @@ use super::options::FieldValidation;
 use super::{Context, strict};
 use crate::api::gvk::{api_version, split_api_version};
 use crate::api::object::Object;
+use crate::api::protobuf;
 use crate::api::schema;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
@@ -17,6 +18,7 @@ use crate::server::pipeline::go_error;
 pub enum Media {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// The body of a request.
@@ -39,25 +41,44 @@ impl Payload {
         Self { bytes: bytes.into(), media: Media::Json }
     }
 
-    /// The same for a body that need not be there.
-    pub fn to_json_or_empty(&self) -> Result<Bytes> {
-        if self.bytes.iter().all(u8::is_ascii_whitespace) { Ok(Bytes::new()) } else { self.to_json() }
+    /// The body as JSON text, where it must say itself what it is.
+    pub fn to_json(&self) -> Result<Bytes> {
+        self.to_json_as("", "")
     }
 
-    /// The body as JSON text.
-    pub fn to_json(&self) -> Result<Bytes> {
-        if self.media == Media::Json {
-            return Ok(self.bytes.clone());
+    /// [`Self::to_json_as`] for a body that need not be there.
+    pub fn to_json_or_empty(&self, api_version: &str, kind: &str) -> Result<Bytes> {
+        if self.bytes.iter().all(u8::is_ascii_whitespace) {
+            Ok(Bytes::new())
+        } else {
+            self.to_json_as(api_version, kind)
         }
-        let value: serde_json::Value = serde_yaml_ng::from_slice(&self.bytes)
-            .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
-        serde_json::to_vec(&value).map(Bytes::from).map_err(Failure::internal)
+    }
+
+    /// The body as JSON text. A protobuf body may leave it to the path of the request to say what it is.
+    pub fn to_json_as(&self, api_version: &str, kind: &str) -> Result<Bytes> {
+        match self.media {
+            Media::Json => Ok(self.bytes.clone()),
+            Media::Yaml => {
+                let value: serde_json::Value = serde_yaml_ng::from_slice(&self.bytes)
+                    .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
+                serde_json::to_vec(&value).map(Bytes::from).map_err(Failure::internal)
+            }
+            Media::Protobuf => match protobuf::to_json(&self.bytes, api_version, kind) {
+                Ok(json) => Ok(json.into()),
+                Err(protobuf::Error::Unrecognized(why)) => Err(unrecognized(kind, &why, &self.bytes)),
+                Err(protobuf::Error::Object { version, kind: given, why }) => Err(Failure::bad_request(format!(
+                    "{given} in version \"{version}\" cannot be handled as a {kind}: {why}"
+                ))),
+            },
+        }
     }
 }
 
 /// Decodes a body and reports unknown and repeated fields as the client asked.
 pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation) -> Result<Box<dyn Object>> {
-    let json = payload.to_json()?;
+    let meta = context.kind.meta();
+    let json = payload.to_json_as(&meta.api_version(), meta.kind)?;
     check_type(context, &json)?;
     decode_json(context, &json, validation)
 }
@@ -87,13 +108,7 @@ pub fn decode_json(context: &Context, json: &[u8], validation: FieldValidation) 
 /// `apiVersion` and `kind`, where given, must be the path's.
 fn check_type(context: &Context, json: &[u8]) -> Result<()> {
     let meta = context.kind.meta();
-    let unrecognized = |why: String| {
-        let summary = summarize(json);
-        Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {why} ({summary})",
-            meta.kind
-        ))
-    };
+    let unrecognized = |why: String| unrecognized(meta.kind, &why, json);
     let given: TypeMeta = serde_json::from_slice(json).map_err(|error| {
         let why = go_error::syntax(json, &error);
         unrecognized(format!("couldn't get version/kind; json parse error: {why}"))
@@ -138,6 +153,11 @@ fn check_type(context: &Context, json: &[u8]) -> Result<()> {
     Ok(())
 }
 
+fn unrecognized(kind: &str, why: &str, body: &[u8]) -> Failure {
+    let summary = summarize(body);
+    Failure::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
+}
+
 /// The name of upstream's internal package of a group.
 fn internal_package(group: &str) -> &str {
     match group {
@@ -158,5 +178,49 @@ fn summarize(data: &[u8]) -> String {
             let hex: String = cut.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{hex}{more}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protobuf(body: &[u8]) -> Payload {
+        Payload { bytes: Bytes::copy_from_slice(body), media: Media::Protobuf }
+    }
+
+    #[test]
+    fn every_kind_can_be_sent_in_protobuf() {
+        for kind in catalog().kinds() {
+            let meta = kind.meta();
+            // No `typeMeta`, and an object of empty metadata alone.
+            let json = protobuf(b"k8s\0\x12\x02\x0a\x00").to_json_as(&meta.api_version(), meta.kind);
+            let json = json.unwrap_or_else(|error| panic!("{}: {error:?}", meta.plural));
+            let expected = serde_json::json!({"apiVersion": meta.api_version(), "kind": meta.kind, "metadata": {}});
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap(), expected);
+            if let Err(error) = kind.decode(&json) {
+                panic!("{}: {}", meta.plural, error.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_protobuf_is_told_as_upstream_does() {
+        let message = |body: &[u8]| match protobuf(body).to_json_as("v1", "Pod") {
+            Ok(json) => panic!("{json:?}"),
+            Err(failure) => format!("{} {}", failure.code(), failure.message()),
+        };
+        assert_eq!(
+            message(b"{}"),
+            "400 the object provided is unrecognized (must be of type Pod): provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({})"
+        );
+        assert_eq!(
+            message(b"k8s\0\x12"),
+            "400 the object provided is unrecognized (must be of type Pod): unexpected EOF (6b38730012)"
+        );
+        assert_eq!(
+            message(b"k8s\0\x12\x02\x0a\x09"),
+            "400 Pod in version \"v1\" cannot be handled as a Pod: unexpected EOF"
+        );
     }
 }

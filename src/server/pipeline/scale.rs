@@ -24,7 +24,7 @@ impl Pipeline {
     }
 
     pub async fn update_scale(&self, context: &Context, payload: &Payload, options: &WriteOptions) -> Result<Answer> {
-        let json = payload.to_json()?;
+        let json = payload.to_json_as("autoscaling/v1", "Scale")?;
         let wanted = parse(&json)?;
         let name = wanted.metadata.name.as_deref().unwrap_or_default();
         if !name.is_empty() && name != context.name {

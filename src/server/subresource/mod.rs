@@ -93,7 +93,7 @@ impl Call {
         let (parts, body) = self.request.into_parts();
         let media = negotiate::content(&parts.headers)?;
         let payload = Payload { bytes: body::read(body).await?, media };
-        let json = payload.to_json()?;
+        let json = payload.to_json_as("", kind)?;
         let decoded = serde_json::from_slice(&json).map_err(|error| {
             let why = crate::server::pipeline::go_error::syntax(&json, &error);
             Failure::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"))

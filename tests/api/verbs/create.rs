@@ -121,7 +121,45 @@ async fn bad_input_is_refused_in_upstreams_words() {
         (413, "RequestEntityTooLarge: Request entity too large: limit is 3145728")
     );
     let reply = cluster.call(Method::POST, CONFIG_MAPS, "text/csv", "{}").await;
-    assert_eq!(reply.code, 415);
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            415,
+            "UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        )
+    );
+}
+
+#[tokio::test]
+async fn typed_clients_send_protobuf_and_get_json() {
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let cluster = Cluster::new().await;
+    // What `kubectl create namespace sched-a` sends.
+    let body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09Namespace\x12\x1f\x0a\x17\x0a\x07sched-a\x12\0\x1a\0\x22\0\x2a\0\x32\0\x38\0\x42\0\x12\0\x1a\x02\x0a\0\x1a\0\x22\0";
+    let reply = cluster.call(Method::POST, "/api/v1/namespaces?fieldValidation=Strict", PROTOBUF, body.to_vec()).await;
+    assert_eq!((reply.code, &reply.json()["metadata"]["name"]), (201, &json!("sched-a")));
+    assert_eq!(reply.headers["content-type"], "application/json");
+    // The same object is no ConfigMap, and half of it is nothing.
+    let reply = cluster.call(Method::POST, CONFIG_MAPS, PROTOBUF, body.to_vec()).await;
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            400,
+            "BadRequest: Namespace in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Namespace) to (core.ConfigMap): unknown conversion"
+        )
+    );
+    let reply = cluster.call(Method::POST, "/api/v1/namespaces", PROTOBUF, body[..30].to_vec()).await;
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            400,
+            "BadRequest: the object provided is unrecognized (must be of type Namespace): unexpected EOF (6b3873000a0f0a02763112094e616d657370616365121f0a170a07736368)"
+        )
+    );
+    // Options of a deletion: wait for nothing.
+    let options = b"k8s\0\x0a\x13\x0a\x02v1\x12\x0dDeleteOptions\x12\x0e\x08\0\x12\x0a\x0a\x08no-match";
+    let reply = cluster.call(Method::DELETE, "/api/v1/namespaces/sched-a", PROTOBUF, options.to_vec()).await;
+    assert_eq!(reply.code, 409, "{}", reply.said());
 }
 
 #[tokio::test]
