@@ -9,7 +9,7 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "must run as root: sudo $0"
 command -v apt-get >/dev/null || die "knows only apt-get; install containerd, runc, nftables, iproute2, conntrack, protobuf-compiler and a C compiler by hand"
 
-# program package
+# program package. nft is only for looking at rules: orch programs the kernel itself.
 needed='containerd containerd
 runc runc
 nft nftables
@@ -17,13 +17,15 @@ ip iproute2
 conntrack conntrack
 protoc protobuf-compiler
 cc gcc
-curl curl'
+curl curl
+ps procps
+modprobe kmod
+nsenter util-linux'
 if [ "${1:-}" = --test ]; then
   needed+='
 docker-registry docker-registry
 busybox busybox-static
-kubectl kubernetes-client
-bc bc
+kubectl kubernetes-client'
 fi
 
 missing=()

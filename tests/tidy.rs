@@ -87,6 +87,37 @@ fn imports(line: &str) -> Vec<String> {
     }
 }
 
+/// Whether a module is tests and nothing else, by its name.
+fn is_tests(module: &str) -> bool {
+    module == "tests" || module.ends_with("_test") || module.ends_with("_tests")
+}
+
+/// The code of a file. Tests may build the world they need.
+fn without_tests<'a>(path: &str, text: &'a str) -> &'a str {
+    if is_tests(module_of(path).rsplit("::").next().unwrap_or_default()) {
+        return "";
+    }
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+#[test]
+fn modules_named_as_tests_are_only_tests() {
+    for (path, text) in all() {
+        let mut attributes = Vec::new();
+        for line in text.lines().map(str::trim) {
+            let name = line.trim_start_matches("pub ").strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'));
+            if name.is_some_and(is_tests) {
+                assert!(attributes.contains(&"#[cfg(test)]"), "{path}: `{line}` is part of the executable");
+            }
+            if line.starts_with("#[") {
+                attributes.push(line);
+            } else {
+                attributes.clear();
+            }
+        }
+    }
+}
+
 #[test]
 fn every_room_imports_only_what_it_may() {
     let mut wrong = Vec::new();
@@ -94,9 +125,7 @@ fn every_room_imports_only_what_it_may() {
         let module = module_of(&path);
         let rules = MAY_IMPORT.iter().filter(|(name, _)| within(&module, name));
         let Some((_, allowed)) = rules.max_by_key(|(name, _)| name.len()) else { continue };
-        // Tests may build the world they need.
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for line in code.lines() {
+        for line in without_tests(&path, &text).lines() {
             for import in imports(line) {
                 if !allowed.iter().any(|prefix| within(&import, prefix)) {
                     wrong.push(format!("{path}: {module} must not import {import}"));
@@ -113,6 +142,9 @@ fn the_rules_would_catch_a_wrong_import() {
     assert_eq!(imports("    pub use crate::server::http;"), ["server::http"]);
     assert!(within("server::http", "server") && !within("serverless", "server"));
     assert_eq!(module_of("src/server/pki/mod.rs"), "server::pki");
+    assert_eq!(without_tests("src/a.rs", "#[cfg(test)]\nmod tests;\nuse b;"), "#[cfg(test)]\nmod tests;\nuse b;");
+    assert_eq!(without_tests("src/a.rs", "use b;\n#[cfg(test)]\nmod tests {}"), "use b;\n");
+    assert_eq!(without_tests("src/a/tests.rs", "use b;"), "");
 }
 
 #[test]

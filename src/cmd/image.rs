@@ -86,7 +86,7 @@ fn progress() -> Progress {
     }
     let drawn = AtomicU64::new(u64::MAX);
     Arc::new(move |done, total| {
-        let steps = if total == 0 { 0 } else { done.min(total) * WIDTH / total };
+        let steps = (done.min(total) * WIDTH).checked_div(total).unwrap_or(0);
         if drawn.swap(steps, Ordering::Relaxed) != steps {
             let bar: String = (0..WIDTH).map(|at| if at < steps { '#' } else { '.' }).collect();
             let end = if done >= total { "\n" } else { "" };

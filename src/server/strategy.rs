@@ -270,7 +270,7 @@ pub trait Strategy: Send + Sync + 'static {
     }
 
     /// Reads what [`Self::to_stored`] wrote.
-    fn from_stored(&self, json: &[u8]) -> serde_json::Result<Self::Kind> {
+    fn read_stored(&self, json: &[u8]) -> serde_json::Result<Self::Kind> {
         serde_json::from_slice(json)
     }
 
@@ -398,7 +398,7 @@ impl<S: Strategy> Kind for Erased<S> {
         self.strategy.to_stored(typed(object))
     }
     fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError> {
-        let object = self.strategy.from_stored(json).map_err(DecodeError)?;
+        let object = self.strategy.read_stored(json).map_err(DecodeError)?;
         Ok(Box::new(object))
     }
     fn default(&self, object: &mut dyn Object) {

@@ -13,7 +13,7 @@ use crate::support::{eventually, on_host};
 const COUNT: u32 = 10_000;
 
 #[test]
-fn root_ten_thousand_services_are_programmed_and_one_change_is_small() {
+fn ten_thousand_services_are_programmed_and_one_change_is_small_needs_root() {
     on_host(|host| async move {
         orch::net::masquerade::allow_forwarding().unwrap();
         host.ip("addr add 192.0.2.1/32 dev lo");

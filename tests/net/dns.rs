@@ -83,7 +83,7 @@ async fn resolver(pod: &Pod) {
 }
 
 #[test]
-fn root_pods_ask_for_names_of_the_cluster_and_of_the_world() {
+fn pods_ask_for_names_of_the_cluster_and_of_the_world_needs_root() {
     on_host(|host| async move {
         orch::net::masquerade::allow_forwarding().unwrap();
         let client = host.pod("client", [10, 42, 0, 4]).await;

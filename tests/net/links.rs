@@ -10,7 +10,7 @@ use orch::net::pod_link::{self, PodLink};
 use crate::support::{ask, on_host, run};
 
 #[test]
-fn root_pods_reach_each_other_and_the_host_reaches_them() {
+fn pods_reach_each_other_and_the_host_reaches_them_needs_root() {
     on_host(|host| async move {
         orch::net::sysctl::set("net.ipv4.ip_forward", "1").unwrap();
         host.ip("addr add 10.42.0.1/32 dev lo");
@@ -27,7 +27,7 @@ fn root_pods_reach_each_other_and_the_host_reaches_them() {
 }
 
 #[test]
-fn root_attach_is_idempotent_and_heals_what_changed() {
+fn attach_is_idempotent_and_heals_what_changed_needs_root() {
     on_host(|host| async move {
         host.ip("addr add 10.42.0.1/32 dev lo");
         let pod = host.pod("a", [10, 42, 0, 2]).await;
@@ -63,7 +63,7 @@ fn root_attach_is_idempotent_and_heals_what_changed() {
 }
 
 #[test]
-fn root_namespaces_are_configured_pinned_and_let_go() {
+fn namespaces_are_configured_pinned_and_let_go_needs_root() {
     on_host(|host| async move {
         let dir = host.path().join("netns/pod");
         let spec = NamespaceSpec {
@@ -100,7 +100,7 @@ fn root_namespaces_are_configured_pinned_and_let_go() {
 }
 
 #[test]
-fn root_a_wrong_sysctl_leaves_nothing_behind() {
+fn a_wrong_sysctl_leaves_nothing_behind_needs_root() {
     on_host(|host| async move {
         let dir = host.path().join("netns/pod");
         let spec = NamespaceSpec {
@@ -115,7 +115,7 @@ fn root_a_wrong_sysctl_leaves_nothing_behind() {
 }
 
 #[test]
-fn root_a_container_with_a_host_volume_does_not_keep_a_dead_pods_namespace() {
+fn a_container_with_a_host_volume_does_not_keep_a_dead_pods_namespace_needs_root() {
     on_host(|host| async move {
         let pod = host.pod("a", [10, 42, 0, 2]).await;
         let volume = host.path().join("volume");

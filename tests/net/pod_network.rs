@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::support::{ask, eventually, on_host, refused, run};
 
 #[test]
-fn root_pods_reach_the_outside_under_the_nodes_address_and_host_ports_lead_to_them() {
+fn pods_reach_the_outside_under_the_nodes_address_and_host_ports_lead_to_them_needs_root() {
     on_host(|host| async move {
         let outside = host.neighbour("outside", [192, 0, 2, 1], [192, 0, 2, 7]).await;
         outside.serve(80, "outside").await;

@@ -58,7 +58,7 @@ fn ready(pods: &[&Pod]) -> Value {
 }
 
 #[test]
-fn root_a_service_is_reached_from_pods_host_and_outside() {
+fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let a = node.host.pod("a", [10, 42, 0, 2]).await;
@@ -98,7 +98,7 @@ fn root_a_service_is_reached_from_pods_host_and_outside() {
 }
 
 #[test]
-fn root_the_local_policy_keeps_the_clients_address() {
+fn the_local_policy_keeps_the_clients_address_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let a = node.host.pod("a", [10, 42, 0, 2]).await;
@@ -114,7 +114,7 @@ fn root_the_local_policy_keeps_the_clients_address() {
 }
 
 #[test]
-fn root_affinity_keeps_a_client_with_its_endpoint() {
+fn affinity_keeps_a_client_with_its_endpoint_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let client = node.host.pod("client", [10, 42, 0, 99]).await;
@@ -143,7 +143,7 @@ fn root_affinity_keeps_a_client_with_its_endpoint() {
 }
 
 #[test]
-fn root_a_udp_client_that_keeps_sending_follows_the_endpoints() {
+fn a_udp_client_that_keeps_sending_follows_the_endpoints_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let client = node.host.pod("client", [10, 42, 0, 99]).await;
@@ -180,7 +180,7 @@ fn root_a_udp_client_that_keeps_sending_follows_the_endpoints() {
 }
 
 #[test]
-fn root_a_table_that_somebody_deleted_comes_back() {
+fn a_table_that_somebody_deleted_comes_back_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let a = node.host.pod("a", [10, 42, 0, 2]).await;

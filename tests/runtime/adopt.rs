@@ -1,13 +1,16 @@
 //! What survives a killed orch, a killed containerd, and a reboot.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use orch::agent::runtime::{ContainerState, Runtime, RuntimeEvent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::support::{Node, exited, processes_naming};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_running_containers_are_adopted_without_losing_a_line() {
+async fn running_containers_are_adopted_without_losing_a_line_needs_root() {
     let mut node = Node::with_busybox().await;
     let counting =
         "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); usleep 5000; done; printf tail; sleep 2; echo ' end'";
@@ -33,7 +36,7 @@ async fn root_running_containers_are_adopted_without_losing_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_an_exit_while_orch_was_away_is_found() {
+async fn an_exit_while_orch_was_away_is_found_needs_root() {
     let mut node = Node::with_busybox().await;
     let pid = node.run(&node.spec("c", "sleep 0.3; exit 9")).await;
     node.runtime.abandon();
@@ -50,7 +53,7 @@ async fn root_an_exit_while_orch_was_away_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_a_killed_containerd_comes_back_and_containers_do_not_notice() {
+async fn a_killed_containerd_comes_back_and_containers_do_not_notice_needs_root() {
     let node = Node::with_busybox().await;
     let pid = node.run(&node.spec("c", "sleep 1000")).await;
     let quick = node.run(&node.spec("quick", "sleep 0.5; exit 6")).await;
@@ -72,7 +75,7 @@ async fn root_a_killed_containerd_comes_back_and_containers_do_not_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_after_a_reboot_the_end_of_containers_is_unknown() {
+async fn after_a_reboot_the_end_of_containers_is_unknown_needs_root() {
     let mut node = Node::with_busybox().await;
     node.run(&node.spec("c", "sleep 1000")).await;
     let socket = node.runtime.socket();
@@ -84,6 +87,13 @@ async fn root_after_a_reboot_the_end_of_containers_is_unknown() {
     node.runtime.remove("c").await.unwrap();
     node.run(&node.spec("c2", "true")).await;
     node.finish().await;
+}
+
+/// Kills a process, if it is there still; its descriptor becomes readable when it has ended.
+fn kill(pid: i32) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).ok()?;
+    pidfd_send_signal(&process, Signal::KILL).ok()?;
+    Some(process)
 }
 
 /// All processes and mounts of the node gone, /run empty.
@@ -100,15 +110,13 @@ fn reboot(socket: &std::path::Path) {
         };
         pids.filter(|pid| *pid != std::process::id().cast_signed()).filter(named).collect()
     };
-    for pid in pids(&run.to_string_lossy()) {
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    let dying: Vec<_> = pids(&run.to_string_lossy()).into_iter().filter_map(kill).collect();
+    for process in &dying {
+        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)).unwrap();
+        assert_eq!(ended, 1, "a process does not die");
     }
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !processes_naming(&run.to_string_lossy()).is_empty() {
-        assert!(std::time::Instant::now() < deadline, "processes do not die");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    assert_eq!(processes_naming(&run.to_string_lossy()), Vec::<String>::new());
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
         if mount.starts_with(&*run.to_string_lossy()) {

@@ -9,7 +9,7 @@ use orch::agent::runtime::{Code, Credentials, Error, Runtime, no_progress};
 use crate::support::{BUSYBOX, Node, Options, archives, exited, make_images};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_oci_archive_is_imported_listed_run_and_removed() {
+async fn oci_archive_is_imported_listed_run_and_removed_needs_root() {
     let node = Node::new().await;
     let seen = Arc::new(AtomicU64::new(0));
     let told = seen.clone();
@@ -41,7 +41,7 @@ async fn root_oci_archive_is_imported_listed_run_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_builtin_image_runs_the_executable() {
+async fn builtin_image_runs_the_executable_needs_root() {
     let mut node = Node::with(Options { builtin: true, ..Options::default() }).await;
     // Waits for the import that goes on in the background.
     let image = node.runtime.pull("orch.local/whoami", None).await.unwrap();
@@ -64,7 +64,7 @@ async fn root_builtin_image_runs_the_executable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_bad_archives_are_refused() {
+async fn bad_archives_are_refused_needs_root() {
     let node = Node::new().await;
     let path = node.dir.path().join("bad.tar");
     std::fs::File::create(&path).unwrap().write_all(b"not a tar at all").unwrap();
@@ -87,7 +87,7 @@ async fn root_bad_archives_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_pulls_from_a_registry_and_words_failures_as_containerd_does() {
+async fn pulls_from_a_registry_and_words_failures_as_containerd_does_needs_root() {
     let registry = Registry::start(false).await;
     let host = registry.host.clone();
     let node = Node::with(Options { insecure_registries: vec![host.clone()], ..Options::default() }).await;
@@ -130,7 +130,7 @@ async fn root_pulls_from_a_registry_and_words_failures_as_containerd_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_private_registry_wants_credentials() {
+async fn private_registry_wants_credentials_needs_root() {
     let registry = Registry::start(true).await;
     let host = registry.host.clone();
     let node = Node::with(Options { insecure_registries: vec![host.clone()], ..Options::default() }).await;

@@ -5,7 +5,7 @@ use orch::agent::runtime::{ContainerState, Error, Resources, RunAs, Runtime, Sec
 use crate::support::{Node, exited, processes_naming};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_runs_logs_and_tells_the_exit_code() {
+async fn runs_logs_and_tells_the_exit_code_needs_root() {
     let node = Node::with_busybox().await;
     let mut spec = node.spec("c1", "echo out; echo err >&2; echo $FROM_IMAGE $MINE; printf unfinished; exit 3");
     spec.env = vec![("MINE".into(), "own".into())];
@@ -25,7 +25,7 @@ async fn root_runs_logs_and_tells_the_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_kills_and_removes_what_runs() {
+async fn kills_and_removes_what_runs_needs_root() {
     let node = Node::with_busybox().await;
     node.run(&node.spec("deaf", "trap '' TERM; while :; do sleep 1; done")).await;
     node.run(&node.spec("polite", "trap 'exit 0' TERM; while :; do sleep 0.1; done")).await;
@@ -43,7 +43,7 @@ async fn root_kills_and_removes_what_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_start_errors_are_told_and_listed() {
+async fn start_errors_are_told_and_listed_needs_root() {
     let node = Node::with_busybox().await;
     let mut spec = node.spec("bad", "");
     spec.command = vec!["/no/such/program".into()];
@@ -67,7 +67,7 @@ async fn root_start_errors_are_told_and_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_limits_users_and_seccomp_hold() {
+async fn limits_users_and_seccomp_hold_needs_root() {
     let node = Node::with_busybox().await;
     let mut spec = node.spec("hog", "dd if=/dev/zero of=/dev/shm/fill bs=1M count=60; tail /dev/zero");
     spec.resources = Resources { memory_limit: Some(32 << 20), pids_limit: Some(64), ..Resources::default() };
@@ -90,7 +90,7 @@ async fn root_limits_users_and_seccomp_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_thirty_containers_of_a_pod_share_one_shim() {
+async fn thirty_containers_of_a_pod_share_one_shim_needs_root() {
     let node = Node::with_busybox().await;
     let specs: Vec<_> = (0..30).map(|number| node.spec(&format!("c{number}"), "sleep 1000")).collect();
     futures::future::join_all(specs.iter().map(|spec| node.run(spec))).await;

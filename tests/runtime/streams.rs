@@ -12,7 +12,7 @@ fn words(command: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_exec_sync_collects_and_times_out() {
+async fn exec_sync_collects_and_times_out_needs_root() {
     let node = Node::with_busybox().await;
     node.run(&node.spec("c", "sleep 1000")).await;
     let output =
@@ -40,7 +40,7 @@ async fn root_exec_sync_collects_and_times_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_exec_streams_input_until_it_ends() {
+async fn exec_streams_input_until_it_ends_needs_root() {
     let node = Node::with_busybox().await;
     node.run(&node.spec("c", "sleep 1000")).await;
     let spec =
@@ -62,7 +62,7 @@ async fn root_exec_streams_input_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_exec_has_a_terminal_that_resizes() {
+async fn exec_has_a_terminal_that_resizes_needs_root() {
     let node = Node::with_busybox().await;
     node.run(&node.spec("c", "sleep 1000")).await;
     let command = words(&["sh", "-c", "test -t 0 && echo tty; read line; stty size; exit 5"]);
@@ -90,7 +90,7 @@ async fn root_exec_has_a_terminal_that_resizes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn root_attach_joins_input_and_output() {
+async fn attach_joins_input_and_output_needs_root() {
     let node = Node::with_busybox().await;
     let mut spec = node.spec("c", "while read line; do echo got $line; done; echo over; exit 4");
     spec.stdin = true;

@@ -8,6 +8,9 @@ use super::model::*;
 use super::plan::{Plan, plan};
 use super::status::{NodeFacts, generate};
 
+/// A pod's spec and the states of its containers → what is planned, or the phase.
+type Case = (Value, &'static [(&'static str, &'static str)], &'static str);
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
 }
@@ -81,7 +84,7 @@ fn two_inits(policy: &str) -> Value {
 fn containers_start_in_order_and_restart_by_policy() {
     let two = |policy: &str| json!({"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]});
     let init = two_inits;
-    let cases: &[(Value, &[(&str, &str)], &str)] = &[
+    let cases: &[Case] = &[
         (two("Always"), &[], "+a#0 +b#0"),
         (two("Always"), &[("a", "busy"), ("b", "up")], ""),
         (two("Always"), &[("a", "exit:0"), ("b", "up")], "+a#1"),
@@ -183,7 +186,7 @@ fn status(pod: &Pod, seen: &Observed) -> PodStatus {
 fn phases_are_upstreams() {
     let two = |policy: &str| json!({"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]});
     let init = |policy: &str| json!({"restartPolicy": policy, "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]});
-    let cases: &[(Value, &[(&str, &str)], &str)] = &[
+    let cases: &[Case] = &[
         (two("Always"), &[], "Pending"),
         (two("Always"), &[("a", "up")], "Pending"),
         (two("Always"), &[("a", "up"), ("b", "up")], "Running"),

@@ -158,8 +158,8 @@ mod tests {
         let full = serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         let part = serde_json::json!({"requests": {"cpu": "100m"}});
         let none = serde_json::json!({});
-        assert_eq!(class(&pod(&[full.clone()])), "Guaranteed");
-        assert_eq!(class(&pod(&[full.clone(), none.clone()])), "Burstable");
+        assert_eq!(class(&pod(std::slice::from_ref(&full))), "Guaranteed");
+        assert_eq!(class(&pod(&[full, none.clone()])), "Burstable");
         assert_eq!(class(&pod(&[part])), "Burstable");
         assert_eq!(class(&pod(&[none.clone(), none])), "BestEffort");
     }

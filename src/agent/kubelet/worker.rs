@@ -386,7 +386,7 @@ impl Worker {
         state.activity = Activity::None;
         match result {
             Ok(run) => {
-                let older = std::mem::replace(&mut state.current, Some(run));
+                let older = state.current.replace(run);
                 state.waiting = None;
                 state.started = false;
                 state.ready = false;

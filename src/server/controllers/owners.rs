@@ -173,7 +173,7 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.to_owned());
         pod.metadata.labels = Some([("app".to_owned(), label.to_owned())].into());
-        pod.metadata.deletion_timestamp = deleted.then(|| Time(Timestamp::UNIX_EPOCH));
+        pod.metadata.deletion_timestamp = deleted.then_some(Time(Timestamp::UNIX_EPOCH));
         pod.metadata.owner_references = controller.map(|uid| {
             let controller = Some(true);
             vec![OwnerReference { uid: uid.to_owned(), controller, ..OwnerReference::default() }]

@@ -27,7 +27,8 @@ use crate::server::subresource::Call;
 fn find(info: &RequestInfo) -> Result<KindRef> {
     let kind = catalog().find(&info.group, &info.version, &info.resource).ok_or_else(Failure::no_route)?;
     let meta = kind.meta();
-    let in_namespace = !info.namespace.is_empty() && !(info.group.is_empty() && info.resource == "namespaces");
+    let is_namespace = info.group.is_empty() && info.resource == "namespaces";
+    let in_namespace = !info.namespace.is_empty() && !is_namespace;
     match (meta.namespaced, in_namespace) {
         (false, true) => Err(Failure::no_route()),
         (true, false) if !info.name.is_empty() => Err(Failure::no_route()),

@@ -72,16 +72,12 @@ fn of_type(errors: &mut Errors, data: &Path, secret: &Secret, entries: &BTreeMap
         }
         "kubernetes.io/dockercfg" => json(errors, data, ".dockercfg", entries),
         "kubernetes.io/dockerconfigjson" => json(errors, data, ".dockerconfigjson", entries),
-        "kubernetes.io/basic-auth" => {
-            if !entries.contains_key("username") && !entries.contains_key("password") {
-                present("username");
-                present("password");
-            }
+        "kubernetes.io/basic-auth" if !entries.contains_key("username") && !entries.contains_key("password") => {
+            present("username");
+            present("password");
         }
-        "kubernetes.io/ssh-auth" => {
-            if entries.get("ssh-privatekey").is_none_or(|key| key.0.is_empty()) {
-                errors.push(Error::required(&data.key("ssh-privatekey"), ""));
-            }
+        "kubernetes.io/ssh-auth" if entries.get("ssh-privatekey").is_none_or(|key| key.0.is_empty()) => {
+            errors.push(Error::required(&data.key("ssh-privatekey"), ""));
         }
         "kubernetes.io/tls" => {
             present("tls.crt");

@@ -144,13 +144,11 @@ pub fn quantities(errors: &mut Errors, path: &Path, list: Option<&BTreeMap<Strin
 /// A positive number or a percentage.
 pub fn int_or_percent(errors: &mut Errors, path: &Path, value: Option<&IntOrString>) {
     match value {
-        None => {}
         Some(IntOrString::Int(number)) => not_negative(errors, path, *number),
-        Some(IntOrString::String(text)) => {
-            if percent(text).is_none() {
-                errors.push(Error::invalid(path, text.as_str(), PERCENT));
-            }
+        Some(IntOrString::String(text)) if percent(text).is_none() => {
+            errors.push(Error::invalid(path, text.as_str(), PERCENT));
         }
+        None | Some(IntOrString::String(_)) => {}
     }
 }
 

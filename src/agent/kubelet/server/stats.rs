@@ -16,7 +16,7 @@ pub async fn summary(server: &Server) -> Result<Answer, Failure> {
     let stats = futures::future::join_all(running.iter().map(|info| runtime.stats(&info.id))).await;
     let mut pods: BTreeMap<&str, (&ContainerInfo, Vec<Value>, u64, u64)> = BTreeMap::new();
     // A container that ended meanwhile has no numbers; it is left out.
-    for (info, stats) in running.iter().zip(stats.into_iter()).filter_map(|(info, stats)| Some((info, stats.ok()?))) {
+    for (info, stats) in running.iter().zip(stats).filter_map(|(info, stats)| Some((info, stats.ok()?))) {
         let pod = pods.entry(&info.pod_uid).or_insert((info, Vec::new(), 0, 0));
         pod.2 += stats.cpu_nanoseconds;
         pod.3 += stats.memory_working_set;

@@ -68,8 +68,8 @@ mod tests {
             manager: "me",
             now: "2026-01-02T03:04:05Z".parse().unwrap(),
         };
-        let mut created = ConfigMap::default();
-        created.data = Some([("a".to_owned(), "1".to_owned())].into());
+        let data = Some([("a".to_owned(), "1".to_owned())].into());
+        let mut created = ConfigMap { data, ..ConfigMap::default() };
         track(None, &mut created, &request);
         let entries = created.metadata.managed_fields.clone().unwrap();
         assert_eq!((entries.len(), entries[0].manager.as_deref()), (1, Some("me")));

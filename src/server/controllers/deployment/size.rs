@@ -179,8 +179,9 @@ mod tests {
     #[test]
     fn a_scaling_is_divided() {
         let int = IntOrString::Int;
-        // wanted, surge, sizes of the sets (oldest first) and their maximum before → sizes
-        let cases: [(i32, i32, &[i32], i32, &[i32]); 6] = [
+        /// Wanted, surge, sizes of the sets (oldest first) and their maximum before → sizes.
+        type Case = (i32, i32, &'static [i32], i32, &'static [i32]);
+        let cases: [Case; 6] = [
             (12, 0, &[6, 4], 10, &[7, 5]),
             (5, 0, &[6, 4], 10, &[3, 2]),
             (15, 3, &[8, 5], 13, &[11, 7]),

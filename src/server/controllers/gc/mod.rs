@@ -29,12 +29,15 @@ use graph::{Deletion, FOREGROUND, Graph, Node, ORPHAN, Owner, OwnerState, Uid, V
 /// Resources by group and kind.
 type Resources = HashMap<(String, String), Arc<Resource>>;
 
+/// Adds a key to the loop.
+type Add = Arc<dyn Fn(Uid) + Send + Sync>;
+
 pub struct GarbageCollector {
     env: Env,
     graph: Arc<Mutex<Graph>>,
     resources: Arc<Mutex<Resources>>,
-    /// Adds keys to the loop, once it runs.
-    add: Mutex<Option<Arc<dyn Fn(Uid) + Send + Sync>>>,
+    /// Present once the loop runs.
+    add: Mutex<Option<Add>>,
 }
 
 impl GarbageCollector {

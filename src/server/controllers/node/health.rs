@@ -137,8 +137,10 @@ mod tests {
 
     #[test]
     fn taints_follow_conditions() {
+        /// Conditions, whether to evict → taints, or `None` where nothing changes.
+        type Case = (&'static [(&'static str, &'static str)], bool, Option<&'static [&'static str]>);
         let now = Timestamp::UNIX_EPOCH;
-        let cases: [(&[(&str, &str)], bool, Option<&[&str]>); 6] = [
+        let cases: [Case; 6] = [
             (&[("Ready", "True")], true, None),
             (&[("Ready", "False")], true, Some(&["not-ready:NoExecute", "not-ready:NoSchedule"])),
             (&[("Ready", "Unknown")], true, Some(&["unreachable:NoExecute", "unreachable:NoSchedule"])),

@@ -39,7 +39,7 @@ fn free(cluster: IpNet, used: &HashSet<IpNet>) -> Option<IpNet> {
     let mut parts = cluster.subnets(prefix.max(cluster.prefix_len())).ok()?;
     // Parts of the usual size are found by equality; only others need the full comparison.
     let odd = used.iter().any(|taken| taken.prefix_len() != prefix);
-    parts.find(|part| !used.contains(part) && !(odd && overlaps(part)))
+    parts.find(|part| !(used.contains(part) || odd && overlaps(part)))
 }
 
 #[async_trait]

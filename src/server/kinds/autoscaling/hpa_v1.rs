@@ -32,7 +32,7 @@ impl Strategy for HorizontalPodAutoscalersV1 {
         Some(Box::new(to_v2(object.clone())))
     }
 
-    fn from_stored(&self, json: &[u8]) -> serde_json::Result<HorizontalPodAutoscaler> {
+    fn read_stored(&self, json: &[u8]) -> serde_json::Result<HorizontalPodAutoscaler> {
         serde_json::from_slice(json).map(from_v2)
     }
 

@@ -126,7 +126,7 @@ impl Strategy for Nodes {
 
 fn readiness(node: &Node) -> String {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.filter(|condition| condition.type_ == "Ready").last();
+    let ready = conditions.rev().find(|condition| condition.type_ == "Ready");
     let word = match ready.map(|condition| condition.status.as_str()) {
         None => "Unknown",
         Some("True") => "Ready",

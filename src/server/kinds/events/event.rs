@@ -31,7 +31,7 @@ impl Strategy for Events {
         Some(Box::new(to_core(object.clone())))
     }
 
-    fn from_stored(&self, json: &[u8]) -> serde_json::Result<Event> {
+    fn read_stored(&self, json: &[u8]) -> serde_json::Result<Event> {
         serde_json::from_slice(json).map(from_core)
     }
 

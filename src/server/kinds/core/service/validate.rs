@@ -41,11 +41,9 @@ fn kind(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
         errors.push(Error::required(&path.child("ports"), ""));
     }
     match text(&spec.type_) {
-        kind @ ("LoadBalancer" | "NodePort") => {
-            if is_headless(spec) {
-                let detail = format!("may not be set to 'None' for {kind} services");
-                errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
-            }
+        kind @ ("LoadBalancer" | "NodePort") if is_headless(spec) => {
+            let detail = format!("may not be set to 'None' for {kind} services");
+            errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
         }
         "ExternalName" => {
             if spec.cluster_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
