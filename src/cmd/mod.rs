@@ -18,6 +18,7 @@ mod version;
 mod whoami;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -51,7 +52,11 @@ enum Command {
 }
 
 /// Runs `orch` with the arguments given, the program's name first.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(mut args: Vec<OsString>) -> ExitCode {
+    // A link called kubectl is kubectl.
+    if args.first().is_some_and(|program| Path::new(program).file_name() == Some("kubectl".as_ref())) {
+        args.insert(1, "kubectl".into());
+    }
     let args = match config::with_file(args, &Cli::command()) {
         Ok(args) => args,
         Err(error) => return fail(&error),
