@@ -19,6 +19,7 @@ use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
 use crate::server::controllers::{Controllers, ControllersConfig};
 use crate::server::http::authn::{Authenticator, StaticToken, User};
+use crate::server::http::health::{Hook, Scope};
 use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::{ApiServer, ApiServerConfig};
 use crate::server::pipeline::ServiceRanges;
@@ -87,21 +88,21 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
         _ = signals.0.recv() => Err(anyhow::anyhow!("stopped while starting")),
         _ = signals.1.recv() => Err(anyhow::anyhow!("stopped while starting")),
     };
-    if started.is_ok() {
+    if let Ok(api) = &started {
         notify::send("READY=1");
         tokio::select! {
             _ = signals.0.recv() => {}
             _ = signals.1.recv() => {}
         }
+        api.shutting_down();
         notify::send("STOPPING=1");
     }
     lifecycle.stop().await;
-    let store = started?;
-    store.close().await;
+    started?.pipeline().store().close().await;
     Ok(())
 }
 
-async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle) -> anyhow::Result<Arc<dyn Store>> {
+async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle) -> anyhow::Result<ApiServer> {
     let server_dir = args.host.data_dir.join("server");
     let pki = Pki::load_or_create(&server_dir.join("tls"), &pki_options(args, identity))?;
     let token = admin_token(args, &server_dir.join("token"))?;
@@ -121,14 +122,15 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         },
         ..ApiServerConfig::default()
     };
-    let api = ApiServer::new(config, store.clone());
+    let api = ApiServer::new(config, store);
+    let client = crate::client::in_process(api.as_user(User::admin()));
+    let env = Env::new(client.clone());
+    let started = observe(&api, &env);
     let address = SocketAddr::new(args.bind_address, args.https_listen_port);
     let tls = TlsSource::new(Arc::new(pki.server_tls()?));
     lifecycle.start(Box::new(Listener::new(api.clone(), address, tls))).await?;
     write_kubeconfig(args, identity, &pki)?;
 
-    let client = crate::client::in_process(api.as_user(User::admin()));
-    let env = Env::new(client.clone());
     let disable: HashSet<String> = args.disable.iter().cloned().collect();
     let controllers = ControllersConfig {
         env: env.clone(),
@@ -140,14 +142,47 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         disable: disable.clone(),
     };
     lifecycle.start(Box::new(Controllers::new(controllers))).await?;
+    started.controllers();
     lifecycle.start(Box::new(Manifests { client: client.clone(), cluster_dns: args.cluster_dns })).await?;
     if !disable.contains("scheduler") {
         lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
+        started.scheduler.done();
     }
     if !args.disable_agent {
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
     }
-    Ok(store)
+    Ok(api)
+}
+
+/// The steps of starting that health checks wait for.
+struct Started {
+    namespaces: Hook,
+    controllers: Hook,
+    scheduler: Hook,
+}
+
+impl Started {
+    fn controllers(&self) {
+        self.namespaces.done();
+        self.controllers.done();
+    }
+}
+
+/// Shows what the controllers count, and what must have happened before the server is ready.
+fn observe(api: &ApiServer, env: &Env) -> Started {
+    api.metrics().add(|registry| env.metrics.register(registry));
+    let health = api.health();
+    let unready = env.informers.unready();
+    let synced = move || match unready() {
+        waiting if waiting.is_empty() => Ok(()),
+        waiting => Err(format!("informers not synced: {}", waiting.join(", "))),
+    };
+    health.add("informer-sync", Scope::Ready, Arc::new(synced));
+    let namespaces = health.hook("start-system-namespaces-controller");
+    let (controllers, scheduler) = (Hook::default(), Hook::default());
+    health.add_component("controller-manager", controllers.check());
+    health.add_component("scheduler", scheduler.check());
+    Started { namespaces, controllers, scheduler }
 }
 
 fn agent_config(

@@ -147,6 +147,7 @@ impl<K: Cached> Stream for Changes<K> {
     }
 }
 
+type Lists = Arc<Mutex<Vec<(String, watch::Receiver<Progress>)>>>;
 type ByKind = HashMap<(TypeId, String), Box<dyn Any + Send>>;
 
 /// The caches of a process, started when first asked for. Cheap to clone; dropping the last clone stops them.
@@ -158,6 +159,8 @@ struct Inner {
     stop: CancellationToken,
     tasks: TaskTracker,
     running: Mutex<ByKind>,
+    /// How far each of them is, whatever its kind.
+    lists: Lists,
 }
 
 impl Drop for Inner {
@@ -169,7 +172,7 @@ impl Drop for Inner {
 impl Informers {
     pub fn new(client: Client) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Inner { client, stop, tasks, running: Mutex::default() }))
+        Self(Arc::new(Inner { client, stop, tasks, running: Mutex::default(), lists: Lists::default() }))
     }
 
     /// The cache of all objects of a kind. Call within a tokio runtime.
@@ -193,6 +196,16 @@ impl Informers {
         find(&self.0.running.lock(), "")
     }
 
+    /// Tells, whenever it is called, the kinds whose first list is not complete yet. Does not keep the caches running.
+    pub fn unready(&self) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
+        let lists = self.0.lists.clone();
+        move || {
+            let lists = lists.lock();
+            let waiting = lists.iter().filter(|(_, progress)| progress.borrow().list_done == 0);
+            waiting.map(|(kind, _)| kind.clone()).collect()
+        }
+    }
+
     /// Stops every watch and waits for the tasks.
     pub async fn stop(&self) {
         self.0.stop.cancel();
@@ -210,6 +223,7 @@ impl Informers {
             config = config.fields(fields);
         }
         let events = watcher(Api::<K>::all(self.0.client.clone()), config).default_backoff();
+        self.0.lists.lock().push((K::plural(&()).into_owned(), informer.progress()));
         let stop = self.0.stop.clone();
         self.0.tasks.spawn(follow(informer.clone(), writer, events.take_until(stop.cancelled_owned())));
         informer

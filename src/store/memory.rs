@@ -56,6 +56,10 @@ impl Store for MemoryStore {
         self.state.read().state.count(prefix)
     }
 
+    fn health(&self) -> Result<()> {
+        if self.state.read().closed { Err(Error::Closed) } else { Ok(()) }
+    }
+
     async fn write(&self, write: Write) -> Result<Item> {
         let mut inner = self.state.write();
         if inner.closed {

@@ -148,6 +148,9 @@ pub trait Store: Send + Sync + 'static {
     /// How many keys begin with `prefix` now.
     fn count(&self, prefix: &str) -> usize;
 
+    /// Whether the last transaction that was tried reached the disk; its error where it did not.
+    fn health(&self) -> Result<()>;
+
     /// Commits one write and gives what is stored now (for a deletion: the final state).
     async fn write(&self, write: Write) -> Result<Item>;
 

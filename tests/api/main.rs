@@ -3,6 +3,7 @@
 
 mod admission;
 mod cluster;
+mod observe;
 mod subresources;
 mod verbs;
 mod wire;

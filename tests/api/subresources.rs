@@ -130,6 +130,22 @@ async fn reviews_answer_and_leave_nothing_behind() {
         json!({"spec": {"user": "system:anonymous", "resourceAttributes": {"verb": "get", "resource": "pods"}}});
     let answer = cluster.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", access).await.ok();
     assert_eq!(answer["status"]["allowed"], false);
+    // As `kubectl auth can-i` asks.
+    let attributes = json!({"namespace": "default", "verb": "create", "group": "apps", "resource": "deployments"});
+    let ask = json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+        "metadata": {"creationTimestamp": null}, "spec": {"resourceAttributes": attributes},
+        "status": {"allowed": false},
+    });
+    let answer = cluster.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", ask).await.ok();
+    assert_eq!((&answer["kind"], &answer["status"]["allowed"]), (&json!("SelfSubjectAccessReview"), &json!(true)));
+    let path = json!({"spec": {"nonResourceAttributes": {"path": "/metrics", "verb": "get"}}});
+    let answer = cluster.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", path).await.ok();
+    assert_eq!(answer["status"]["allowed"], true);
+    // As `kubectl auth can-i --list` asks.
+    let rules = json!({"spec": {"namespace": "default"}});
+    let answer = cluster.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", rules).await.ok();
+    assert_eq!(answer["status"]["resourceRules"][0]["verbs"], json!(["*"]));
     assert_eq!(cluster.server.pipeline().store().revision(), before);
     assert_eq!(cluster.get("/apis/authentication.k8s.io/v1/tokenreviews").await.code, 405);
 }

@@ -37,37 +37,72 @@ async fn kubes_client_works_in_process() {
     use_client(client::in_process(cluster.server.as_user(User::admin()))).await;
 }
 
-#[tokio::test]
-async fn kubes_client_works_over_tls() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = PkiOptions {
+fn pki_options() -> PkiOptions {
+    PkiOptions {
         sans: Vec::new(),
         node_name: "n1".into(),
         node_ips: Vec::new(),
         service_ip: "10.43.0.1".parse().unwrap(),
         cluster_domain: "cluster.local".into(),
-    };
-    let pki = Pki::load_or_create(dir.path(), &options).unwrap();
+    }
+}
+
+/// An API server that listens, and the kubeconfig of its admin.
+async fn listening() -> (tempfile::TempDir, ApiServer, Listener, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::load_or_create(dir.path(), &pki_options()).unwrap();
     let config = ApiServerConfig {
         authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin("secret"))]),
         ..Default::default()
     };
     let server = ApiServer::new(config, MemoryStore::new());
     let tls = TlsSource::new(Arc::new(pki.server_tls().unwrap()));
-    let mut listener = Listener::new(server.clone(), "127.0.0.1:0".parse().unwrap(), tls.clone());
+    let mut listener = Listener::new(server.clone(), "127.0.0.1:0".parse().unwrap(), tls);
     listener.start().await.unwrap();
-    let address = listener.local_address().unwrap();
+    let url = format!("https://{}", listener.local_address().unwrap());
+    let kubeconfig = orch::server::pki::kubeconfig::render(&url, &pki.ca_pem, &pki.admin);
+    (dir, server, listener, kubeconfig)
+}
 
-    let kubeconfig = orch::server::pki::kubeconfig::render(&format!("https://{address}"), &pki.ca_pem, &pki.admin);
+#[tokio::test]
+async fn kubes_client_works_over_tls() {
+    let (dir, server, mut listener, kubeconfig) = listening().await;
     use_client(client::from_kubeconfig(&kubeconfig).await.unwrap()).await;
 
     // The port is taken: one line that says how to mend it.
-    let mut second = Listener::new(server, address, tls);
+    let address = listener.local_address().unwrap();
+    let pki = Pki::load_or_create(dir.path(), &pki_options()).unwrap();
+    let mut second = Listener::new(server, address, TlsSource::new(Arc::new(pki.server_tls().unwrap())));
     let error = second.start().await.unwrap_err().to_string();
     assert!(error.contains("is in use") && error.contains("--https-listen-port"), "{error}");
     second.stop().await;
     listener.stop().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn sessions_end_with_their_listener() {
+    use futures::StreamExt;
+    use kube::api::{WatchEvent, WatchParams};
+    let (_dir, server, mut listener, kubeconfig) = listening().await;
+    let client = client::from_kubeconfig(&kubeconfig).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(client);
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "wire"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let mut events = Box::pin(namespaces.watch(&WatchParams::default(), "0").await.unwrap());
+    assert!(matches!(events.next().await, Some(Ok(WatchEvent::Added(_)))));
+    // A client that never says a word, and one inside the process, whose watch is not the listener's.
+    let _silent = tokio::net::TcpStream::connect(listener.local_address().unwrap()).await.unwrap();
+    let cluster = Cluster { server };
+    let mut inside = cluster.watch("/api/v1/namespaces?watch=1").await;
+    assert_eq!(inside.short().await, "ADDED wire");
+    assert!(cluster.get("/metrics").await.text.contains("apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"namespaces\",subresource=\"\",scope=\"cluster\"} 2\n"));
+    let soon = std::time::Duration::from_secs(2);
+    tokio::time::timeout(soon, listener.stop()).await.expect("nobody is waited for");
+    // An end, not a connection that was cut.
+    assert!(events.next().await.is_none());
+    cluster.delete("/api/v1/namespaces/wire", serde_json::Value::Null).await.ok();
+    assert_eq!(inside.short().await, "MODIFIED wire");
 }
 
 #[tokio::test]
@@ -123,12 +158,5 @@ async fn service_account_tokens_end_with_their_account() {
 /// A key as pki makes one.
 fn rcgen_key() -> String {
     let dir = tempfile::tempdir().unwrap();
-    let options = PkiOptions {
-        sans: Vec::new(),
-        node_name: "n1".into(),
-        node_ips: Vec::new(),
-        service_ip: "10.43.0.1".parse().unwrap(),
-        cluster_domain: "cluster.local".into(),
-    };
-    Pki::load_or_create(dir.path(), &options).unwrap().service_account_key_pem
+    Pki::load_or_create(dir.path(), &pki_options()).unwrap().service_account_key_pem
 }

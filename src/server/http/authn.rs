@@ -20,6 +20,8 @@ pub struct CertificateSubject {
 pub struct Connection {
     pub certificate: Option<CertificateSubject>,
     pub peer: Option<std::net::SocketAddr>,
+    /// Cancelled when the listener stops.
+    pub closing: tokio_util::sync::CancellationToken,
 }
 
 /// Checks a bearer token of one sort.
@@ -103,7 +105,7 @@ mod tests {
         assert_eq!(with("Basic abc").unwrap(), User::ANONYMOUS);
         let certificate =
             CertificateSubject { common_name: "system:node:a".into(), organizations: vec!["system:nodes".into()] };
-        let connection = Connection { certificate: Some(certificate), peer: None };
+        let connection = Connection { certificate: Some(certificate), ..Connection::default() };
         let user = authenticator.request(&connection, &HeaderMap::new()).unwrap();
         assert_eq!(user, User::node("a"));
     }

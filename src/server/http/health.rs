@@ -1,6 +1,8 @@
-//! `/healthz`, `/livez` and `/readyz`, with a path for every check and `?verbose`, as upstream.
+//! `/healthz`, `/livez` and `/readyz`, with a path for every check, `?verbose` and `?exclude`, as upstream; and
+//! what the ComponentStatuses tell of the control plane.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Response;
 use parking_lot::RwLock;
@@ -9,12 +11,16 @@ use super::body::Body;
 use super::respond;
 use crate::server::pipeline::query::Query;
 
-/// One thing that must work. The error is for the log only.
+/// One thing that must work. The error is for the log and for who asks for this check alone.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// The check that is always shown last.
+pub const LAST: &str = "shutdown";
 
 #[derive(Default)]
 pub struct Health {
     checks: RwLock<Vec<(String, Scope, Check)>>,
+    components: RwLock<Vec<(&'static str, Check)>>,
 }
 
 /// Which of the endpoints a check belongs to.
@@ -22,14 +28,50 @@ pub struct Health {
 pub enum Scope {
     /// All three.
     Live,
-    /// `/readyz` and `/healthz`: may be false for a while without the process being broken.
+    /// `/readyz` only: may be false for a while without the process being broken.
     Ready,
+}
+
+/// A step of starting: its check fails until it is done.
+#[derive(Clone, Default)]
+pub struct Hook(Arc<AtomicBool>);
+
+impl Hook {
+    pub fn done(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn check(&self) -> Check {
+        let done = self.0.clone();
+        Arc::new(move || if done.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".to_owned()) })
+    }
 }
 
 impl Health {
     /// The checks are run in the order they were added.
     pub fn add(&self, name: &str, scope: Scope, check: Check) {
-        self.checks.write().push((name.to_owned(), scope, check));
+        let mut checks = self.checks.write();
+        let at = checks.iter().position(|(name, ..)| name == LAST).unwrap_or(checks.len());
+        checks.insert(at, (name.to_owned(), scope, check));
+    }
+
+    /// A check `poststarthook/<name>`, to be told when the step is done.
+    pub fn hook(&self, name: &str) -> Hook {
+        let hook = Hook::default();
+        self.add(&format!("poststarthook/{name}"), Scope::Live, hook.check());
+        hook
+    }
+
+    /// Something that `kubectl get componentstatuses` shows.
+    pub fn add_component(&self, name: &'static str, check: Check) {
+        self.components.write().push((name, check));
+    }
+
+    /// How the components are, by name.
+    pub fn components(&self) -> Vec<(&'static str, Result<(), String>)> {
+        let mut found: Vec<_> = self.components.read().iter().map(|(name, check)| (*name, check())).collect();
+        found.sort_by_key(|(name, _)| *name);
+        found
     }
 
     /// Answers `path`; `None` where it is no health path or names no check.
@@ -39,41 +81,55 @@ impl Health {
             return None;
         }
         let checks = self.checks.read();
-        let mut checks = checks.iter().filter(|(_, scope, _)| root != "livez" || *scope == Scope::Live);
-        let one = one.trim_end_matches('/');
-        if !one.is_empty() {
-            let (_, _, check) = checks.find(|(name, ..)| name == one)?;
-            return Some(match check() {
-                Ok(()) => respond::text(200, "ok"),
-                Err(why) => {
-                    tracing::warn!(check = one, why, "health check failed");
-                    respond::text(500, format!("internal server error: {why}\n"))
-                }
-            });
+        let mut checks = checks.iter().filter(|(_, scope, _)| root == "readyz" || *scope == Scope::Live);
+        match one.trim_end_matches('/') {
+            "" => Some(all(root, checks, query)),
+            one => checks.find(|(name, ..)| name == one).map(|(_, _, check)| single(one, check)),
         }
-        let excluded: Vec<&str> = query.all("exclude").collect();
-        let mut lines = String::new();
-        let mut failed = Vec::new();
-        for (name, _, check) in checks {
-            if excluded.contains(&name.as_str()) {
-                lines.push_str(&format!("[+]{name} excluded: ok\n"));
-                continue;
-            }
-            match check() {
-                Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
-                Err(why) => {
-                    tracing::warn!(check = name, why, "health check failed");
-                    lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
-                    failed.push(name.as_str());
-                }
+    }
+}
+
+fn single(name: &str, check: &Check) -> Response<Body> {
+    match check() {
+        Ok(()) => respond::text(200, "ok"),
+        Err(why) => {
+            tracing::debug!(check = name, why, "health check failed");
+            respond::text(500, format!("internal server error: {why}\n"))
+        }
+    }
+}
+
+fn all<'a>(root: &str, checks: impl Iterator<Item = &'a (String, Scope, Check)>, query: &Query) -> Response<Body> {
+    let mut excluded: Vec<&str> = query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut failed = false;
+    for (name, _, check) in checks {
+        if excluded.contains(&name.as_str()) {
+            excluded.retain(|unwanted| unwanted != name);
+            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+            continue;
+        }
+        match check() {
+            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Err(why) => {
+                tracing::debug!(check = name, why, "health check failed");
+                // Everybody may see this page; the reason is for those who ask for the check itself.
+                lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
+                failed = true;
             }
         }
-        Some(if !failed.is_empty() {
-            respond::text(500, format!("{lines}{root} check failed\n"))
-        } else if query.find("verbose").is_some() {
-            respond::text(200, format!("{lines}{root} check passed\n"))
-        } else {
-            respond::text(200, "ok")
-        })
+    }
+    if !excluded.is_empty() {
+        excluded.sort_unstable();
+        let quoted: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+        let quoted = quoted.join(",");
+        lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {quoted}\n"));
+    }
+    if failed {
+        respond::text(500, format!("{lines}{root} check failed\n"))
+    } else if query.find("verbose").is_some() {
+        respond::text(200, format!("{lines}{root} check passed\n"))
+    } else {
+        respond::text(200, "ok")
     }
 }

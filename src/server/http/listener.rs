@@ -31,7 +31,7 @@ const HEADERS: Duration = Duration::from_secs(30);
 const STREAMS: u32 = 4096;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// How long connections get to finish what they are doing.
+/// How long connections get to finish what they are doing. Sessions end at once.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// The TLS configuration in use; certificates are renewed by putting a new one.
@@ -147,14 +147,19 @@ async fn connection(
 ) {
     // Watch events are small and should leave at once.
     let _ = socket.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket)).await {
+    let handshake = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket));
+    let accepted = tokio::select! {
+        accepted = handshake => accepted,
+        () = stop.cancelled() => return,
+    };
+    let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| subject(certificate));
-    let connection = Arc::new(Connection { certificate, peer: Some(peer) });
+    let connection = Arc::new(Connection { certificate, peer: Some(peer), closing: stop.clone() });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (server.clone(), connection.clone());
         async move { Ok::<_, std::convert::Infallible>(server.serve(&connection, request.map(body::wrap)).await) }

@@ -6,21 +6,25 @@ pub mod authz;
 pub mod body;
 pub mod health;
 pub mod listener;
+pub mod metrics;
 pub mod negotiate;
 mod non_resource;
 mod resource;
 pub mod respond;
 pub mod route;
-mod view;
+pub mod session;
+pub mod view;
 mod watch;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::status::Result;
 use crate::server::admission::Chain;
@@ -32,7 +36,9 @@ use authn::{Authenticator, Connection, User};
 use authz::{AuthenticatedUsers, Authorizer, Decision};
 use body::Body;
 use health::{Health, Scope};
+use metrics::Metrics;
 use route::RequestInfo;
+use session::Session;
 
 /// What an API server is made of, besides its store.
 pub struct ApiServerConfig {
@@ -67,21 +73,36 @@ struct Inner {
     authenticator: Authenticator,
     authorizer: Arc<dyn Authorizer>,
     health: Health,
+    metrics: Arc<Metrics>,
+    /// The process was told to stop.
+    stopping: Arc<AtomicBool>,
     subresources: Subresources,
 }
 
 impl ApiServer {
     pub fn new(config: ApiServerConfig, store: Arc<dyn Store>) -> Self {
-        let health = Health::default();
-        health.add("ping", Scope::Live, Arc::new(|| Ok(())));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let health = health(&store, &stopping);
+        let metrics = Arc::new(Metrics::new(store.clone()));
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
         let ApiServerConfig { authenticator, authorizer, subresources, .. } = config;
-        Self { inner: Arc::new(Inner { pipeline, authenticator, authorizer, health, subresources }) }
+        let inner = Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Where other parts add their health checks.
     pub fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// Where other parts show what they count.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// From now on `/readyz` sends new clients elsewhere.
+    pub fn shutting_down(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
     pub fn pipeline(&self) -> &Arc<Pipeline> {
@@ -91,7 +112,7 @@ impl ApiServer {
     /// A request from the network: authentication, then [`Self::handle`].
     pub async fn serve(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
         match self.inner.authenticator.request(connection, request.headers()) {
-            Ok(user) => self.handle(user, request).await,
+            Ok(user) => self.answer(user, request, connection.closing.clone()).await,
             Err(failure) => {
                 let mut response = respond::failure(&failure, negotiate::Format::Json);
                 respond::common(response.headers_mut(), request.headers().get("audit-id").cloned());
@@ -102,17 +123,39 @@ impl ApiServer {
 
     /// Everything after authentication.
     pub async fn handle(&self, user: User, request: Request<Body>) -> Response<Body> {
-        let audit_id = request.headers().get("audit-id").cloned();
-        let format = negotiate::accept(request.headers()).unwrap_or_default().format;
-        let result = self.authorized(user, request).await;
-        let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
-        respond::common(response.headers_mut(), audit_id);
-        response
+        self.answer(user, request, CancellationToken::new()).await
     }
 
-    async fn authorized(&self, user: User, request: Request<Body>) -> Result<Response<Body>> {
+    /// Sessions end when `closing` is cancelled.
+    async fn answer(&self, user: User, mut request: Request<Body>, closing: CancellationToken) -> Response<Body> {
+        let audit_id = request.headers().get("audit-id").cloned();
+        let format = negotiate::accept(request.headers()).unwrap_or_default().format;
         let query = Query::parse(request.uri().query());
         let info = route::request_info(request.method(), request.uri().path(), &query);
+        let labels = metrics::Request::of(&info, request.headers());
+        let lasts = labels.is_long_running();
+        let running = Arc::new(self.inner.metrics.begin(labels));
+        let session = lasts.then(|| Session::new(running.clone(), closing));
+        if let Some(session) = &session {
+            request.extensions_mut().insert(session.clone());
+        }
+        let result = self.authorized(user, info, query, request).await;
+        let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
+        respond::common(response.headers_mut(), audit_id);
+        running.answered(response.status().as_u16());
+        match session {
+            Some(session) => response.map(|body| session.hold(body)),
+            None => response,
+        }
+    }
+
+    async fn authorized(
+        &self,
+        user: User,
+        info: RequestInfo,
+        query: Query,
+        request: Request<Body>,
+    ) -> Result<Response<Body>> {
         authz::check(self.inner.authorizer.as_ref(), &user, &info).await?;
         match info.is_resource {
             true => self.resource(Arc::new(user), info, query, request).await,
@@ -134,6 +177,22 @@ impl ApiServer {
     pub fn as_user(&self, user: User) -> InProcess {
         InProcess { server: self.clone(), user }
     }
+}
+
+/// The checks that every API server has.
+fn health(store: &Arc<dyn Store>, stopping: &Arc<AtomicBool>) -> Health {
+    let health = Health::default();
+    health.add("ping", Scope::Live, Arc::new(|| Ok(())));
+    let (store, stopping) = (store.clone(), stopping.clone());
+    let writes: health::Check = Arc::new(move || store.health().map_err(|error| error.to_string()));
+    health.add("etcd", Scope::Live, writes.clone());
+    health.add_component("etcd-0", writes);
+    let shutdown = move || match stopping.load(Ordering::Relaxed) {
+        true => Err("process is shutting down".to_owned()),
+        false => Ok(()),
+    };
+    health.add(health::LAST, Scope::Ready, Arc::new(shutdown));
+    health
 }
 
 /// Requests into this process's API server, without a socket.

@@ -1,4 +1,4 @@
-//! Paths that are no resources: version, health, discovery.
+//! Paths that are no resources: version, health, metrics, discovery.
 
 use http::{HeaderMap, Method, Response};
 use serde_json::json;
@@ -31,6 +31,9 @@ impl ApiServer {
         if let Some(response) = openapi::respond(path)? {
             return Ok(response);
         }
+        if path == "/metrics" {
+            return self.inner.metrics.respond(headers);
+        }
         let format = negotiate::accept(headers)?.format;
         match path.trim_end_matches('/') {
             "/version" => respond::value(200, &version(), format),
@@ -41,7 +44,7 @@ impl ApiServer {
 }
 
 /// What `kubectl version` shows.
-fn version() -> serde_json::Value {
+pub(super) fn version() -> serde_json::Value {
     let platform = match std::env::consts::ARCH {
         "x86_64" => "linux/amd64",
         "aarch64" => "linux/arm64",

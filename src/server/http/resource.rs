@@ -184,7 +184,8 @@ impl ApiServer {
             options.field_selector = format!("metadata.name={}", asked.info.name);
         }
         let stream = self.inner.pipeline.watch(context, &options).await?;
-        Ok(watch::respond(stream, asked.accept, asked.include))
+        let sent = self.inner.metrics.watch_events(stream.context().kind.meta());
+        Ok(watch::respond(stream, asked.accept, asked.include, sent))
     }
 }
 

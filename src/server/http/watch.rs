@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use prometheus_client::metrics::counter::Counter;
 
 use super::body::{self, Body, BoxError};
 use super::negotiate::{Accept, View};
@@ -10,14 +11,16 @@ use super::view::{self, Include};
 use crate::api::status::Result;
 use crate::server::pipeline::watch::{WatchEvent, WatchKind, WatchStream};
 
-pub fn respond(stream: WatchStream, accept: Accept, include: Include) -> Response<Body> {
-    let state = (stream, true);
-    let lines = futures::stream::unfold(state, move |(mut stream, first)| async move {
+/// `sent` counts the events.
+pub fn respond(stream: WatchStream, accept: Accept, include: Include, sent: Counter) -> Response<Body> {
+    let state = (stream, true, sent);
+    let lines = futures::stream::unfold(state, move |(mut stream, first, sent)| async move {
         let event = stream.next().await?;
+        sent.inc();
         let line = line(&stream, &event, accept.view, include, first);
         let shown = matches!(event.kind, WatchKind::Added | WatchKind::Modified | WatchKind::Deleted);
         let line = line.map_err(|failure| BoxError::from(failure.to_string()));
-        Some((line, (stream, first && !shown)))
+        Some((line, (stream, first && !shown, sent)))
     });
     let mut response = Response::new(body::stream(lines));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

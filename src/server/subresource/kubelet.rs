@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::api::status::{Failure, Result};
 use crate::server::http::body::{Body, empty, wrap};
+use crate::server::http::session::Session;
 
 /// Upstream's timeout for reaching a node.
 const DIAL: Duration = Duration::from_secs(10);
@@ -48,6 +49,7 @@ impl Kubelets {
         tokio::spawn(connection.with_upgrades());
         let (mut parts, body) = request.into_parts();
         let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let session = parts.extensions.remove::<Session>();
         let wants = upgrades(&parts.headers);
         clean(&mut parts.headers, wants);
         parts.headers.insert(HOST, format!("{address}:{port}").parse().map_err(Failure::internal)?);
@@ -56,7 +58,7 @@ impl Kubelets {
         parts.extensions.clear();
         let response = sender.send_request(Request::from_parts(parts, body)).await.map_err(Failure::internal)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return join(response, upgrade);
+            return join(response, upgrade, session);
         }
         let (mut parts, body) = response.into_parts();
         clean(&mut parts.headers, false);
@@ -80,6 +82,7 @@ impl Kubelets {
 fn join(
     response: Response<hyper::body::Incoming>,
     client: Option<hyper::upgrade::OnUpgrade>,
+    session: Option<Session>,
 ) -> Result<Response<Body>> {
     let Some(client) = client else {
         return Err(Failure::bad_request("Upgrade request required"));
@@ -89,7 +92,7 @@ fn join(
     *answer.status_mut() = parts.status;
     *answer.headers_mut() = parts.headers.clone();
     let kubelet = hyper::upgrade::on(Response::from_parts(parts, ()));
-    tokio::spawn(async move {
+    let copy = async move {
         match tokio::try_join!(client, kubelet) {
             Ok((client, kubelet)) => {
                 // Either side may end the session whenever it likes; that is no failure of ours.
@@ -97,7 +100,11 @@ fn join(
             }
             Err(error) => tracing::debug!(%error, "a stream was not upgraded"),
         }
-    });
+    };
+    match session {
+        Some(session) => tokio::spawn(session.run(copy)),
+        None => tokio::spawn(copy),
+    };
     Ok(answer)
 }
 

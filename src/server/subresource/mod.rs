@@ -5,6 +5,7 @@
 //! everything else (decoding, answers, upgrades) is the handler's.
 
 mod binding;
+mod component_status;
 mod eviction;
 pub mod kubelet;
 mod review;
@@ -60,6 +61,7 @@ impl Subresources {
         all.add("", "pods", "binding", Arc::new(binding::Binding));
         all.add("", "bindings", "", Arc::new(binding::Binding));
         all.add("", "pods", "eviction", Arc::new(eviction::Evict));
+        all.add("", "componentstatuses", "", Arc::new(component_status::ComponentStatuses));
         review::add(&mut all);
         if let Some(issuer) = issuer {
             all.add("", "serviceaccounts", "token", Arc::new(token::Token::new(issuer)));

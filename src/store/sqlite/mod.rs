@@ -80,6 +80,8 @@ pub struct SqliteStore {
 /// What the writer and the readers both see.
 struct Shared {
     state: RwLock<State>,
+    /// Why the last transaction failed, if it did.
+    failure: Mutex<Option<Error>>,
 }
 
 impl SqliteStore {
@@ -105,7 +107,7 @@ impl SqliteStore {
         let maintenance = Maintenance::new(options.keep, options.compact_rows, loaded.revision, loaded.superseded);
         let state = State::new(loaded.index, loaded.revision, loaded.compacted, limits).with_gaps(loaded.gaps);
         tracing::debug!(objects = state.len(), revision = loaded.revision, "store opened");
-        let shared = Arc::new(Shared { state: RwLock::new(state) });
+        let shared = Arc::new(Shared { state: RwLock::new(state), failure: Mutex::default() });
         let queue = Arc::new(Queue::new(QUEUE));
         let writer = Writer {
             db,
@@ -174,6 +176,13 @@ impl Store for SqliteStore {
 
     fn count(&self, prefix: &str) -> usize {
         self.shared.state.read().count(prefix)
+    }
+
+    fn health(&self) -> Result<()> {
+        if self.queue.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.shared.failure.lock().clone().map_or(Ok(()), Err)
     }
 
     async fn write(&self, write: Write) -> Result<Item> {

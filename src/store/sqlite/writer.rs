@@ -192,9 +192,14 @@ impl Writer {
                 self.maintenance.wrote(self.pending.iter().chain(commits));
                 self.pending.clear();
                 self.flush_at = None;
+                *self.shared.failure.lock() = None;
                 Ok(result)
             }
-            Err(failure) => Err(error(failure)),
+            Err(failure) => {
+                let failure = error(failure);
+                *self.shared.failure.lock() = Some(failure.clone());
+                Err(failure)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ impl Strategy for ComponentStatuses {
     fn meta(&self) -> Meta {
         Meta {
             short_names: &["cs"],
-            verbs: &[Verb::Get, Verb::List, Verb::Watch],
+            verbs: &[Verb::Get, Verb::List],
             ..Meta::cluster::<ComponentStatus>("componentstatuses")
         }
     }

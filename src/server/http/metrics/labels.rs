@@ -1,0 +1,147 @@
+//! The labels of a request: upstream's, made of static text only, so that there are never more of them than
+//! the catalog and a few lists allow.
+
+use http::HeaderMap;
+use prometheus_client::encoding::EncodeLabelSet;
+
+use super::super::negotiate;
+use super::super::route::RequestInfo;
+use crate::server::catalog::catalog;
+
+/// What a request asked for. What the catalog does not know has no name here.
+#[derive(Clone, Debug, Default, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Request {
+    verb: &'static str,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    scope: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Answered {
+    #[prometheus(flatten)]
+    pub request: Request,
+    pub code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Watched {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub resource: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Inflight {
+    pub request_kind: &'static str,
+}
+
+/// Subresources that are sessions rather than objects.
+const CONNECT: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+
+/// Paths that are no resources, under which upstream counts their requests.
+const PATHS: [&str; 8] = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi", "/readyz", "/version"];
+
+impl Request {
+    pub fn of(info: &RequestInfo, headers: &HeaderMap) -> Self {
+        if !info.is_resource {
+            let under = |root: &&&str| {
+                info.path.strip_prefix(**root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let subresource = PATHS.iter().find(under).copied().unwrap_or_default();
+            return Self { verb: method(&info.verb), subresource, ..Self::default() };
+        }
+        let mut request = Self { verb: verb(info, headers), scope: scope(info), ..Self::default() };
+        let Some(kind) = catalog().find(&info.group, &info.version, &info.resource) else { return request };
+        let meta = kind.meta();
+        (request.group, request.version, request.resource) = (meta.group, meta.version, meta.plural);
+        if !info.subresource.is_empty() {
+            let known = meta.subresources.iter().find(|sub| sub.name == info.subresource);
+            request.subresource = known.map_or("other", |sub| sub.name);
+        }
+        request
+    }
+
+    /// It lasts as long as its client wants.
+    pub fn is_long_running(&self) -> bool {
+        matches!(self.verb, "WATCH" | "CONNECT")
+    }
+
+    pub fn is_mutating(&self) -> bool {
+        !matches!(self.verb, "GET" | "LIST" | "WATCH")
+    }
+}
+
+fn verb(info: &RequestInfo, headers: &HeaderMap) -> &'static str {
+    if CONNECT.contains(&info.subresource.as_str()) {
+        return "CONNECT";
+    }
+    match info.verb.as_str() {
+        "get" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" if negotiate::content_type(headers) == "application/apply-patch+yaml" => "APPLY",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        _ => "other",
+    }
+}
+
+/// The verb of a path that is no resource.
+fn method(method: &str) -> &'static str {
+    match method {
+        "get" | "head" => "GET",
+        "post" => "POST",
+        "put" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        _ => "other",
+    }
+}
+
+fn scope(info: &RequestInfo) -> &'static str {
+    match (info.name.is_empty() && info.verb != "create", info.namespace.is_empty()) {
+        (false, _) => "resource",
+        (true, false) => "namespace",
+        (true, true) => "cluster",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::route::request_info;
+    use super::*;
+    use crate::server::pipeline::query::Query;
+
+    fn labels(method: &str, path: &str, query: &str) -> String {
+        let info = request_info(&method.parse().unwrap(), path, &Query::parse(Some(query)));
+        let Request { verb, group, version, resource, subresource, scope } = Request::of(&info, &HeaderMap::new());
+        [verb, group, version, resource, subresource, scope].join("|")
+    }
+
+    #[test]
+    fn requests_have_upstreams_labels() {
+        for (method, path, query, expected) in [
+            ("GET", "/api/v1/pods", "", "LIST||v1|pods||cluster"),
+            ("GET", "/api/v1/namespaces/a/pods", "watch=1", "WATCH||v1|pods||namespace"),
+            ("POST", "/apis/apps/v1/namespaces/a/deployments", "", "POST|apps|v1|deployments||resource"),
+            ("PUT", "/api/v1/nodes/n/status", "", "PUT||v1|nodes|status|resource"),
+            ("GET", "/api/v1/namespaces/a/pods/p/log", "", "CONNECT||v1|pods|log|resource"),
+            ("GET", "/readyz/ping", "", "GET||||/readyz|"),
+        ] {
+            assert_eq!(labels(method, path, query), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_client_made_up_is_no_label() {
+        assert_eq!(labels("GET", "/api/v1/made-up", ""), "LIST|||||cluster");
+        assert_eq!(labels("GET", "/api/v1/pods/p/made-up", ""), "GET||v1|pods|other|resource");
+        assert_eq!(labels("BREW", "/made-up", ""), "other|||||");
+    }
+}
