@@ -127,6 +127,7 @@ impl Agent {
             insecure_registries: config.insecure_registries.clone(),
             log_limits: LogLimits::default(),
             builtin: Some("/proc/self/exe".into()),
+            preload: Some(config.data_dir.join("images")),
         };
         Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
     }

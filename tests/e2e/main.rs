@@ -6,6 +6,7 @@ mod support;
 mod images;
 mod kubectl;
 mod own_kubectl;
+mod pods;
 mod resilience;
 mod uninstall;
 mod workloads;

@@ -124,6 +124,7 @@ async fn start(root: &Path, run: &Path, cgroup_root: &str, options: &Options) ->
         insecure_registries: options.insecure_registries.clone(),
         log_limits: LogLimits::default(),
         builtin: options.builtin.then(|| BUILTIN_EXECUTABLE.into()),
+        preload: None,
     };
     Containerd::start(config).await.unwrap()
 }

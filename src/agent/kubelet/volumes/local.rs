@@ -102,18 +102,21 @@ pub fn host_path(path: &str, kind: &str) -> Result<PathBuf, Cause> {
     Ok(place)
 }
 
-/// A path inside a volume, made where it is missing. Never leads out of the volume, whatever links say.
+/// A path inside a volume, made where it is missing with the volume's own mode, so that who may write to the volume
+/// may write there. Never leads out of the volume, whatever links say.
 pub fn sub_path(volume: &Path, path: &str) -> io::Result<PathBuf> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("subPath {path:?} {why}")));
     if Path::new(path).is_absolute() || path.split('/').any(|part| part == "..") {
         return refuse("must be a relative path without \"..\"");
     }
     let volume = volume.canonicalize()?;
+    let mode = volume.metadata()?.mode() & 0o7777;
     let mut place = volume.clone();
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
         let next = place.join(part);
         if next.symlink_metadata().is_err() {
             fs::create_dir(&next)?;
+            fs::set_permissions(&next, Permissions::from_mode(mode))?;
         }
         place = next.canonicalize()?;
         if !place.starts_with(&volume) {
@@ -170,7 +173,9 @@ mod tests {
         std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
         std::os::unix::fs::symlink("in", volume.join("link")).unwrap();
         fs::create_dir(volume.join("in")).unwrap();
+        fs::set_permissions(&volume, Permissions::from_mode(0o777)).unwrap();
         assert!(sub_path(&volume, "a/b").unwrap().ends_with("v/a/b"));
+        assert_eq!(volume.join("a/b").metadata().unwrap().mode() & 0o7777, 0o777);
         assert!(sub_path(&volume, "link").unwrap().ends_with("v/in"));
         for bad in ["out", "out/x", "../x", "/x", "a/../../x"] {
             assert!(sub_path(&volume, bad).is_err(), "{bad}");

@@ -28,6 +28,7 @@ impl ImageClient {
 
     /// Imports every image of a docker or OCI archive and gives their names.
     pub async fn import(&self, path: &Path, progress: Progress) -> Result<Vec<String>, Error> {
-        import::import(&self.0, path, progress).await
+        let imported = import::import(&self.0, path, progress).await?;
+        Ok(imported.into_iter().map(|image| image.name).collect())
     }
 }

@@ -35,8 +35,15 @@ impl Meter {
     }
 }
 
+/// A name, and the digest of the manifest that it means.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Imported {
+    pub name: String,
+    pub digest: String,
+}
+
 /// Returns the names. An archive in which no image has a name is refused: nothing could refer to it.
-pub(super) async fn import(images: &Images, path: &Path, progress: Progress) -> Result<Vec<String>, Error> {
+pub(super) async fn import(images: &Images, path: &Path, progress: Progress) -> Result<Vec<Imported>, Error> {
     let (source, scratch) = (path.to_owned(), images.scratch.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let archive = Archive::open(&source, &scratch)?;
@@ -53,7 +60,8 @@ pub(super) async fn import(images: &Images, path: &Path, progress: Progress) -> 
     let mut names = Vec::new();
     for image in found.iter().filter(|image| !image.names.is_empty()) {
         store(images, image, &file, &meter).await.map_err(|error| failed(error.to_string()))?;
-        names.extend(image.names.iter().cloned());
+        let digest = &image.manifest.descriptor.digest;
+        names.extend(image.names.iter().map(|name| Imported { name: name.clone(), digest: digest.clone() }));
     }
     (meter.progress)(total, total);
     Ok(names)

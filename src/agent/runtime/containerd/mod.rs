@@ -18,6 +18,7 @@ mod import;
 mod log_file;
 mod logs;
 mod options;
+mod preload;
 mod process;
 mod pull;
 mod seccomp;
@@ -42,11 +43,13 @@ use self::client::{Client, rpc};
 use self::containers::Containers;
 use self::content::{Labels, Lease, WriteLocks};
 use self::images::{ImageStore, Resolved};
+use self::preload::Preload;
 use self::process::{Paths, Process};
 use self::state::{Record, StatusFiles};
 use self::unpack::SNAPSHOTTER;
 use self::user::Accounts;
 use super::*;
+use crate::agent::images::reference::Reference;
 
 pub use self::image_client::ImageClient;
 pub use self::log_file::LogLimits;
@@ -72,6 +75,8 @@ pub struct ContainerdConfig {
     pub log_limits: LogLimits,
     /// The executable to make the built-in image of: `/proc/self/exe`.
     pub builtin: Option<PathBuf>,
+    /// A folder of image archives to import at the start (`<data-dir>/agent/images`).
+    pub preload: Option<PathBuf>,
 }
 
 /// What image work needs.
@@ -88,6 +93,7 @@ struct Images {
 pub struct Containerd {
     images: Images,
     builtin: Option<Builtin>,
+    preload: Option<Preload>,
     containers: Arc<Containers>,
     /// Accounts by the chain id of the root file system, which never changes.
     accounts: Mutex<HashMap<String, Arc<Accounts>>>,
@@ -120,6 +126,7 @@ impl Containerd {
         let containers = Containers::new(client.clone(), files, io, config.log_limits, runc_root, events.clone());
         let runtime = Arc::new(Self {
             builtin: config.builtin.map(|executable| Builtin::new(executable, &config.root)),
+            preload: config.preload.map(|dir| Preload::new(dir, &config.root)),
             images: Images {
                 store: ImageStore::new(client.clone()),
                 locks: WriteLocks::default(),
@@ -140,6 +147,7 @@ impl Containerd {
             return Err(silent(error));
         }
         runtime.clone().spawn_builtin();
+        runtime.clone().spawn_preload();
         Ok(runtime)
     }
 
@@ -153,6 +161,14 @@ impl Containerd {
             };
             if let Err(error) = imported {
                 tracing::warn!(%error, "the built-in image is not there; a pull of it will try again");
+            }
+        });
+    }
+
+    fn spawn_preload(self: Arc<Self>) {
+        tokio::spawn(async move {
+            if let Some(preload) = &self.preload {
+                preload.run(&self.images, &self.follower).await;
             }
         });
     }
@@ -240,12 +256,18 @@ impl Runtime for Containerd {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, Error> {
+        let found = self.images.store.find(reference).await?;
+        let built_in = || Reference::parse(reference).is_ok_and(|name| Builtin::is_named(&name));
+        let preload = self.preload.as_ref().filter(|_| found.is_none() && !built_in());
+        let Some(preload) = preload else { return Ok(found) };
+        // What an archive on this disk brings in a moment is not fetched from afar, nor called missing.
+        preload.finished().await;
         self.images.store.find(reference).await
     }
 
     async fn pull(&self, reference: &str, credentials: Option<&Credentials>) -> Result<ImageInfo, Error> {
         if let Some(builtin) = &self.builtin
-            && Builtin::is_named(&crate::agent::images::reference::Reference::parse(reference)?)
+            && Builtin::is_named(&Reference::parse(reference)?)
         {
             builtin.ensure(&self.images).await?;
             let missing = || Error::ImageNotFound { reference: reference.to_owned() };
@@ -263,7 +285,8 @@ impl Runtime for Containerd {
     }
 
     async fn import(&self, path: &Path, progress: Progress) -> Result<Vec<String>, Error> {
-        import::import(&self.images, path, progress).await
+        let imported = import::import(&self.images, path, progress).await?;
+        Ok(imported.into_iter().map(|image| image.name).collect())
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<(), Error> {
