@@ -39,7 +39,7 @@ async fn running_containers_are_adopted_without_losing_a_line_needs_root() {
 async fn an_exit_while_orch_was_away_is_found_needs_root() {
     let mut node = Node::with_busybox().await;
     let pid = node.run(&node.spec("c", "sleep 0.3; exit 9")).await;
-    node.runtime.abandon();
+    node.runtime.abandon().await;
     let gone = async {
         while std::path::Path::new(&format!("/proc/{pid}")).exists() {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -53,7 +53,7 @@ impl Node {
 
     /// What a killed orch and its next start do: the old client is gone, containerd and the shims go on.
     pub async fn restart_orch(&mut self) {
-        self.runtime.abandon();
+        self.runtime.abandon().await;
         self.runtime = start(self.dir.path(), self.run.path(), &self.cgroup_root, &self.options).await;
     }
 

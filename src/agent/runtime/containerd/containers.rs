@@ -94,6 +94,12 @@ impl Containers {
         self.entries.lock().get(id).cloned()
     }
 
+    /// Leaves every container's pipes to the next orch.
+    pub(super) async fn release(&self) {
+        let pumps: Vec<_> = self.all().iter().filter_map(|entry| entry.pump.lock().take()).collect();
+        futures::future::join_all(pumps.into_iter().map(Pump::release)).await;
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
         self.entries.lock().values().cloned().collect()
     }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::net::unix::pipe;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::fifo::{self, Fifos};
 use super::log_file::{Lines, LogFile, LogLimits};
@@ -49,6 +50,7 @@ pub(super) struct Pump {
     tasks: Vec<JoinHandle<()>>,
     output: broadcast::Sender<Output>,
     guards: Vec<pipe::Receiver>,
+    stop: CancellationToken,
 }
 
 impl Pump {
@@ -71,6 +73,7 @@ impl Pump {
         };
         let (output, _) = broadcast::channel(ATTACH_BACKLOG);
         let (mut tasks, mut guards) = (Vec::new(), Vec::new());
+        let stop = CancellationToken::new();
         for (path, stream) in [(&fifos.stdout, Stream::Stdout), (&fifos.stderr, Stream::Stderr)] {
             let Some(path) = path else { continue };
             let reader = if guarded {
@@ -81,10 +84,11 @@ impl Pump {
                 fifo::reopen_output(path)?
             };
             let tail = Tail::open(path);
-            let worker = Worker { reader, stream, file: file.clone(), tail, output: output.clone() };
+            let (file, output, stop) = (file.clone(), output.clone(), stop.clone());
+            let worker = Worker { reader, stream, file, tail, output, stop };
             tasks.push(tokio::spawn(worker.run()));
         }
-        Ok(Self { tasks, output, guards })
+        Ok(Self { tasks, output, guards, stop })
     }
 
     /// The shim has opened its ends: from now on the pipes end when the container does.
@@ -94,6 +98,12 @@ impl Pump {
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Output> {
         self.output.subscribe()
+    }
+
+    /// Leaves the pipes to whoever adopts the container; what was read is in the file when this returns.
+    pub(super) async fn release(self) {
+        self.stop.cancel();
+        futures::future::join_all(self.tasks).await;
     }
 
     /// Waits until everything that was printed is in the file.
@@ -112,6 +122,7 @@ struct Worker {
     file: Option<Arc<Mutex<LogFile>>>,
     tail: Tail,
     output: broadcast::Sender<Output>,
+    stop: CancellationToken,
 }
 
 impl Worker {
@@ -119,8 +130,11 @@ impl Worker {
         let mut lines = Lines { pending: self.tail.load() };
         let mut buffer = vec![0; READ];
         loop {
-            if self.reader.readable().await.is_err() {
-                break;
+            match self.stop.run_until_cancelled(self.reader.readable()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => break,
+                // The beginning of a line stays in its own file for the next reader.
+                None => return,
             }
             match self.reader.try_read(&mut buffer) {
                 Ok(0) => break,

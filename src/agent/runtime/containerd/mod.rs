@@ -185,7 +185,7 @@ impl Containerd {
 
     /// Stops following, and stops the child if it is ours. Containers go on running in their shims.
     pub async fn stop(&self) {
-        self.follower.cancel();
+        self.abandon().await;
         if let Some(process) = self.process.lock().await.take() {
             process.stop().await;
         }
@@ -202,8 +202,9 @@ impl Containerd {
     }
 
     /// Follows no more, but leaves containerd running: what a killed orch does.
-    pub fn abandon(&self) {
+    pub async fn abandon(&self) {
         self.follower.cancel();
+        self.containers.release().await;
     }
 
     async fn accounts(&self, image: &Resolved) -> Result<Arc<Accounts>, Error> {
