@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::Taint;
 use kube::Client;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
+use crate::net::links;
 use dns::{Dns, DnsConfig};
 use kubelet::{Credentials, Kubelet};
 use pod_network::{PodNetwork, PodNetworkConfig};
@@ -29,7 +30,7 @@ use services::Services;
 /// containerd's namespace that Kubernetes' tools look into.
 pub const NAMESPACE: &str = "k8s.io";
 
-/// Ethernet's MTU; pods are routed, so that nothing is taken off it on one node.
+/// Of pods' links on a node whose own link does not tell: Ethernet's.
 const MTU: u32 = 1500;
 
 /// Everything an agent is told.
@@ -132,7 +133,7 @@ impl Agent {
         Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
     }
 
-    fn kubelet_config(&self, services: Services) -> kubelet::Config {
+    fn kubelet_config(&self, services: Services, mtu: u32) -> kubelet::Config {
         let config = &self.config;
         kubelet::Config {
             node_name: config.node_name.clone(),
@@ -146,7 +147,7 @@ impl Agent {
             port: config.kubelet_port,
             cluster_dns: (!config.disable.contains("dns")).then_some(config.cluster_dns),
             cluster_domain: config.cluster_domain.clone(),
-            mtu: MTU,
+            mtu,
             address: Ipv4Addr::UNSPECIFIED.into(),
             credentials: Credentials {
                 certificate: config.serving_cert_pem.clone(),
@@ -170,7 +171,9 @@ impl Component for Agent {
         let runtime = Self::start_runtime(&self.config).await?;
         self.runtime = Some(runtime.clone());
         self.start_network(&services).await?;
-        let kubelet = Kubelet::start(self.kubelet_config(services), self.config.client.clone(), runtime).await;
+        // Pods are routed: nothing is taken off what the node's own link carries.
+        let mtu = links::mtu(self.config.node_ip).await.ok().flatten().unwrap_or(MTU);
+        let kubelet = Kubelet::start(self.kubelet_config(services, mtu), self.config.client.clone(), runtime).await;
         self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
         Ok(())
     }

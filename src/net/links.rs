@@ -1,8 +1,11 @@
-//! Links by the beginning of their names: for taking down what an earlier run left. Called by `cmd`.
+//! Links by the beginning of their names, for taking down what an earlier run left, and the MTU of the one that
+//! holds an address. Called by `cmd` and the agent.
 
 use std::io;
+use std::net::IpAddr;
 
 use futures::TryStreamExt as _;
+use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::LinkAttribute;
 use rtnetlink::Handle;
 
@@ -30,6 +33,25 @@ async fn all(handle: &Handle) -> Result<Vec<(u32, String)>, rtnetlink::Error> {
 pub async fn named(prefix: &str) -> io::Result<Vec<String>> {
     let links = with_handle(async |handle| all(&handle).await).await?;
     Ok(links.into_iter().map(|(_, name)| name).filter(|name| name.starts_with(prefix)).collect())
+}
+
+/// The MTU of the link that holds `address`; `None` where no link does.
+pub async fn mtu(address: IpAddr) -> io::Result<Option<u32>> {
+    with_handle(async |handle| {
+        let addresses: Vec<_> = handle.address().get().execute().try_collect().await?;
+        let holds =
+            |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Address(held) if *held == address);
+        let Some(holder) = addresses.iter().find(|message| message.attributes.iter().any(holds)) else {
+            return Ok(None);
+        };
+        let links: Vec<_> = handle.link().get().match_index(holder.header.index).execute().try_collect().await?;
+        let mut attributes = links.into_iter().flat_map(|message| message.attributes);
+        Ok(attributes.find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(mtu),
+            _ => None,
+        }))
+    })
+    .await
 }
 
 /// Removes a link; one that is gone already (with its peer) is fine.
