@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 find_cargo
 cargo build --release --quiet
-cargo bench --no-run --quiet
+cargo bench --no-run --quiet --bench cluster
 newest() { find target -path "$1" -type f -executable -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2; }
 orch=$PWD/$(newest '*/release/orch')
 bench=$PWD/$(newest '*/release/deps/cluster-*')
