@@ -30,7 +30,7 @@ fn the_built_in_kubectl_does_the_daily_work_needs_root() {
     assert!(ok(&["exec", "deployment/hello", "--", "/orch", "version"]).starts_with("orch "));
     ok(&["delete", "-f", hello]);
     let link = cluster.host.dir.join("kubectl");
-    std::os::unix::fs::symlink(crate::support::ORCH, &link).unwrap();
+    std::os::unix::fs::symlink(&*crate::support::ORCH, &link).unwrap();
     let linked =
         cluster.host.command(&link).env("KUBECONFIG", &kubeconfig).args(["get", "nodes", "-o", "name"]).output();
     assert_eq!(String::from_utf8_lossy(&linked.unwrap().stdout), "node/node-1\n");

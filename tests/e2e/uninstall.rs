@@ -40,7 +40,7 @@ fn uninstall_leaves_nothing_needs_root() {
 #[test]
 fn bad_starts_say_how_to_mend_them_in_one_line_needs_root() {
     let cluster = Cluster::start();
-    let again = cluster.host.command(crate::support::ORCH).arg("server").args(cluster.host_flags()).output().unwrap();
+    let again = cluster.host.command(&*crate::support::ORCH).arg("server").args(cluster.host_flags()).output().unwrap();
     assert_eq!(again.status.code(), Some(1));
     assert!(told(&again).contains("is running already"), "{}", told(&again));
 
@@ -48,7 +48,7 @@ fn bad_starts_say_how_to_mend_them_in_one_line_needs_root() {
     let flags =
         ["--data-dir", "--run-dir", "--pod-log-dir"].map(|flag| format!("{flag}={}", elsewhere.join(flag).display()));
     let server = |more: &[&str]| {
-        let mut command = cluster.host.command(crate::support::ORCH);
+        let mut command = cluster.host.command(&**crate::support::ORCH);
         command.arg("server").args(&flags).arg(format!("--write-kubeconfig={}", elsewhere.join("k").display()));
         command.args(["--disable-agent"]).args(more).output().unwrap()
     };
@@ -60,11 +60,11 @@ fn bad_starts_say_how_to_mend_them_in_one_line_needs_root() {
 
     // A machine without containerd, and a person without root.
     let flags = flags.join(" ");
-    let hide = format!("mount --bind /dev/null $(command -v containerd); exec {} server {flags}", crate::support::ORCH);
+    let hide = format!("mount --bind /dev/null $(command -v containerd); exec {} server {flags}", *crate::support::ORCH);
     let hidden = cluster.host.command("unshare").args(["-m", "sh", "-c", &hide]).output().unwrap();
     let said = "orch: containerd is not in PATH; install it with: apt-get install containerd\n";
     assert_eq!((hidden.status.code(), String::from_utf8_lossy(&hidden.stderr).as_ref()), (Some(1), said));
-    let plain = format!("exec setpriv --reuid=65534 --clear-groups {} server {flags}", crate::support::ORCH);
+    let plain = format!("exec setpriv --reuid=65534 --clear-groups {} server {flags}", *crate::support::ORCH);
     let plain = cluster.host.command("sh").args(["-c", &plain]).output().unwrap();
     assert!(told(&plain).contains("orch: an agent must run as root; start it with sudo"), "{}", told(&plain));
 }

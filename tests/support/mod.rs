@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -166,7 +167,8 @@ pub struct Cluster {
     pub extra: Vec<String>,
 }
 
-pub const ORCH: &str = env!("CARGO_BIN_EXE_orch");
+pub static ORCH: LazyLock<String> =
+    LazyLock::new(|| std::env::var("ORCH_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_orch").to_owned()));
 
 impl Cluster {
     /// Starts a server and waits until its node is Ready.
@@ -217,7 +219,7 @@ impl Cluster {
     /// Starts the server's process and waits until the API is ready.
     pub fn run_server(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a log file");
-        let mut command = self.host.command(ORCH);
+        let mut command = self.host.command(&*ORCH);
         command.arg("server").args(self.host_flags()).args(["--node-name=node-1"]).args(&self.extra);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.server = Some(command.spawn().expect("the server starts"));
@@ -320,7 +322,7 @@ impl Cluster {
 
     /// `orch SUBCOMMAND` on this host.
     pub fn orch(&self, args: &[&str]) -> Output {
-        self.host.command(ORCH).args(args).args(self.host_flags_for(args)).output().expect("orch runs")
+        self.host.command(&*ORCH).args(args).args(self.host_flags_for(args)).output().expect("orch runs")
     }
 
     fn host_flags_for(&self, args: &[&str]) -> Vec<String> {
