@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,10 +30,6 @@ use crate::server::subresource::Subresources;
 use crate::server::subresource::kubelet::Kubelets;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-
-/// How long a Lease or an Event may wait for its disk when nothing else is written: an idle node renews a Lease
-/// every ten seconds, and each flush of its own would cost an SD card 10 kB.
-const RELAXED_FLUSH: Duration = Duration::from_secs(60);
 
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
@@ -233,7 +228,7 @@ fn open_store(dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     let path = dir.join("state.db");
-    let store = SqliteStore::open(&path, SqliteOptions { relaxed_flush: RELAXED_FLUSH, ..SqliteOptions::default() });
+    let store = SqliteStore::open(&path, SqliteOptions::default());
     Ok(store.with_context(|| format!("cannot open the database {}", path.display()))?)
 }
 

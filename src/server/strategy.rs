@@ -301,6 +301,11 @@ pub trait Strategy: Send + Sync + 'static {
         Errors::new()
     }
 
+    /// Whether an update says no more than that somebody is still there. Such a write need not reach the disk soon.
+    fn is_heartbeat(&self, _new: &Self::Kind, _old: &Self::Kind) -> bool {
+        false
+    }
+
     /// Upstream's warnings for what is deprecated or surely a mistake.
     fn warnings(&self, _new: &Self::Kind, _old: Option<&Self::Kind>) -> Vec<String> {
         Vec::new()
@@ -349,6 +354,7 @@ pub trait Kind: Send + Sync + 'static {
     fn equal(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn validate(&self, new: &dyn Object, old: Option<&dyn Object>) -> Errors;
     fn validate_status(&self, new: &dyn Object, old: &dyn Object) -> Errors;
+    fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
     fn selectable(&self) -> &'static [&'static str];
     fn fields<'a>(&self, object: &'a dyn Object) -> Fields<'a>;
@@ -424,6 +430,9 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn validate_status(&self, new: &dyn Object, old: &dyn Object) -> Errors {
         self.strategy.validate_status(typed(new), typed(old))
+    }
+    fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool {
+        self.strategy.is_heartbeat(typed(new), typed(old))
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         self.strategy.warnings(typed(new), old.map(typed))

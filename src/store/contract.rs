@@ -80,6 +80,10 @@ pub(super) fn relaxed(write: Write) -> Write {
     Write { durability: Durability::Relaxed, ..write }
 }
 
+pub(super) fn beat(write: Write) -> Write {
+    Write { durability: Durability::Heartbeat, ..write }
+}
+
 pub(super) async fn create(store: &dyn Store, key: &str, value: &str) -> Item {
     store.write(put(key, Expect::Absent, value)).await.unwrap()
 }

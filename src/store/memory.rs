@@ -68,7 +68,7 @@ impl Store for MemoryStore {
         let revision = inner.state.revision() + 1;
         let current = inner.state.get(&write.key);
         let commit = decide(write, current, revision)?;
-        inner.state.publish(std::slice::from_ref(&commit), revision);
+        inner.state.publish(std::iter::once(&commit), revision);
         Ok(commit.event.item.clone())
     }
 

@@ -49,8 +49,13 @@ pub enum Expect {
 pub enum Durability {
     /// After fsync.
     Durable,
-    /// At once; it reaches the disk with the next durable commit or within seconds. For Lease and Event.
+    /// At once; it reaches the disk with the next durable commit or within seconds. For Events.
     Relaxed,
+    /// At once; it reaches the disk with the next other write or within the hour, and of several that follow
+    /// each other on a key only the newest does: a watch resumed from further back than memory goes, or after
+    /// a restart, may see just that one. For writes that say nothing but that somebody is alive, so that an
+    /// idle cluster leaves its disk alone.
+    Heartbeat,
 }
 
 /// Create, update or delete of one key.

@@ -136,8 +136,8 @@ impl State {
     }
 
     /// Makes the commits visible to readers and watches. `durable`: everything up to it is on disk.
-    pub fn publish(&mut self, commits: &[Commit], durable: Revision) {
-        for Commit { event, created } in commits {
+    pub fn publish<'a>(&mut self, commits: impl Iterator<Item = &'a Commit> + Clone, durable: Revision) {
+        for Commit { event, created } in commits.clone() {
             let item = &event.item;
             self.revision = item.revision;
             if event.kind == EventKind::Deleted {
@@ -147,7 +147,7 @@ impl State {
                 self.index.insert(item.key.clone(), entry);
             }
         }
-        self.hub.publish(commits.iter().map(|commit| &commit.event), durable);
+        self.hub.publish(commits.map(|commit| &commit.event), durable);
     }
 
     /// A watch served from the recent events; `None` when they do not reach back to `after`.

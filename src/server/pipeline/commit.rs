@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 use super::{Context, Pipeline};
 use crate::api::object::{Object, Template};
 use crate::api::status::{Failure, Result};
-use crate::store::{Change, Error, Expect, Item, Write};
+use crate::store::{Change, Durability, Error, Expect, Item, Write};
 
 /// Errors that are not about one object's conflict.
 pub fn store_failure(error: &Error) -> Failure {
@@ -41,6 +41,8 @@ pub(crate) enum Goal {
     Create,
     /// Replace what was written at this revision.
     Replace(u64),
+    /// The same, where nothing is said but that somebody is alive.
+    Beat(u64),
     /// Remove what was written at this revision.
     Remove(u64),
 }
@@ -61,10 +63,13 @@ impl Pipeline {
         let encode = Box::new(move |revision| template.stamp(revision));
         let (expect, change) = match goal {
             Goal::Create => (Expect::Absent, Change::Put(encode)),
-            Goal::Replace(revision) => (Expect::Revision(revision), Change::Put(encode)),
+            Goal::Replace(revision) | Goal::Beat(revision) => (Expect::Revision(revision), Change::Put(encode)),
             Goal::Remove(revision) => (Expect::Revision(revision), Change::Delete(encode)),
         };
-        let durability = context.kind.meta().durability;
+        let durability = match goal {
+            Goal::Beat(_) => Durability::Heartbeat,
+            _ => context.kind.meta().durability,
+        };
         self.store.write(Write { key: Arc::from(key), expect, change, durability }).await
     }
 

@@ -140,7 +140,11 @@ impl Pipeline {
         if options.dry_run {
             return Ok(Replaced::Done(Answer::object(200, new.to_json())));
         }
-        let goal = if last { Goal::Remove(item.revision) } else { Goal::Replace(item.revision) };
+        let goal = match last {
+            true => Goal::Remove(item.revision),
+            false if context.kind.is_heartbeat(new.as_ref(), old) => Goal::Beat(item.revision),
+            false => Goal::Replace(item.revision),
+        };
         match self.commit(context, &item.key, new.as_mut(), goal).await {
             Ok(stored) => Ok(Replaced::Done(Answer::object(200, self.present(context, &stored.value)?))),
             Err(Error::Conflict { .. }) => Ok(Replaced::Stale),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::store::contract::{delete, next, put, relaxed};
+use crate::store::contract::{delete, next, put};
 use crate::store::{Durability, EventKind, Expect, Store};
 
 const ROUNDS: usize = 300;
@@ -36,6 +36,7 @@ fn options() -> SqliteOptions {
         keep: Some(Duration::from_millis(20)),
         compact_rows: 10,
         relaxed_flush: Duration::from_millis(10),
+        heartbeat_flush: Duration::from_millis(50),
         ..Default::default()
     }
 }
@@ -50,9 +51,13 @@ async fn write_forever(store: Arc<SqliteStore>, writer: usize) {
         let key = format!("/{writer}/{}", attempt % KEYS);
         let expect = store.get(&key).map_or(Expect::Absent, |item| Expect::Revision(item.revision));
         let removes = attempt % 7 == 0 && expect != Expect::Absent;
-        let durability = if attempt % 5 < 2 { Durability::Relaxed } else { Durability::Durable };
+        let durability = match attempt % 5 {
+            0 => Durability::Relaxed,
+            1 => Durability::Heartbeat,
+            _ => Durability::Durable,
+        };
         let write = if removes { delete(&key, expect) } else { put(&key, expect, &format!("{key} {attempt}")) };
-        let write = if durability == Durability::Relaxed { relaxed(write) } else { write };
+        let write = Write { durability, ..write };
         say(&format!("try {key} {attempt} {removes}"));
         let item = store.write(write).await.unwrap();
         say(&format!("ack {key} {attempt} {removes} {} {durability:?}", item.revision));

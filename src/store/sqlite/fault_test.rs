@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 use super::*;
-use crate::store::contract::{create, delete, next, put, relaxed};
+use crate::store::contract::{beat, create, delete, next, put, relaxed};
 use crate::store::{Expect, Store};
 
 fn database() -> (tempfile::TempDir, PathBuf) {
@@ -19,7 +19,8 @@ fn database() -> (tempfile::TempDir, PathBuf) {
 
 /// Relaxed writes stay in memory and history stays on disk unless a test wants otherwise.
 fn options() -> SqliteOptions {
-    SqliteOptions { keep: None, relaxed_flush: Duration::from_secs(3600), ..Default::default() }
+    let never = Duration::from_secs(3600);
+    SqliteOptions { keep: None, relaxed_flush: never, heartbeat_flush: never, ..Default::default() }
 }
 
 fn open(path: &Path) -> Arc<SqliteStore> {
@@ -262,4 +263,60 @@ async fn a_read_only_disk_is_refused_with_a_word_needs_root() {
     assert!(error.contains("Read-only file system"), "{error}");
     mount_remount(disk.0.path(), MountFlags::empty(), "").unwrap();
     assert_eq!(open(&path).get("/a"), Some(item));
+}
+
+#[tokio::test]
+async fn only_the_newest_heartbeat_reaches_the_disk() {
+    let (_dir, path) = database();
+    let store = open(&path);
+    let made = create(&*store, "/lease", "made").await;
+    let mut watch = store.watch("/", made.revision).await.unwrap();
+    let mut last = made.clone();
+    for round in 0..100 {
+        last = store.write(beat(put("/lease", Expect::Revision(last.revision), &round.to_string()))).await.unwrap();
+        assert_eq!(next(&mut watch).await.unwrap().item, last, "watches see every one of them");
+    }
+    assert_eq!((store.get("/lease"), rows(&path)), (Some(last.clone()), 1));
+    // A power cut takes back what only heartbeats said; nobody is told the revisions again.
+    let (_dir2, copy) = power_cut(&path);
+    let after = open(&copy);
+    assert_eq!(after.get("/lease"), Some(made.clone()));
+    assert!(after.revision() > last.revision);
+    // The next write of anything takes the newest along, linked to what the disk had.
+    create(&*store, "/pod", "1").await;
+    assert_eq!(rows(&path), 3);
+    let (_dir3, copy) = power_cut(&path);
+    let after = open(&copy);
+    assert_eq!(after.get("/lease"), Some(last.clone()));
+    let mut resumed = after.watch("/lease", made.revision).await.unwrap();
+    let event = next(&mut resumed).await.unwrap();
+    assert_eq!((&event.item, &event.previous), (&last, &Some(made.clone())));
+    after.compact(after.revision()).await.unwrap();
+    assert_eq!(after.get("/lease"), Some(last));
+}
+
+#[tokio::test]
+async fn a_heartbeat_between_other_writes_of_its_key_is_kept() {
+    let (_dir, path) = database();
+    let store = open(&path);
+    let made = store.write(beat(put("/lease", Expect::Absent, "made"))).await.unwrap();
+    let first = store.write(beat(put("/lease", Expect::Revision(made.revision), "1"))).await.unwrap();
+    let taken = store.write(relaxed(put("/lease", Expect::Revision(first.revision), "taken"))).await.unwrap();
+    let second = store.write(beat(put("/lease", Expect::Revision(taken.revision), "2"))).await.unwrap();
+    let third = store.write(beat(put("/lease", Expect::Revision(second.revision), "3"))).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert_eq!(rows(&path), 4, "all but the second");
+    let again = open(&path);
+    assert_eq!((again.get("/lease"), again.revision()), (Some(third), taken.revision + 2));
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_flushed_when_it_is_due() {
+    let (_dir, path) = database();
+    let soon = SqliteOptions { heartbeat_flush: Duration::from_millis(20), ..options() };
+    let store = SqliteStore::open(&path, soon).unwrap();
+    let made = create(&*store, "/lease", "made").await;
+    store.write(beat(put("/lease", Expect::Revision(made.revision), "1"))).await.unwrap();
+    until("the heartbeat is on disk", || rows(&path) == 2);
 }

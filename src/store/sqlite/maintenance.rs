@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Transaction;
 
 use super::schema::error;
+use super::pending::Row;
 use super::writer::Writer;
-use crate::store::state::Commit;
 use crate::store::{Error, EventKind, Result, Revision};
 
 /// Rows of the log looked at in one step of compaction.
@@ -43,12 +43,13 @@ impl Maintenance {
     }
 
     /// Counts what the commits left to forget.
-    pub fn wrote<'a>(&mut self, commits: impl Iterator<Item = &'a Commit>) {
+    pub fn wrote<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
         let Some(keep) = self.keep else { return };
         let (mut last, mut superseded) = (0, 0);
-        for Commit { event, .. } in commits {
+        for Row { commit, previous, .. } in rows {
+            let event = &commit.event;
             last = event.item.revision;
-            superseded += u64::from(event.previous.is_some()) + u64::from(event.kind == EventKind::Deleted);
+            superseded += u64::from(*previous > 0) + u64::from(event.kind == EventKind::Deleted);
         }
         if superseded == 0 {
             return;

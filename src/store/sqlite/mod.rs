@@ -12,6 +12,7 @@ mod crash_test;
 mod fault_test;
 mod history;
 mod maintenance;
+mod pending;
 mod queue;
 mod schema;
 mod writer;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 
 use self::history::History;
 use self::maintenance::Maintenance;
+use self::pending::Pending;
 use self::queue::Queue;
 use self::writer::{Command, Writer};
 use super::hub::{Limits, Watcher};
@@ -49,6 +51,8 @@ pub struct SqliteOptions {
     pub compact_rows: u64,
     /// A relaxed write is on disk at most so much later.
     pub relaxed_flush: Duration,
+    /// A heartbeat is, where nothing else is written.
+    pub heartbeat_flush: Duration,
     /// Recent events held in memory for watches that begin in the past.
     pub recent_events: usize,
     pub recent_bytes: usize,
@@ -62,6 +66,7 @@ impl Default for SqliteOptions {
             keep: Some(Duration::from_secs(300)),
             compact_rows: 1000,
             relaxed_flush: Duration::from_secs(5),
+            heartbeat_flush: Duration::from_secs(1800),
             recent_events: 4096,
             recent_bytes: 4 << 20,
             watch_buffer: 4096,
@@ -115,8 +120,9 @@ impl SqliteStore {
             queue: queue.clone(),
             last: loaded.revision,
             reserved: loaded.revision,
-            pending: Vec::new(),
-            flush_after: options.relaxed_flush,
+            pending: Pending::default(),
+            relaxed_flush: options.relaxed_flush,
+            heartbeat_flush: options.heartbeat_flush,
             flush_at: None,
             maintenance,
         };

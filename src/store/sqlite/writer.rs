@@ -1,8 +1,8 @@
 //! The one thread that writes. It decides compare-and-swap, commits what is waiting in one
 //! transaction with one fsync, then publishes, then acknowledges.
 //!
-//! Relaxed writes are published at once and kept in `pending` until the next transaction takes them
-//! along, or the flush timer does. They are acknowledged at once only if no durable write of
+//! Relaxed writes and heartbeats are published at once and kept in `pending` until the next transaction takes
+//! them along, or the flush timer does. They are acknowledged at once only if no durable write of
 //! the same batch comes before them, so nobody sees a write before an earlier one. After a failed
 //! commit memory is what the disk holds plus `pending`; nobody was told anything else.
 
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::maintenance::Maintenance;
+use super::pending::{Pending, Row};
 use super::queue::{Gather, Queue, Queued};
 use super::schema::error;
 use crate::store::state::{Commit, Current, decide};
@@ -25,8 +26,9 @@ use crate::store::{Durability, Error, EventKind, Item, Result, Revision, Write};
 const BATCH: usize = 1024;
 /// Revisions reserved at a time. What is left of a block is skipped after a crash.
 const BLOCK: Revision = 10_000;
-/// Relaxed writes that may wait for the disk; the next one is written like a durable one.
-const PENDING: usize = 1000;
+/// Writes that may wait for the disk; the next one is written like a durable one. Room for a heartbeat of every
+/// node of the largest cluster.
+const PENDING: usize = 8192;
 /// The longest wait for more writes to share a transaction; never more than a quarter of what the last one took.
 const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -47,8 +49,9 @@ pub(super) struct Writer {
     /// The disk says that revisions up to this one may have been handed out.
     pub reserved: Revision,
     /// Acknowledged, visible, and not on disk yet.
-    pub pending: Vec<Commit>,
-    pub flush_after: Duration,
+    pub pending: Pending,
+    pub relaxed_flush: Duration,
+    pub heartbeat_flush: Duration,
     pub flush_at: Option<Instant>,
     pub maintenance: Maintenance,
 }
@@ -56,7 +59,7 @@ pub(super) struct Writer {
 /// Writes that share a transaction, or are published together without one.
 #[derive(Default)]
 struct Batch {
-    commits: Vec<Commit>,
+    rows: Vec<Row>,
     /// What the batch makes of the keys it touches.
     keys: HashMap<Arc<str>, Option<Current>>,
     replies: Vec<(Reply<Item>, Result<Item>)>,
@@ -97,7 +100,7 @@ impl Writer {
             }
         }
         if batch.durable {
-            let outcome = self.commit(&batch.commits);
+            let outcome = self.commit(&batch.rows);
             self.finish_batch(batch, outcome);
         } else {
             self.publish_relaxed(&mut batch);
@@ -112,8 +115,9 @@ impl Writer {
             Some(current) => current.clone(),
             None => self.shared.state.read().get(&write.key),
         };
-        let full = self.pending.len() + batch.commits.len() >= PENDING || self.last >= self.reserved;
-        let durable = write.durability == Durability::Durable || full;
+        let full = self.pending.len() + batch.rows.len() >= PENDING || self.last >= self.reserved;
+        let durability = write.durability;
+        let durable = durability == Durability::Durable || full;
         let revision = self.last + 1;
         let decided = catch_unwind(AssertUnwindSafe(|| decide(write, current, revision)))
             .unwrap_or_else(|_| Err(Error::Unavailable("the value could not be encoded".into())));
@@ -129,17 +133,19 @@ impl Writer {
         self.last = revision;
         batch.keys.insert(commit.event.item.key.clone(), commit.current());
         batch.replies.push((reply, Ok(commit.event.item.clone())));
-        batch.commits.push(commit);
+        batch.rows.push(Row::new(commit, durability));
     }
 
     /// Makes a batch without a durable write visible and leaves it to a later transaction.
     fn publish_relaxed(&mut self, batch: &mut Batch) {
         let mut done = std::mem::take(batch);
-        if !done.commits.is_empty() {
+        if !done.rows.is_empty() {
+            let only_beats = done.rows.iter().all(|row| row.heartbeat);
+            let due = Instant::now() + if only_beats { self.heartbeat_flush } else { self.relaxed_flush };
+            self.flush_at = Some(self.flush_at.map_or(due, |at| at.min(due)));
             let durable = self.durable();
-            self.flush_at.get_or_insert_with(|| Instant::now() + self.flush_after);
-            self.shared.state.write().publish(&done.commits, durable);
-            self.pending.append(&mut done.commits);
+            self.shared.state.write().publish(done.rows.iter().map(|row| &row.commit), durable);
+            done.rows.drain(..).for_each(|row| self.pending.push(row));
         }
         for (reply, result) in done.replies {
             let _ = reply.send(result);
@@ -149,33 +155,33 @@ impl Writer {
     /// Every visible write up to this revision is on disk.
     fn durable(&self) -> Revision {
         match self.pending.first() {
-            Some(commit) => commit.event.item.revision - 1,
+            Some(revision) => revision - 1,
             None => self.shared.state.read().revision(),
         }
     }
 
     fn finish_batch(&mut self, batch: Batch, outcome: Result<()>) {
         if outcome.is_ok() {
-            self.shared.state.write().publish(&batch.commits, self.last);
+            self.shared.state.write().publish(batch.rows.iter().map(|row| &row.commit), self.last);
         }
         for (reply, result) in batch.replies {
             let _ = reply.send(outcome.clone().and(result));
         }
     }
 
-    /// Writes what is pending and `commits` in one transaction.
-    fn commit(&mut self, commits: &[Commit]) -> Result<()> {
-        self.transaction(commits, |_| Ok(()))
+    /// Writes what is pending and `rows` in one transaction.
+    fn commit(&mut self, rows: &[Row]) -> Result<()> {
+        self.transaction(rows, |_| Ok(()))
     }
 
-    /// One transaction: everything pending, then `commits`, then `more`. All of it or nothing.
+    /// One transaction: everything pending, then `rows`, then `more`. All of it or nothing.
     pub fn transaction<T>(
         &mut self,
-        commits: &[Commit],
+        rows: &[Row],
         more: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let reserve = (self.last > self.reserved || self.reserved - self.last < BLOCK / 10).then(|| self.last + BLOCK);
-        let all = self.pending.iter().chain(commits);
+        let all = self.pending.rows().chain(rows);
         let outcome = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             insert(&tx, all)?;
@@ -189,7 +195,7 @@ impl Writer {
         match outcome {
             Ok(result) => {
                 self.reserved = reserve.unwrap_or(self.reserved);
-                self.maintenance.wrote(self.pending.iter().chain(commits));
+                self.maintenance.wrote(self.pending.rows().chain(rows));
                 self.pending.clear();
                 self.flush_at = None;
                 *self.shared.failure.lock() = None;
@@ -210,7 +216,7 @@ impl Writer {
         }
         if let Err(error) = self.commit(&[]) {
             tracing::warn!(%error, waiting = self.pending.len(), "relaxed writes could not be flushed");
-            self.flush_at = Some(Instant::now() + self.flush_after);
+            self.flush_at = Some(Instant::now() + self.relaxed_flush);
         }
     }
 
@@ -225,12 +231,11 @@ impl Writer {
     }
 }
 
-fn insert<'a>(tx: &Transaction, commits: impl Iterator<Item = &'a Commit>) -> rusqlite::Result<()> {
+fn insert<'a>(tx: &Transaction, rows: impl Iterator<Item = &'a Row>) -> rusqlite::Result<()> {
     let mut statement = tx.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for Commit { event, created } in commits {
-        let previous = event.previous.as_ref().map_or(0, |item| item.revision as i64);
+    for Row { commit: Commit { event, created }, previous, .. } in rows {
         let deleted = event.kind == EventKind::Deleted;
-        let (item, created) = (&event.item, *created as i64);
+        let (item, created, previous) = (&event.item, *created as i64, *previous as i64);
         statement.execute((item.revision as i64, &*item.key, previous, created, deleted, &*item.value))?;
     }
     Ok(())

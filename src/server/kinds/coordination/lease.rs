@@ -1,4 +1,4 @@
-//! Lease: who holds a role until when; node heartbeats. Flushed lazily.
+//! Lease: who holds a role until when; node heartbeats. That a holder renews is no news to a disk; who holds it is.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
-use crate::store::Durability;
 
 pub struct Leases;
 
@@ -17,12 +16,20 @@ impl Strategy for Leases {
         Meta {
             create_on_update: true,
             unconditional_update: false,
-            durability: Durability::Relaxed,
             ..Meta::namespaced::<Lease>("leases")
         }
     }
 
     crate::server::kinds::spec_only!();
+
+    fn is_heartbeat(&self, new: &Lease, old: &Lease) -> bool {
+        let mut renewed = old.clone();
+        if let (Some(spec), Some(new)) = (&mut renewed.spec, &new.spec) {
+            spec.renew_time.clone_from(&new.renew_time);
+        }
+        renewed.metadata.managed_fields.clone_from(&new.metadata.managed_fields);
+        renewed == *new
+    }
 
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] =
@@ -48,5 +55,27 @@ impl Strategy for Leases {
             errors.push(Error::invalid(&path, count, "must be greater than or equal to 0"));
         }
         errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lease(holder: &str, renewed: &str) -> Lease {
+        let spec = json!({"holderIdentity": holder, "renewTime": renewed, "leaseTransitions": 0});
+        serde_json::from_value(json!({"metadata": {"name": "l", "resourceVersion": "7"}, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn a_renewal_is_a_heartbeat_and_a_new_holder_is_not() {
+        let old = lease("a", "2026-01-01T00:00:00.000000Z");
+        let renewed = lease("a", "2026-01-01T00:00:10.000000Z");
+        assert!(Leases.is_heartbeat(&renewed, &old));
+        assert!(!Leases.is_heartbeat(&lease("b", "2026-01-01T00:00:10.000000Z"), &old));
+        let mut labelled = renewed;
+        labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        assert!(!Leases.is_heartbeat(&labelled, &old));
     }
 }

@@ -54,6 +54,21 @@ impl Strategy for Nodes {
         }
     }
 
+    fn is_heartbeat(&self, new: &Node, old: &Node) -> bool {
+        let mut beaten = old.clone();
+        let conditions = |node: &Node| node.status.as_ref().and_then(|status| status.conditions.clone());
+        let (before, after) = (conditions(old).unwrap_or_default(), conditions(new).unwrap_or_default());
+        if let Some(status) = beaten.status.as_mut().filter(|_| before.len() == after.len()) {
+            let kept = before.into_iter().zip(after).map(|(mut condition, newer)| {
+                condition.last_heartbeat_time = newer.last_heartbeat_time;
+                condition
+            });
+            status.conditions = Some(kept.collect());
+        }
+        beaten.metadata.managed_fields.clone_from(&new.metadata.managed_fields);
+        beaten == *new
+    }
+
     fn same_spec(&self, new: &Node, old: &Node) -> bool {
         new.spec == old.spec
     }
@@ -165,4 +180,23 @@ fn taint_rules(errors: &mut Errors, path: &Path, taint: &Taint) {
     }
     let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
     validation::one_of(errors, &path.child("effect"), &taint.effect, &effects);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(ready: &str, at: &str) -> Node {
+        let condition = json!({"type": "Ready", "status": ready, "lastHeartbeatTime": at});
+        serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [condition]}})).unwrap()
+    }
+
+    #[test]
+    fn a_report_without_news_is_a_heartbeat() {
+        let old = node("True", "2026-01-01T00:00:00Z");
+        assert!(Nodes.is_heartbeat(&node("True", "2026-01-01T00:05:00Z"), &old));
+        assert!(!Nodes.is_heartbeat(&node("False", "2026-01-01T00:05:00Z"), &old));
+        assert!(!Nodes.is_heartbeat(&Node { status: None, ..old.clone() }, &old));
+    }
 }
