@@ -60,7 +60,8 @@ fn bad_starts_say_how_to_mend_them_in_one_line_needs_root() {
 
     // A machine without containerd, and a person without root.
     let flags = flags.join(" ");
-    let hide = format!("mount --bind /dev/null $(command -v containerd); exec {} server {flags}", *crate::support::ORCH);
+    let hide =
+        format!("mount --bind /dev/null $(command -v containerd); exec {} server {flags}", *crate::support::ORCH);
     let hidden = cluster.host.command("unshare").args(["-m", "sh", "-c", &hide]).output().unwrap();
     let said = "orch: containerd is not in PATH; install it with: apt-get install containerd\n";
     assert_eq!((hidden.status.code(), String::from_utf8_lossy(&hidden.stderr).as_ref()), (Some(1), said));

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use super::schema::error;
 use super::pending::Row;
+use super::schema::error;
 use super::writer::Writer;
 use crate::store::{Error, EventKind, Result, Revision};
 

@@ -13,11 +13,7 @@ impl Strategy for Leases {
     type Kind = Lease;
 
     fn meta(&self) -> Meta {
-        Meta {
-            create_on_update: true,
-            unconditional_update: false,
-            ..Meta::namespaced::<Lease>("leases")
-        }
+        Meta { create_on_update: true, unconditional_update: false, ..Meta::namespaced::<Lease>("leases") }
     }
 
     crate::server::kinds::spec_only!();
