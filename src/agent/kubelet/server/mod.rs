@@ -3,12 +3,13 @@
 
 mod answer;
 mod channels;
-mod exec;
 mod file_watch;
 mod forward;
 mod locate;
 mod log_stream;
 mod query;
+mod remote_command;
+mod spdy;
 mod stats;
 
 use std::convert::Infallible;
@@ -167,17 +168,17 @@ async fn route(server: Arc<Server>, request: Request<Incoming>) -> Result<Answer
         ["containerLogs", namespace, pod, container] if get => {
             log_stream::logs(&server, namespace, pod, container, &query).await
         }
-        ["exec", namespace, pod, container] if streams => {
-            let id = locate::running(&server, namespace, pod, container)?;
-            exec::exec(&server, id, &query, request)
+        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] if streams => {
+            match locate::running(&server, namespace, pod, container) {
+                Ok(id) => remote_command::exec(&server, id, &query, request),
+                Err(failure) => remote_command::refuse(failure, &query, request),
+            }
         }
-        ["exec", namespace, pod, _uid, container] if streams => {
-            let id = locate::running(&server, namespace, pod, container)?;
-            exec::exec(&server, id, &query, request)
-        }
-        ["attach", namespace, pod, container] if streams => {
-            let (id, container) = locate::attachable(&server, namespace, pod, container)?;
-            exec::attach(&server, id, &container, &query, request)
+        ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] if streams => {
+            match locate::attachable(&server, namespace, pod, container) {
+                Ok((id, container)) => remote_command::attach(&server, id, &container, &query, request),
+                Err(failure) => remote_command::refuse(failure, &query, request),
+            }
         }
         ["portForward", namespace, pod] | ["portForward", namespace, pod, _] if streams => {
             forward::forward(&server, namespace, pod, &query, request)

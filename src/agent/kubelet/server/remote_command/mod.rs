@@ -1,5 +1,7 @@
-//! `/exec` and `/attach`: the streams of a process over the channels of a WebSocket, and how it ended as a Status on
-//! the error channel.
+//! `/exec` and `/attach`: the streams of a process over the client's channels, and how it ended as a Status on the
+//! error channel.
+
+mod client;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +16,14 @@ use tokio::sync::mpsc;
 
 use super::Server;
 use super::answer::{Answer, Failure};
-use super::channels::{ERROR, Input, Inputs, Outputs, RESIZE, STDERR, STDIN, STDOUT, Socket, V4, V5, split, upgrade};
+use super::channels::{self, Input, RESIZE, STDERR, STDIN, STDOUT};
 use super::query::Query;
 use crate::agent::runtime::{AttachSpec, Error, ExecSpec, Reader, StdioSession, TerminalSize, Writer};
+use client::{Inputs, Outputs, upgrade};
 
 /// Which streams the client wants.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
+pub struct Wanted {
     stdin: bool,
     stdout: bool,
     stderr: bool,
@@ -52,9 +55,9 @@ pub fn exec(server: &Arc<Server>, id: String, query: &Query, request: Request<In
     }
     let spec = ExecSpec { command, stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr, tty: wanted.tty };
     let runtime = server.host.runtime.clone();
-    upgrade(request, &[V5, V4], move |socket, _| async move {
+    upgrade(request, wanted, move |outputs, inputs| async move {
         let session = runtime.exec(&id, &spec).await;
-        serve(socket, wanted, session).await;
+        serve(outputs, inputs, wanted, session).await;
     })
 }
 
@@ -65,28 +68,29 @@ pub fn attach(
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
-    let mut wanted = Wanted::of(query)?;
+    let asked = Wanted::of(query)?;
+    let mut wanted = asked;
     wanted.tty = container.tty == Some(true);
     wanted.stderr &= !wanted.tty;
     let spec = AttachSpec { stdin: wanted.stdin, stdout: wanted.stdout, stderr: wanted.stderr };
     let runtime = server.host.runtime.clone();
-    upgrade(request, &[V5, V4], move |socket, _| async move {
+    upgrade(request, asked, move |outputs, inputs| async move {
         let session = runtime.attach(&id, &spec).await;
-        serve(socket, wanted, session).await;
+        serve(outputs, inputs, wanted, session).await;
     })
 }
 
-async fn serve(socket: Socket, wanted: Wanted, session: Result<StdioSession, Error>) {
-    let (mut outputs, inputs) = split(socket);
-    // Tells the client that the connection stands.
-    let first = if wanted.stdout {
-        STDOUT
-    } else if wanted.stderr {
-        STDERR
-    } else {
-        ERROR
-    };
-    if outputs.send(first, b"").await.is_err() {
+/// There is no such container: clients of the newest protocol are told by a Status, others by the answer.
+pub fn refuse(failure: Failure, query: &Query, request: Request<Incoming>) -> Result<Answer, Failure> {
+    if !channels::asked(&request).contains(&channels::NEWEST.name) {
+        return Err(failure);
+    }
+    let status = internal_error(&format!("unable to upgrade connection: {}", failure.message));
+    upgrade(request, Wanted::of(query)?, move |outputs, _| async move { outputs.end(&status).await })
+}
+
+async fn serve(mut outputs: Outputs, inputs: Inputs, wanted: Wanted, session: Result<StdioSession, Error>) {
+    if outputs.greet(wanted).await.is_err() {
         return;
     }
     let status = match session {
@@ -101,8 +105,7 @@ async fn serve(socket: Socket, wanted: Wanted, session: Result<StdioSession, Err
         Err(error) => Some(failure_status(&error)),
     };
     if let Some(status) = status {
-        let _ = outputs.send(ERROR, status.to_string().as_bytes()).await;
-        outputs.close().await;
+        outputs.end(&status).await;
     }
 }
 
@@ -143,7 +146,10 @@ async fn take_input(mut inputs: Inputs, stdin: Option<Writer>, resize: Option<mp
                     }
                 }
                 Input::Data(RESIZE, data) => {
-                    if let (Some(resize), Ok(size)) = (&resize, serde_json::from_slice::<Size>(&data)) {
+                    // Several may have come at once: the last one counts.
+                    let size =
+                        serde_json::Deserializer::from_slice(&data).into_iter::<Size>().map_while(Result::ok).last();
+                    if let (Some(resize), Some(size)) = (&resize, size) {
                         let _ = resize.send(TerminalSize { width: size.width, height: size.height }).await;
                     }
                 }
@@ -223,12 +229,16 @@ fn exit_status(code: i32) -> Value {
 }
 
 fn failure_status(error: &Error) -> Value {
+    internal_error(&format!("error executing command in container: {error}"))
+}
+
+fn internal_error(message: &str) -> Value {
     json!({
         "metadata": {},
         "status": "Failure",
-        "message": format!("Internal error occurred: error executing command in container: {error}"),
+        "message": format!("Internal error occurred: {message}"),
         "reason": "InternalError",
-        "details": {"causes": [{"message": format!("error executing command in container: {error}")}]},
+        "details": {"causes": [{"message": message}]},
         "code": 500,
     })
 }

@@ -1,0 +1,166 @@
+//! The client of an exec or attach: its channels over a WebSocket, or as streams of a SPDY connection.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::Wanted;
+use crate::agent::kubelet::server::answer::{Answer, Failure};
+use crate::agent::kubelet::server::channels::{self, ERROR, Input, REMOTE_COMMAND, RESIZE, STDERR, STDIN, STDOUT};
+use crate::agent::kubelet::server::spdy;
+
+/// SPDY's protocols whose end is told as a Status; older ones nobody asks for any more.
+const OVER_SPDY: [&str; 1] = ["v4.channel.k8s.io"];
+/// Upstream's time for a client to open all streams that it announced.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// Accepts the upgrade that the client asks for and runs `serve` with its channels.
+pub fn upgrade<F, S>(request: Request<Incoming>, wanted: Wanted, serve: F) -> Result<Answer, Failure>
+where
+    F: FnOnce(Outputs, Inputs) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    if spdy::is_asked(&request) {
+        return spdy::upgrade(request, &OVER_SPDY, move |connection| async move {
+            match tokio::time::timeout(OPENING, open(connection, wanted)).await {
+                Ok(Some((outputs, inputs))) => serve(outputs, inputs).await,
+                Ok(None) => {}
+                Err(_) => tracing::debug!("timed out waiting for client to create streams"),
+            }
+        });
+    }
+    channels::upgrade(request, &REMOTE_COMMAND, move |socket, protocol| {
+        let (outputs, inputs) = channels::split(socket, protocol);
+        serve(Outputs::Socket(outputs, protocol.tells_status), Inputs::Socket(inputs))
+    })
+}
+
+/// Our side.
+pub enum Outputs {
+    Socket(channels::Outputs, bool),
+    Spdy { sender: spdy::Sender, ids: [Option<u32>; 4] },
+}
+
+/// The client has left.
+#[derive(Debug)]
+pub struct Gone;
+
+impl Outputs {
+    /// On a WebSocket, tells the client that the process' streams stand.
+    pub async fn greet(&mut self, wanted: Wanted) -> Result<(), Gone> {
+        let Self::Socket(outputs, _) = self else { return Ok(()) };
+        let first = match wanted {
+            Wanted { stdout: true, .. } => STDOUT,
+            Wanted { stderr: true, .. } => STDERR,
+            _ => ERROR,
+        };
+        outputs.send(first, b"").await.map_err(|_| Gone)
+    }
+
+    pub async fn send(&mut self, channel: u8, data: &[u8]) -> Result<(), Gone> {
+        match self {
+            Self::Socket(outputs, _) => outputs.send(channel, data).await.map_err(|_| Gone),
+            Self::Spdy { sender, ids } => match ids.get(usize::from(channel)).copied().flatten() {
+                Some(id) => sender.data(id, Bytes::copy_from_slice(data)).await.map_err(|_| Gone),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Tells how it ended, and closes.
+    pub async fn end(mut self, status: &Value) {
+        let text = match &self {
+            Self::Socket(_, false) if status["status"] == "Success" => String::new(),
+            Self::Socket(_, false) => status["message"].as_str().unwrap_or_default().to_owned(),
+            _ => status.to_string(),
+        };
+        if !text.is_empty() && self.send(ERROR, text.as_bytes()).await.is_err() {
+            return;
+        }
+        match self {
+            Self::Socket(mut outputs, _) => outputs.close().await,
+            Self::Spdy { sender, ids } => {
+                for id in ids.into_iter().flatten() {
+                    let _ = sender.finish(id).await;
+                }
+            }
+        }
+    }
+}
+
+type Channel = Option<mpsc::Receiver<spdy::Input>>;
+
+/// The client's side.
+pub enum Inputs {
+    Socket(channels::Inputs),
+    Spdy { connection: spdy::Connection, stdin: Channel, resize: Channel },
+}
+
+impl Inputs {
+    /// `None` when the client has left.
+    pub async fn next(&mut self) -> Option<Input> {
+        match self {
+            Self::Socket(inputs) => inputs.next().await,
+            Self::Spdy { connection, stdin, resize } => loop {
+                tokio::select! {
+                    input = receive(stdin) => match input {
+                        Some(spdy::Input::Data(data)) => return Some(Input::Data(STDIN, data)),
+                        Some(spdy::Input::Finished) | None => {
+                            *stdin = None;
+                            return Some(Input::Finished(STDIN));
+                        }
+                    },
+                    input = receive(resize) => match input {
+                        Some(spdy::Input::Data(data)) => return Some(Input::Data(RESIZE, data)),
+                        Some(spdy::Input::Finished) | None => *resize = None,
+                    },
+                    more = connection.next() => match more {
+                        Some(stream) => drop(connection.sender().refuse(stream.id).await),
+                        None => return None,
+                    },
+                }
+            },
+        }
+    }
+}
+
+async fn receive(channel: &mut Channel) -> Option<spdy::Input> {
+    match channel {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the streams that belong to the request.
+async fn open(mut connection: spdy::Connection, wanted: Wanted) -> Option<(Outputs, Inputs)> {
+    let sender = connection.sender();
+    let mut ids = [None; 4];
+    let (mut stdin, mut resize) = (None, None);
+    let mut missing = 1 + [wanted.stdin, wanted.stdout, wanted.stderr, wanted.tty].into_iter().filter(|it| *it).count();
+    while missing > 0 {
+        let stream = connection.next().await?;
+        let kind = stream.headers.get("streamtype").unwrap_or_default();
+        match kind {
+            "error" => ids[usize::from(ERROR)] = Some(stream.id),
+            "stdout" => ids[usize::from(STDOUT)] = Some(stream.id),
+            "stderr" => ids[usize::from(STDERR)] = Some(stream.id),
+            "stdin" => {
+                ids[usize::from(STDIN)] = Some(stream.id);
+                stdin = Some(stream.input);
+            }
+            "resize" => resize = Some(stream.input),
+            _ => {
+                sender.refuse(stream.id).await.ok()?;
+                continue;
+            }
+        }
+        sender.accept(stream.id).await.ok()?;
+        missing -= 1;
+    }
+    Some((Outputs::Spdy { sender, ids }, Inputs::Spdy { connection, stdin, resize }))
+}
