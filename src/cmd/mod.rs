@@ -10,6 +10,7 @@ mod node_address;
 mod notify;
 mod pidfile;
 mod preflight;
+mod secrets_encrypt;
 mod server;
 mod stop;
 mod teardown;
@@ -43,6 +44,8 @@ enum Command {
     Image(Box<image::ImageArgs>),
     /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
     Kubectl(kubectl::KubectlArgs),
+    /// Encrypt Secrets on the server's disk, change the key, or tell how they lie there.
+    SecretsEncrypt(secrets_encrypt::SecretsEncryptArgs),
     /// Print a completion script for a shell.
     Completion(completion::CompletionArgs),
     /// Print the version of orch and of the Kubernetes API it serves.
@@ -72,6 +75,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Kubectl(args) => kubectl::run(args),
+        Command::SecretsEncrypt(args) => secrets_encrypt::run(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(),
         Command::Whoami(args) => whoami::run(&args),

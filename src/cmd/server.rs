@@ -17,7 +17,9 @@ use crate::agent::{Agent, AgentConfig};
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
 use crate::server::controllers::{Controllers, ControllersConfig};
+use crate::server::encryption::{self, Encryption, Keyring};
 use crate::server::http::authn::{Authenticator, StaticToken, User};
+use crate::server::http::endpoint::{Endpoint, Endpoints};
 use crate::server::http::health::{Hook, Scope};
 use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::{ApiServer, ApiServerConfig};
@@ -28,7 +30,6 @@ use crate::server::scheduler::Scheduler;
 use crate::server::service_accounts::ServiceAccountTokens;
 use crate::server::subresource::Subresources;
 use crate::server::subresource::kubelet::Kubelets;
-use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
@@ -101,7 +102,10 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let server_dir = args.host.data_dir.join("server");
     let pki = Pki::load_or_create(&server_dir.join("tls"), &pki_options(args, identity))?;
     let token = admin_token(args, &server_dir.join("token"))?;
-    let store = open_store(&server_dir.join("db"))?;
+    let keyring = Arc::new(Keyring::load(&server_dir.join("cred/encryption.json"))?);
+    let store = open_store(&server_dir.join("db"), keyring.clone())?;
+    let encryption = Encryption::new(keyring, store.clone());
+    encryption.resume().await?;
 
     let issuer = format!("https://kubernetes.default.svc.{}", args.cluster_domain);
     let issuer = Arc::new(Issuer::new(&pki.service_account_key_pem, &issuer)?);
@@ -115,6 +119,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
             cidr: args.service_cidr,
             node_ports: args.service_node_port_range.0..=args.service_node_port_range.1,
         },
+        endpoints: Endpoints::from([(encryption::PATH, encryption as Arc<dyn Endpoint>)]),
         ..ApiServerConfig::default()
     };
     let api = ApiServer::new(config, store);
@@ -224,11 +229,11 @@ fn pki_options(args: &ServerArgs, identity: &Identity) -> PkiOptions {
     }
 }
 
-fn open_store(dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
+fn open_store(dir: &Path, seal: Arc<Keyring>) -> anyhow::Result<Arc<SqliteStore>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     let path = dir.join("state.db");
-    let store = SqliteStore::open(&path, SqliteOptions::default());
+    let store = SqliteStore::open(&path, SqliteOptions { seal, ..SqliteOptions::default() });
     Ok(store.with_context(|| format!("cannot open the database {}", path.display()))?)
 }
 

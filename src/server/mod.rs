@@ -4,6 +4,7 @@ pub mod admission;
 pub mod catalog;
 pub mod controllers;
 pub mod discovery;
+pub mod encryption;
 pub mod http;
 pub mod kinds;
 pub mod openapi;

@@ -12,6 +12,7 @@
 mod contract;
 mod hub;
 pub mod memory;
+pub mod seal;
 pub mod sqlite;
 mod state;
 

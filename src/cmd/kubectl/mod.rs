@@ -15,6 +15,7 @@ mod session;
 mod wait;
 
 pub use output::align;
+pub use session::Session;
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 pub mod authn;
 pub mod authz;
 pub mod body;
+pub mod endpoint;
 pub mod health;
 pub mod listener;
 pub mod metrics;
@@ -35,6 +36,7 @@ use crate::store::Store;
 use authn::{Authenticator, Connection, User};
 use authz::{AuthenticatedUsers, Authorizer, Decision};
 use body::Body;
+use endpoint::Endpoints;
 use health::{Health, Scope};
 use metrics::Metrics;
 use route::RequestInfo;
@@ -47,6 +49,8 @@ pub struct ApiServerConfig {
     pub admission: Chain,
     pub subresources: Subresources,
     pub services: ServiceRanges,
+    /// Paths of orch's own.
+    pub endpoints: Endpoints,
 }
 
 impl Default for ApiServerConfig {
@@ -58,6 +62,7 @@ impl Default for ApiServerConfig {
             admission: Chain::standard(),
             subresources: Subresources::standard(None),
             services: ServiceRanges::default(),
+            endpoints: Endpoints::default(),
         }
     }
 }
@@ -77,6 +82,7 @@ struct Inner {
     /// The process was told to stop.
     stopping: Arc<AtomicBool>,
     subresources: Subresources,
+    endpoints: Endpoints,
 }
 
 impl ApiServer {
@@ -85,8 +91,8 @@ impl ApiServer {
         let health = health(&store, &stopping);
         let metrics = Arc::new(Metrics::new(store.clone()));
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
-        let ApiServerConfig { authenticator, authorizer, subresources, .. } = config;
-        let inner = Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources };
+        let ApiServerConfig { authenticator, authorizer, subresources, endpoints, .. } = config;
+        let inner = Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources, endpoints };
         Self { inner: Arc::new(inner) }
     }
 
@@ -157,10 +163,15 @@ impl ApiServer {
         request: Request<Body>,
     ) -> Result<Response<Body>> {
         authz::check(self.inner.authorizer.as_ref(), &user, &info).await?;
-        match info.is_resource {
-            true => self.resource(Arc::new(user), info, query, request).await,
-            false => self.non_resource(&info, &query, request.method(), request.headers()),
+        if info.is_resource {
+            return self.resource(Arc::new(user), info, query, request).await;
         }
+        if let Some(endpoint) = self.inner.endpoints.get(info.path.as_str()) {
+            let (parts, body) = request.into_parts();
+            let answer = endpoint.serve(&parts.method, body::read(body).await?).await?;
+            return respond::value(200, &answer, negotiate::accept(&parts.headers)?.format);
+        }
+        self.non_resource(&info, &query, request.method(), request.headers())
     }
 
     /// What the authorizer says, for reviews and for subresources that ask about more than their own path.

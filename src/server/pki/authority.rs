@@ -239,7 +239,9 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(fail)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&draft, path).map_err(fail)
+    std::fs::rename(&draft, path).map_err(fail)?;
+    // The new name must survive a power cut too.
+    std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(fail)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::Mutex;
 
-use super::schema::error;
+use super::schema::{error, opened};
+use crate::store::seal::Seal;
 use crate::store::{Error, Event, EventKind, Item, Result, Revision};
 
 /// Rows looked at and bytes taken in one step.
@@ -19,6 +20,7 @@ const STEP_BYTES: usize = 4 << 20;
 pub(super) struct History {
     /// `None` when closed.
     db: Arc<Mutex<Option<Connection>>>,
+    seal: Arc<dyn Seal>,
 }
 
 /// Events under a prefix, complete up to `through`.
@@ -28,16 +30,16 @@ pub(super) struct Chapter {
 }
 
 impl History {
-    pub fn new(db: Connection) -> Self {
-        Self { db: Arc::new(Mutex::new(Some(db))) }
+    pub fn new(db: Connection, seal: Arc<dyn Seal>) -> Self {
+        Self { db: Arc::new(Mutex::new(Some(db))), seal }
     }
 
     /// The next events in `(after, until]`; the reader goes on from the chapter's end.
     pub async fn read(&self, prefix: &str, after: Revision, until: Revision) -> Result<Chapter> {
-        let prefix = prefix.to_owned();
+        let (prefix, seal) = (prefix.to_owned(), self.seal.clone());
         let mut db = self.db.clone().lock_owned().await;
         tokio::task::spawn_blocking(move || match db.as_mut() {
-            Some(db) => read(db, &prefix, after, until),
+            Some(db) => read(db, seal.as_ref(), &prefix, after, until),
             None => Err(Error::Closed),
         })
         .await
@@ -49,7 +51,7 @@ impl History {
     }
 }
 
-fn read(db: &mut Connection, prefix: &str, after: Revision, until: Revision) -> Result<Chapter> {
+fn read(db: &mut Connection, seal: &dyn Seal, prefix: &str, after: Revision, until: Revision) -> Result<Chapter> {
     let tx = db.transaction().map_err(error)?;
     // In the same snapshot as the rows: compaction cannot pull them from under this step.
     let oldest: i64 = tx.query_row("SELECT compacted FROM meta", [], |row| row.get(0)).map_err(error)?;
@@ -69,8 +71,9 @@ fn read(db: &mut Connection, prefix: &str, after: Revision, until: Revision) -> 
         let revision = row.get::<_, i64>(0).map_err(error)? as Revision;
         let key = row.get_ref(1).and_then(|key| Ok(key.as_str()?)).map_err(error)?;
         if key.starts_with(prefix) {
-            let value = blob(row, 4)?;
-            let previous = previous(&tx, row.get(2).map_err(error)?)?;
+            let stored = row.get_ref(4).and_then(|value| Ok(value.as_blob()?)).map_err(error)?;
+            let value = opened(seal, key, stored)?;
+            let previous = previous(&tx, seal, key, row.get(2).map_err(error)?)?;
             bytes += value.len() + previous.as_ref().map_or(0, |(_, value)| value.len());
             let deleted = row.get::<_, bool>(3).map_err(error)?;
             chapter.events.push(Arc::new(event(key, revision, value, previous, deleted)));
@@ -95,18 +98,14 @@ fn event(key: &str, revision: Revision, value: Bytes, previous: Option<(Revision
     Event { kind, item: Item { key, value, revision }, previous }
 }
 
-fn previous(tx: &Transaction, revision: i64) -> Result<Option<(Revision, Bytes)>> {
+fn previous(tx: &Transaction, seal: &dyn Seal, key: &str, revision: i64) -> Result<Option<(Revision, Bytes)>> {
     if revision == 0 {
         return Ok(None);
     }
     let mut statement = tx.prepare_cached("SELECT value FROM log WHERE revision = ?1").map_err(error)?;
-    match statement.query_row([revision], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))).optional() {
-        Ok(Some(value)) => Ok(Some((revision as Revision, value))),
+    match statement.query_row([revision], |row| Ok(row.get_ref(0)?.as_blob()?.to_vec())).optional() {
+        Ok(Some(stored)) => Ok(Some((revision as Revision, opened(seal, key, &stored)?))),
         Ok(None) => Err(Error::Corrupt(format!("revision {revision} is missing from the log"))),
         Err(failure) => Err(error(failure)),
     }
-}
-
-fn blob(row: &rusqlite::Row, column: usize) -> Result<Bytes> {
-    row.get_ref(column).and_then(|value| Ok(Bytes::copy_from_slice(value.as_blob()?))).map_err(error)
 }

@@ -123,7 +123,7 @@ impl Writer {
             return Err(Error::Future { requested: target, current });
         }
         let through = if target > compacted {
-            let through = self.transaction(&[], |tx| forget(tx, compacted, target))?;
+            let through = self.transaction(&[], |tx| forget(tx, compacted, target).map_err(error))?;
             self.shared.state.write().compact(through);
             self.maintenance.reclaiming = true;
             through

@@ -14,6 +14,7 @@ mod history;
 mod maintenance;
 mod pending;
 mod queue;
+mod reseal;
 mod schema;
 mod writer;
 
@@ -33,6 +34,7 @@ use self::pending::Pending;
 use self::queue::Queue;
 use self::writer::{Command, Writer};
 use super::hub::{Limits, Watcher};
+use super::seal::{Seal, Unsealed};
 use super::state::{State, Undo};
 use super::{Error, Item, ListOptions, Page, Result, Revision, Store, Watch, Write};
 
@@ -42,8 +44,8 @@ const QUEUE: usize = 2048;
 /// A watch that is still reading the past is closed when its reader takes nothing for so long.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// How the engine trades memory, disk writes and history.
-#[derive(Clone, Debug)]
+/// How the engine trades memory, disk writes and history, and what the disk may show.
+#[derive(Clone)]
 pub struct SqliteOptions {
     /// History younger than this is kept; `None` leaves compaction to callers.
     pub keep: Option<Duration>,
@@ -58,6 +60,8 @@ pub struct SqliteOptions {
     pub recent_bytes: usize,
     /// Events that may wait for one watch's reader before the watch is closed.
     pub watch_buffer: usize,
+    /// What turns values into what lies on the disk.
+    pub seal: Arc<dyn Seal>,
 }
 
 impl Default for SqliteOptions {
@@ -70,6 +74,7 @@ impl Default for SqliteOptions {
             recent_events: 4096,
             recent_bytes: 4 << 20,
             watch_buffer: 4096,
+            seal: Arc::new(Unsealed),
         }
     }
 }
@@ -87,6 +92,7 @@ struct Shared {
     state: RwLock<State>,
     /// Why the last transaction failed, if it did.
     failure: Mutex<Option<Error>>,
+    seal: Arc<dyn Seal>,
 }
 
 impl SqliteStore {
@@ -102,8 +108,8 @@ impl SqliteStore {
         }
         let lock = schema::lock(path)?;
         let mut db = schema::open(path)?;
-        let loaded = schema::load(&mut db, path)?;
-        let history = Arc::new(History::new(schema::open_reader(path)?));
+        let loaded = schema::load(&mut db, path, options.seal.as_ref())?;
+        let history = Arc::new(History::new(schema::open_reader(path)?, options.seal.clone()));
         let limits = Limits {
             ring_events: options.recent_events,
             ring_bytes: options.recent_bytes,
@@ -112,7 +118,7 @@ impl SqliteStore {
         let maintenance = Maintenance::new(options.keep, options.compact_rows, loaded.revision, loaded.superseded);
         let state = State::new(loaded.index, loaded.revision, loaded.compacted, limits).with_gaps(loaded.gaps);
         tracing::debug!(objects = state.len(), revision = loaded.revision, "store opened");
-        let shared = Arc::new(Shared { state: RwLock::new(state), failure: Mutex::default() });
+        let shared = Arc::new(Shared { state: RwLock::new(state), failure: Mutex::default(), seal: options.seal });
         let queue = Arc::new(Queue::new(QUEUE));
         let writer = Writer {
             db,

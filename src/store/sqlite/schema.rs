@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::store::seal::Seal;
 use crate::store::state::{Entry, Gap};
 use crate::store::{Error, Result, Revision};
 
@@ -154,12 +155,12 @@ fn migrate(db: &mut Connection, steps: &[&str]) -> Result<()> {
 }
 
 /// Reads the current state. After a crash it first closes the door behind what may have been lost: see [`Gap`].
-pub(super) fn load(db: &mut Connection, path: &Path) -> Result<Loaded> {
+pub(super) fn load(db: &mut Connection, path: &Path, seal: &dyn Seal) -> Result<Loaded> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
-    read(&tx).and_then(|loaded| tx.commit().map_err(error).map(|()| loaded)).map_err(|error| in_file(path, error))
+    read(&tx, seal).and_then(|loaded| tx.commit().map_err(error).map(|()| loaded)).map_err(|error| in_file(path, error))
 }
 
-fn read(tx: &Transaction) -> Result<Loaded> {
+fn read(tx: &Transaction, seal: &dyn Seal) -> Result<Loaded> {
     let meta = tx
         .query_row("SELECT reserved, closed_at, compacted FROM meta", [], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
@@ -170,7 +171,7 @@ fn read(tx: &Transaction) -> Result<Loaded> {
         return Err(Error::Corrupt("its meta row is missing".into()));
     };
     let (mut revision, compacted) = (reserved as Revision, compacted as Revision);
-    let (index, last, rows) = read_log(tx, compacted)?;
+    let (index, last, rows) = read_log(tx, compacted, seal)?;
     if last > revision {
         return Err(Error::Corrupt(format!("it holds revision {last}, but only {revision} were handed out")));
     }
@@ -191,7 +192,11 @@ fn read(tx: &Transaction) -> Result<Loaded> {
 }
 
 /// Replays the log, checking that no link of a key's history is missing.
-fn read_log(tx: &Transaction, compacted: Revision) -> Result<(BTreeMap<Arc<str>, Entry>, Revision, u64)> {
+fn read_log(
+    tx: &Transaction,
+    compacted: Revision,
+    seal: &dyn Seal,
+) -> Result<(BTreeMap<Arc<str>, Entry>, Revision, u64)> {
     let mut index: BTreeMap<Arc<str>, Entry> = BTreeMap::new();
     let (mut last, mut count) = (0, 0);
     let mut statement = tx
@@ -214,15 +219,22 @@ fn read_log(tx: &Transaction, compacted: Revision) -> Result<(BTreeMap<Arc<str>,
             index.remove(key);
             continue;
         }
-        let value = row.get_ref(5).and_then(|value| Ok(value.as_blob()?)).map_err(error)?;
+        let stored = row.get_ref(5).and_then(|value| Ok(value.as_blob()?)).map_err(error)?;
+        let value = opened(seal, key, stored)?;
         let created = row.get::<_, i64>(3).map_err(error)? as u64;
-        let entry = Entry { value: Bytes::copy_from_slice(value), revision: last, created };
+        let entry = Entry { value, revision: last, created };
         match index.get_mut(key) {
             Some(old) => *old = entry,
             None => drop(index.insert(key.into(), entry)),
         }
     }
     Ok((index, last, count))
+}
+
+/// A value as it was before it was sealed.
+pub(super) fn opened(seal: &dyn Seal, key: &str, stored: &[u8]) -> Result<Bytes> {
+    let open = seal.open(key, stored).map_err(|why| Error::Corrupt(format!("{key} cannot be opened: {why}")))?;
+    Ok(open.map_or_else(|| Bytes::copy_from_slice(stored), Bytes::from))
 }
 
 /// Says of which file an error speaks.

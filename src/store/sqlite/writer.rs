@@ -18,7 +18,9 @@ use super::Shared;
 use super::maintenance::Maintenance;
 use super::pending::{Pending, Row};
 use super::queue::{Gather, Queue, Queued};
+use super::reseal::Step;
 use super::schema::error;
+use crate::store::seal::Seal;
 use crate::store::state::{Commit, Current, decide};
 use crate::store::{Durability, Error, EventKind, Item, Result, Revision, Write};
 
@@ -38,6 +40,10 @@ pub(super) enum Command {
     Write(Write, Reply<Item>),
     /// One bounded step; tells whether the revision is reached.
     Compact(Revision, Reply<bool>),
+    /// One bounded step through the log.
+    Reseal(Revision, Reply<Step>),
+    /// Leaves nothing in the file that is not part of it.
+    Wipe(Reply<()>),
 }
 
 pub(super) struct Writer {
@@ -89,14 +95,14 @@ impl Writer {
 
     fn execute(&mut self, commands: Vec<Queued<Command>>) {
         let mut batch = Batch::default();
-        let mut compactions = Vec::new();
+        let mut chores = Vec::new();
         // Places in the queue are given back when the whole batch is answered.
         let mut places = Vec::with_capacity(commands.len());
         for Queued { command, place } in commands {
             places.push(place);
             match command {
                 Command::Write(write, reply) => self.stage(&mut batch, write, reply),
-                Command::Compact(revision, reply) => compactions.push((revision, reply)),
+                chore => chores.push(chore),
             }
         }
         if batch.durable {
@@ -105,8 +111,18 @@ impl Writer {
         } else {
             self.publish_relaxed(&mut batch);
         }
-        for (revision, reply) in compactions {
-            let _ = reply.send(self.compact(revision));
+        for chore in chores {
+            self.chore(chore);
+        }
+    }
+
+    /// What is asked of the writer besides writing. Nobody need be there for the answer.
+    fn chore(&mut self, command: Command) {
+        match command {
+            Command::Compact(revision, reply) => drop(reply.send(self.compact(revision))),
+            Command::Reseal(after, reply) => drop(reply.send(self.reseal(after))),
+            Command::Wipe(reply) => drop(reply.send(self.wipe())),
+            Command::Write(..) => {}
         }
     }
 
@@ -175,21 +191,17 @@ impl Writer {
     }
 
     /// One transaction: everything pending, then `rows`, then `more`. All of it or nothing.
-    pub fn transaction<T>(
-        &mut self,
-        rows: &[Row],
-        more: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
-    ) -> Result<T> {
+    pub fn transaction<T>(&mut self, rows: &[Row], more: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
         let reserve = (self.last > self.reserved || self.reserved - self.last < BLOCK / 10).then(|| self.last + BLOCK);
         let all = self.pending.rows().chain(rows);
-        let outcome = (|| {
-            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            insert(&tx, all)?;
+        let outcome = (|| -> Result<T> {
+            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
+            insert(&tx, self.shared.seal.as_ref(), all)?;
             if let Some(reserve) = reserve {
-                tx.prepare_cached("UPDATE meta SET reserved = ?1")?.execute([reserve as i64])?;
+                tx.execute("UPDATE meta SET reserved = ?1", [reserve as i64]).map_err(error)?;
             }
             let result = more(&tx)?;
-            tx.commit()?;
+            tx.commit().map_err(error)?;
             Ok(result)
         })();
         match outcome {
@@ -202,7 +214,6 @@ impl Writer {
                 Ok(result)
             }
             Err(failure) => {
-                let failure = error(failure);
                 *self.shared.failure.lock() = Some(failure.clone());
                 Err(failure)
             }
@@ -222,8 +233,9 @@ impl Writer {
 
     fn finish(mut self) {
         let last = self.last.max(self.shared.state.read().revision());
-        let closed =
-            self.transaction(&[], |tx| tx.execute("UPDATE meta SET reserved = ?1, closed_at = ?1", [last as i64]));
+        let closed = self.transaction(&[], |tx| {
+            tx.execute("UPDATE meta SET reserved = ?1, closed_at = ?1", [last as i64]).map_err(error)
+        });
         if let Err(error) = closed {
             tracing::error!(%error, lost = self.pending.len(), "the store could not be closed in order");
         }
@@ -231,12 +243,14 @@ impl Writer {
     }
 }
 
-fn insert<'a>(tx: &Transaction, rows: impl Iterator<Item = &'a Row>) -> rusqlite::Result<()> {
-    let mut statement = tx.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+fn insert<'a>(tx: &Transaction, seal: &dyn Seal, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
+    let mut statement = tx.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)").map_err(error)?;
     for Row { commit: Commit { event, created }, previous, .. } in rows {
         let deleted = event.kind == EventKind::Deleted;
         let (item, created, previous) = (&event.item, *created as i64, *previous as i64);
-        statement.execute((item.revision as i64, &*item.key, previous, created, deleted, &*item.value))?;
+        let sealed = seal.seal(&item.key, &item.value).map_err(Error::Unavailable)?;
+        let value = sealed.as_deref().unwrap_or(&item.value);
+        statement.execute((item.revision as i64, &*item.key, previous, created, deleted, value)).map_err(error)?;
     }
     Ok(())
 }
