@@ -119,6 +119,10 @@ impl Error {
     pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Invalid, path, Some(shown(value.into())), detail.as_ref())
     }
+    /// Invalid as a whole, for values that are too large to show: upstream's `OmitValueType`.
+    pub fn invalid_unshown(path: &Path, detail: impl AsRef<str>) -> Self {
+        Self::new(ErrorKind::Invalid, path, None, detail.as_ref())
+    }
     pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::TypeInvalid, path, Some(shown(value.into())), detail.as_ref())
     }

@@ -56,4 +56,6 @@ pub mod scheduling;
 pub mod storage;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

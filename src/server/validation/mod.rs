@@ -89,6 +89,33 @@ pub fn immutable<T: Serialize + PartialEq>(errors: &mut Errors, path: &Path, new
     }
 }
 
+/// A counter that a status shows and that never goes back.
+pub fn not_decremented(errors: &mut Errors, path: &Path, new: Option<i32>, old: Option<i32>) {
+    if old.is_some_and(|old| new.is_none_or(|new| new < old)) {
+        errors.push(Error::invalid(path, new.unwrap_or(0), "cannot be decremented"));
+    }
+}
+
+/// `acme.io/foo`: who manages something.
+pub fn domain_prefixed_path(errors: &mut Errors, path: &Path, value: &str) {
+    const WORDS: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+    if value.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let parts = value.split_once('/').filter(|(host, rest)| !host.is_empty() && !rest.is_empty());
+    let Some((host, rest)) = parts else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(Error::invalid(path, value, detail));
+        return;
+    };
+    named(errors, path, host, names::dns1123_subdomain(host));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !rest.bytes().all(fits) {
+        errors.push(Error::invalid(path, rest, WORDS));
+    }
+}
+
 /// Duplicates among the items of a list.
 pub fn unique<'a>(errors: &mut Errors, path: &Path, child: &str, items: impl Iterator<Item = &'a str>) {
     let mut seen = HashSet::new();

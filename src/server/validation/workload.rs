@@ -1,13 +1,14 @@
-//! What the controllers of pods have in common: a selector that matches their template, and how many.
+//! What the controllers of pods have in common: a selector that matches their template, how many, and the counters
+//! of their status.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{json, labels, pod, text};
+use super::{json, labels, not_negative, pod, text};
 use crate::api::field::{Error, Errors, Path};
-use crate::api::selector;
+use crate::api::{names, selector};
 
 /// A selector that selects something, and a template that it matches. `kind` is how upstream calls the kind here.
 pub fn selected_template(
@@ -17,26 +18,42 @@ pub fn selected_template(
     template: &PodTemplateSpec,
     kind: &str,
 ) {
-    let selector_path = path.child("selector");
-    labels::selector(errors, &selector_path, Some(selector));
-    if labels::is_empty(selector) {
+    selected(errors, path, selector, template, kind);
+    pod::template(errors, &path.child("template"), template);
+}
+
+/// The part of [`selected_template`] that looks at the selector only.
+pub fn selected(errors: &mut Errors, path: &Path, selector: &LabelSelector, template: &PodTemplateSpec, kind: &str) {
+    let here = path.child("selector");
+    labels::selector(errors, &here, Some(selector));
+    if selector.match_labels.is_none() && selector.match_expressions.is_none() {
+        // The types do not tell an absent selector from an empty one; an absent one is the usual mistake.
+        errors.push(Error::required(&here, ""));
+        mismatch(errors, path, template);
+    } else if labels::is_empty(selector) {
         let detail = format!("empty selector is invalid for {kind}");
-        errors.push(Error::invalid(&selector_path, json(selector), detail));
+        errors.push(Error::invalid(&here, json(selector), detail));
     } else {
         matches(errors, path, selector, template);
     }
-    pod::template(errors, &path.child("template"), template);
 }
 
 /// The labels of the template must be selected, or the controller would not know its own pods.
 pub fn matches(errors: &mut Errors, path: &Path, selector: &LabelSelector, template: &PodTemplateSpec) {
     let Ok(selector) = selector::LabelSelector::from_api(Some(selector)) else { return };
     let empty = BTreeMap::new();
-    let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref()).unwrap_or(&empty);
-    if !selector.matches(labels) {
-        let path = path.child("template").child("metadata").child("labels");
-        errors.push(Error::invalid(&path, json(labels), "`selector` does not match template `labels`"));
+    if !selector.matches(labels_of(template).unwrap_or(&empty)) {
+        mismatch(errors, path, template);
     }
+}
+
+fn mismatch(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
+    let path = path.child("template").child("metadata").child("labels");
+    errors.push(Error::invalid(&path, json(&labels_of(template)), "`selector` does not match template `labels`"));
+}
+
+fn labels_of(template: &PodTemplateSpec) -> Option<&BTreeMap<String, String>> {
+    template.metadata.as_ref()?.labels.as_ref()
 }
 
 /// Pods of these controllers run for ever.
@@ -51,4 +68,31 @@ pub fn always(errors: &mut Errors, path: &Path, template: &PodTemplateSpec, kind
         let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.push(Error::forbidden(&path.child("activeDeadlineSeconds"), detail));
     }
+}
+
+/// One counter of a status.
+pub type Count = (&'static str, Option<i32>);
+
+/// The counters of a status: none negative, and none of `parts` above `replicas`.
+pub fn counts(errors: &mut Errors, path: &Path, replicas: i32, parts: &[Count], others: &[Count]) {
+    not_negative(errors, &path.child("replicas"), replicas);
+    for (name, count) in parts.iter().chain(others) {
+        not_negative(errors, &path.child(name), count.unwrap_or(0));
+    }
+    for (name, count) in parts {
+        at_most(errors, &path.child(name), *count, replicas, "cannot be greater than status.replicas");
+    }
+}
+
+pub fn at_most(errors: &mut Errors, path: &Path, count: Option<i32>, bound: i32, detail: &str) {
+    if let Some(count) = count.filter(|count| *count > bound) {
+        errors.push(Error::invalid(path, count, detail));
+    }
+}
+
+/// Names that become those of pods, and so host names.
+pub fn name_warning(name: Option<&str>) -> Option<String> {
+    let problems = names::dns1123_label(name.unwrap_or_default());
+    let words = "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
+    (name.is_some() && !problems.is_empty()).then(|| format!("{words}: [{}]", problems.join(" ")))
 }

@@ -1,6 +1,6 @@
 //! DaemonSet: a pod on every node that suits.
 
-use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{always, selected_template};
+use crate::server::validation::workload::always;
 
 pub struct DaemonSets;
 
@@ -26,7 +26,26 @@ impl Strategy for DaemonSets {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut DaemonSet) {
+        object.status = None;
+        let given = template_generation(object).max(1);
+        set_template_generation(object, given);
+    }
+
+    fn prepare_update(&self, new: &mut DaemonSet, old: &DaemonSet) {
+        new.status = old.status.clone();
+        let template = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.template.clone());
+        let changed = i64::from(template(new) != template(old));
+        set_template_generation(new, template_generation(old) + changed);
+    }
+
+    fn prepare_status(&self, new: &mut DaemonSet, old: &DaemonSet) {
+        new.spec = old.spec.clone();
+    }
+
+    fn same_spec(&self, new: &DaemonSet, old: &DaemonSet) -> bool {
+        new.spec == old.spec
+    }
 
     fn default(&self, object: &mut DaemonSet) {
         let Some(spec) = &mut object.spec else { return };
@@ -97,7 +116,7 @@ impl Strategy for DaemonSets {
             errors.push(Error::required(&path.child("selector"), ""));
             return errors;
         };
-        selected_template(&mut errors, &path, &spec.selector, &spec.template, "daemonset");
+        validation::workload::selected_template(&mut errors, &path, &spec.selector, &spec.template, "daemonset");
         always(&mut errors, &path, &spec.template, "DaemonSet");
         validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
         update_strategy(&mut errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
@@ -111,16 +130,59 @@ impl Strategy for DaemonSets {
         }
         errors
     }
+
+    fn validate_status(&self, new: &DaemonSet, old: &DaemonSet) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        let counts = [
+            ("currentNumberScheduled", Some(status.current_number_scheduled)),
+            ("numberMisscheduled", Some(status.number_misscheduled)),
+            ("desiredNumberScheduled", Some(status.desired_number_scheduled)),
+            ("numberReady", Some(status.number_ready)),
+            ("updatedNumberScheduled", status.updated_number_scheduled),
+            ("numberAvailable", status.number_available),
+            ("numberUnavailable", status.number_unavailable),
+            ("collisionCount", status.collision_count),
+        ];
+        for (field, count) in counts {
+            validation::optional_not_negative(&mut errors, &path.child(field), count);
+        }
+        validation::optional_not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        validation::not_decremented(&mut errors, &path.child("collisionCount"), status.collision_count, before);
+        errors
+    }
+}
+
+/// How often the template has changed; an annotation since the field left the API, still read by old clients.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(object: &DaemonSet) -> i64 {
+    let annotation = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(TEMPLATE_GENERATION));
+    annotation.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn set_template_generation(object: &mut DaemonSet, generation: i64) {
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    annotations.insert(TEMPLATE_GENERATION.to_owned(), generation.to_string());
 }
 
 fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&DaemonSetUpdateStrategy>) {
     let kind = strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or_default();
-    validation::one_of(errors, &path.child("type"), kind, &["RollingUpdate", "OnDelete"]);
-    let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_ref()) else { return };
-    if kind != "RollingUpdate" {
-        return;
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    match (kind, rolling) {
+        ("OnDelete", _) => {}
+        ("RollingUpdate", None) => errors.push(Error::required(&path.child("rollingUpdate"), "")),
+        ("RollingUpdate", Some(update)) => rolling_update(errors, &path.child("rollingUpdate"), update),
+        _ => {
+            let value = serde_json::json!({"Type": kind, "RollingUpdate": rolling});
+            errors.push(Error::not_supported(path, value, &["RollingUpdate", "OnDelete"]));
+        }
     }
-    let path = path.child("rollingUpdate");
+}
+
+fn rolling_update(errors: &mut Errors, path: &Path, rolling: &RollingUpdateDaemonSet) {
     let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
     validation::int_or_percent(errors, &path.child("maxUnavailable"), unavailable);
     validation::int_or_percent(errors, &path.child("maxSurge"), surge);
@@ -128,8 +190,7 @@ fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&DaemonSet
     validation::at_most_100_percent(errors, &path.child("maxSurge"), surge);
     match (validation::is_zero(unavailable), validation::is_zero(surge)) {
         (true, true) => {
-            let detail = "cannot be 0 when maxSurge is 0";
-            errors.push(Error::invalid(&path.child("maxUnavailable"), validation::json(&unavailable), detail));
+            errors.push(Error::required(&path.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"));
         }
         (false, false) => {
             let detail = "may not be set when maxUnavailable is non-zero";

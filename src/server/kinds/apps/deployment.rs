@@ -9,7 +9,7 @@ use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{always, selected_template};
+use crate::server::validation::workload::{self, always, selected_template};
 
 pub struct Deployments;
 
@@ -122,13 +122,45 @@ impl Strategy for Deployments {
         }
         errors
     }
+
+    fn validate_status(&self, new: &Deployment, old: &Deployment) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        validation::optional_not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
+        let parts = [
+            ("updatedReplicas", status.updated_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        let others = [
+            ("unavailableReplicas", status.unavailable_replicas),
+            ("terminatingReplicas", status.terminating_replicas),
+            ("collisionCount", status.collision_count),
+        ];
+        workload::counts(&mut errors, &path, status.replicas.unwrap_or(0), &parts, &others);
+        let ready = status.ready_replicas.unwrap_or(0);
+        let here = path.child("availableReplicas");
+        workload::at_most(&mut errors, &here, status.available_replicas, ready, "cannot be greater than readyReplicas");
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        validation::not_decremented(&mut errors, &path.child("collisionCount"), status.collision_count, before);
+        errors
+    }
+
+    fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
+        let name = new.metadata.name.as_deref().filter(|_| old.is_none());
+        workload::name_warning(name).into_iter().collect()
+    }
 }
 
 /// How pods of one revision give way to those of the next.
 fn strategy(errors: &mut Errors, path: &Path, strategy: Option<&DeploymentStrategy>) {
     let kind = strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or_default();
     let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-    validation::one_of(errors, &path.child("type"), kind, &["Recreate", "RollingUpdate"]);
+    if !matches!(kind, "Recreate" | "RollingUpdate") {
+        let value = serde_json::json!({"Type": kind, "RollingUpdate": rolling});
+        errors.push(Error::not_supported(path, value, &["Recreate", "RollingUpdate"]));
+    }
     let path = path.child("rollingUpdate");
     match (kind, rolling) {
         ("Recreate", Some(_)) => {
@@ -194,7 +226,19 @@ mod tests {
         let cases = [
             ("paused", json!(true), vec![]),
             ("replicas", json!(-1), vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
-            ("selector", json!({}), vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
+            (
+                "selector",
+                json!({}),
+                vec![
+                    "spec.selector: Required value",
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`",
+                ],
+            ),
+            (
+                "selector",
+                json!({"matchLabels": {}}),
+                vec!["spec.selector: Invalid value: {\"matchLabels\":{}}: empty selector is invalid for deployment"],
+            ),
             (
                 "template",
                 other,

@@ -5,3 +5,6 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod replica_set;
 pub mod stateful_set;
+
+#[cfg(test)]
+mod tests;

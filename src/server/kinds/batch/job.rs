@@ -27,7 +27,7 @@ impl Strategy for Jobs {
 
     fn prepare_create(&self, object: &mut Job) {
         object.status = None;
-        generate_selector(object);
+        validation::job::generate_selector(object);
     }
 
     fn prepare_update(&self, new: &mut Job, old: &Job) {
@@ -92,29 +92,22 @@ impl Strategy for Jobs {
             errors.push(Error::required(&path.child("template"), ""));
             return errors;
         };
-        validation::job::spec(&mut errors, &path, spec, true);
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            validation::job::fixed(&mut errors, &path, spec, before);
+        validation::job::job(&mut errors, new, spec, old);
+        if let Some((old, before)) = old.and_then(|old| Some((old, old.spec.as_ref()?))) {
+            validation::job::fixed(&mut errors, &path, spec, before, old);
         }
         errors
     }
-}
 
-/// Labels the pods with the Job's UID and selects them by it, unless the user manages the selector.
-fn generate_selector(job: &mut Job) {
-    let (Some(uid), name) = (job.metadata.uid.clone(), job.metadata.name.clone().unwrap_or_default()) else { return };
-    let Some(spec) = job.spec.as_mut().filter(|spec| spec.manual_selector != Some(true)) else { return };
-    let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
-    for (key, value) in [
-        ("job-name", &name),
-        ("batch.kubernetes.io/job-name", &name),
-        ("controller-uid", &uid),
-        ("batch.kubernetes.io/controller-uid", &uid),
-    ] {
-        labels.entry(key.to_owned()).or_insert_with(|| value.clone());
+    fn validate_status(&self, new: &Job, old: &Job) -> Errors {
+        validation::job::status(new, old)
     }
-    let selected = spec.selector.get_or_insert_default().match_labels.get_or_insert_default();
-    selected.entry("batch.kubernetes.io/controller-uid".to_owned()).or_insert(uid);
+
+    fn warnings(&self, new: &Job, old: Option<&Job>) -> Vec<String> {
+        let name = new.metadata.name.as_deref().filter(|_| old.is_none());
+        let large = new.spec.as_ref().and_then(validation::job::warnings);
+        validation::workload::name_warning(name).into_iter().chain(large).collect()
+    }
 }
 
 fn state(job: &Job, spec: &JobSpec) -> &'static str {
@@ -179,31 +172,5 @@ mod tests {
             (&spec["completions"], &spec["parallelism"], &spec["backoffLimit"]),
             (&json!(1), &json!(1), &json!(6))
         );
-    }
-
-    #[test]
-    fn bad_jobs_are_refused() {
-        let cases = [
-            (
-                json!({"template": template("Always")}),
-                "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
-            ),
-            (
-                json!({"template": template("Never"), "parallelism": -1}),
-                "spec.parallelism: Invalid value: -1: must be greater than or equal to 0",
-            ),
-            (
-                json!({"template": template("Never"), "completionMode": "Indexed", "parallelism": 1}),
-                "spec.completions: Required value: when completion mode is Indexed",
-            ),
-        ];
-        for (spec, expected) in cases {
-            assert_eq!(lines(&Jobs.validate(&job(spec), None)), [expected]);
-        }
-        let old = job(json!({"template": template("Never")}));
-        let mut new = old.clone();
-        new.spec.as_mut().unwrap().completions = Some(3);
-        let expected = ["spec.completions: Invalid value: 3: field is immutable"];
-        assert_eq!(lines(&Jobs.validate(&new, Some(&old))), expected);
     }
 }

@@ -2,3 +2,6 @@
 
 pub mod cron_job;
 pub mod job;
+
+#[cfg(test)]
+mod tests;
