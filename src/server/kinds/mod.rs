@@ -56,6 +56,6 @@ pub mod scheduling;
 pub mod storage;
 
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod table_tests;
 #[cfg(test)]
 mod tests;

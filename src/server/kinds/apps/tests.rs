@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::kinds::testing::Sound;
+use crate::server::kinds::table_tests::Sound;
 
 fn template() -> Value {
     json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "a", "image": "i"}]}})

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::kinds::testing::Sound;
+use crate::server::kinds::table_tests::Sound;
 
 fn cron_jobs() -> Sound {
     let pod = json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "i"}]});
