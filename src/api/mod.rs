@@ -6,6 +6,7 @@ pub mod duration;
 pub mod expand;
 pub mod field;
 pub mod gvk;
+pub mod hex;
 pub mod lenient;
 pub mod names;
 pub mod object;

@@ -13,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::hex::hex;
+
 /// The type-erased face of a Kubernetes object.
 pub trait Object: Any + Send + Sync + Debug {
     fn meta(&self) -> &ObjectMeta;
@@ -87,7 +89,7 @@ pub struct Template {
 static PLACEHOLDER: LazyLock<String> = LazyLock::new(|| {
     let mut random = [0u8; 16];
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&random)
 });
 
 impl Template {

@@ -14,6 +14,7 @@ use super::manifests::Manifests;
 use super::pidfile::PidFile;
 use super::{node_address, notify, preflight};
 use crate::agent::{Agent, AgentConfig};
+use crate::api::hex::hex;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
 use crate::server::controllers::{Controllers, ControllersConfig};
@@ -22,6 +23,7 @@ use crate::server::http::authn::{Authenticator, StaticToken, User};
 use crate::server::http::endpoint::{Endpoint, Endpoints};
 use crate::server::http::health::{Hook, Scope};
 use crate::server::http::listener::{Listener, TlsSource};
+use crate::server::http::openid::{self, OpenId};
 use crate::server::http::{ApiServer, ApiServerConfig};
 use crate::server::pipeline::ServiceRanges;
 use crate::server::pki::token::Issuer;
@@ -110,10 +112,12 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let issuer = format!("https://kubernetes.default.svc.{}", args.cluster_domain);
     let issuer = Arc::new(Issuer::new(&pki.service_account_key_pem, &issuer)?);
     let accounts = ServiceAccountTokens::new(issuer.clone(), store.clone());
-    let mut subresources = Subresources::standard(Some(issuer));
+    let mut subresources = Subresources::standard(Some(issuer.clone()));
     subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?));
     let config = ApiServerConfig {
-        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token)), Arc::new(accounts)]),
+        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token)), Arc::new(accounts)])
+            .for_audiences(vec![issuer.issuer.clone()]),
+        openid: Some(openid(args, identity, &issuer)),
         subresources,
         services: ServiceRanges {
             cidr: args.service_cidr,
@@ -152,6 +156,13 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
     }
     Ok(api)
+}
+
+/// Where others find the keys that verify ServiceAccount tokens.
+fn openid(args: &ServerArgs, identity: &Identity, issuer: &Issuer) -> OpenId {
+    let address = SocketAddr::new(identity.advertise, args.https_listen_port);
+    let keys = format!("https://{address}{}", openid::KEYS);
+    OpenId::new(&issuer.configuration(&keys), &issuer.keys())
 }
 
 /// The steps of starting that health checks wait for.
@@ -255,7 +266,7 @@ fn admin_token(args: &ServerArgs, kept: &Path) -> anyhow::Result<String> {
     }
     let mut random = [0u8; 32];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("the kernel gives no random bytes: {error}"))?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = hex(&random);
     pki::write_private(kept, &token)?;
     Ok(token)
 }

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::server::http::authn::{TokenAuthenticator, User};
+use crate::server::http::authn::{Authenticated, Refused, TokenAuthenticator, User, same};
 use crate::server::pipeline::Reader;
-use crate::server::pki::token::{Bound, Claims, Issuer};
+use crate::server::pki::token::{Bound, Claims, Issuer, LEEWAY, LegacyClaims, Signed};
 use crate::store::Store;
+
+/// The label of a token's Secret that was not used for long.
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+const INVALIDATED: &str = "service account token has been invalidated";
 
 /// Checks tokens against the key and against what is stored now.
 pub struct ServiceAccountTokens {
@@ -21,99 +25,241 @@ impl ServiceAccountTokens {
     pub fn new(issuer: Arc<Issuer>, store: Arc<dyn Store>) -> Self {
         Self { issuer, store }
     }
-}
 
-impl TokenAuthenticator for ServiceAccountTokens {
-    fn authenticate(&self, token: &str, audiences: &[String]) -> Option<User> {
+    fn bound(&self, claims: &Claims, audiences: &[String], now: jiff::Timestamp) -> Result<Authenticated, Refused> {
         let own = [self.issuer.issuer.clone()];
-        let audiences = if audiences.is_empty() { own.as_slice() } else { audiences };
-        let claims = self.issuer.verify(token, audiences).ok()?;
-        user(&claims, Reader::new(self.store.as_ref()))
+        let wanted = if audiences.is_empty() { own.as_slice() } else { audiences };
+        let audiences: Vec<String> = claims.aud.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+        if audiences.is_empty() {
+            let (has, wants) = (quoted(&claims.aud), quoted(wanted));
+            return Err(Refused(format!("token audiences {has} is invalid for the target audiences {wants}")));
+        }
+        claims.check(now).map_err(|error| Refused(error.to_string()))?;
+        Ok(Authenticated { user: user(claims, Reader::new(self.store.as_ref()), now)?, audiences })
     }
 }
 
-/// The user a token stands for; `None` where the account or a bound object is gone or another one.
-fn user(claims: &Claims, reader: Reader<'_>) -> Option<User> {
+impl TokenAuthenticator for ServiceAccountTokens {
+    fn authenticate(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, Refused> {
+        let signed = match self.issuer.verify(token) {
+            None => return Ok(None),
+            Some(signed) => signed.map_err(|error| Refused(error.to_string()))?,
+        };
+        match signed {
+            Signed::Bound(claims) => self.bound(&claims, audiences, jiff::Timestamp::now()).map(Some),
+            Signed::Legacy(claims) => {
+                let user = legacy_user(&claims, token, Reader::new(self.store.as_ref()))?;
+                Ok(Some(Authenticated { user, audiences: Vec::new() }))
+            }
+        }
+    }
+}
+
+/// A list as Go's `%q` shows it.
+fn quoted(texts: &[String]) -> String {
+    let texts: Vec<_> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", texts.join(" "))
+}
+
+fn gone<T>(found: crate::api::status::Result<Option<T>>) -> Result<T, Refused> {
+    found.ok().flatten().ok_or_else(|| Refused(INVALIDATED.to_owned()))
+}
+
+/// Whether the object was to be gone by `limit`, seconds since the epoch.
+fn deleted(meta: &ObjectMeta, limit: i64) -> bool {
+    meta.deletion_timestamp.as_ref().is_some_and(|time| time.0.as_second() < limit)
+}
+
+fn account(reader: Reader<'_>, namespace: &str, wanted: &Bound, limit: i64) -> Result<(), Refused> {
+    let found = reader.get::<ServiceAccount>(namespace, &wanted.name).map_err(|error| Refused(error.to_string()))?;
+    let found = found.ok_or_else(|| Refused(format!("serviceaccounts \"{}\" not found", wanted.name)))?;
+    if deleted(&found.metadata, limit) {
+        return Err(Refused(format!("service account {namespace}/{} has been deleted", wanted.name)));
+    }
+    let uid = found.metadata.uid.as_deref().unwrap_or_default();
+    match uid == wanted.uid {
+        true => Ok(()),
+        false => Err(Refused(format!("service account UID ({uid}) does not match claim ({})", wanted.uid))),
+    }
+}
+
+/// Whether the bound object is still the one and not gone; `what` and `claim` name it.
+fn alive(found: &ObjectMeta, bound: &Bound, limit: i64, what: &str, claim: &str) -> Result<(), Refused> {
+    if deleted(found, limit) {
+        return Err(Refused(INVALIDATED.to_owned()));
+    }
+    let uid = found.uid.as_deref().unwrap_or_default();
+    match uid == bound.uid {
+        true => Ok(()),
+        false => {
+            let text = format!("{what} UID ({uid}) does not match service account {claim} ref claim ({})", bound.uid);
+            Err(Refused(text))
+        }
+    }
+}
+
+/// The user a token stands for, where the account and every bound object are there and the same.
+fn user(claims: &Claims, reader: Reader<'_>, now: jiff::Timestamp) -> Result<User, Refused> {
     let own = &claims.kubernetes;
-    let account: ServiceAccount = reader.get(&own.namespace, &own.serviceaccount.name).ok()??;
-    alive(&account.metadata, &own.serviceaccount)?;
+    let limit = now.as_second() - LEEWAY;
+    account(reader, &own.namespace, &own.serviceaccount, limit)?;
     let mut user = User::service_account(&own.namespace, &own.serviceaccount.name, &own.serviceaccount.uid);
     let mut tell = |key: &str, value: &str| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
     };
     tell("credential-id", &format!("JTI={}", claims.jti));
+    if let Some(secret) = &own.secret {
+        let found = gone(reader.get::<Secret>(&own.namespace, &secret.name))?;
+        alive(&found.metadata, secret, limit, "secret", "secret")?;
+    }
     if let Some(pod) = &own.pod {
-        alive(&reader.get::<Pod>(&own.namespace, &pod.name).ok()??.metadata, pod)?;
+        alive(&gone(reader.get::<Pod>(&own.namespace, &pod.name))?.metadata, pod, limit, "pod", "pod")?;
         tell("pod-name", &pod.name);
         tell("pod-uid", &pod.uid);
-    }
-    if let Some(secret) = &own.secret {
-        alive(&reader.get::<Secret>(&own.namespace, &secret.name).ok()??.metadata, secret)?;
     }
     if let Some(node) = &own.node {
         // A token bound to a pod only tells its node; one bound to the node alone lives and dies with it.
         if own.pod.is_none() {
-            alive(&reader.get::<Node>("", &node.name).ok()??.metadata, node)?;
+            alive(&gone(reader.get::<Node>("", &node.name))?.metadata, node, limit, "node", "node")?;
         }
         tell("node-name", &node.name);
-        tell("node-uid", &node.uid);
+        if !node.uid.is_empty() {
+            tell("node-uid", &node.uid);
+        }
     }
-    Some(user)
+    Ok(user)
 }
 
-fn alive(found: &ObjectMeta, bound: &Bound) -> Option<()> {
-    (found.uid.as_deref() == Some(bound.uid.as_str())).then_some(())
+/// The user of a token that a Secret holds: it counts as long as the Secret holds exactly this one.
+fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result<User, Refused> {
+    let LegacyClaims { namespace, secret: name, account: owner, uid, sub, .. } = claims;
+    if *sub != format!("system:serviceaccount:{namespace}:{owner}") {
+        return Err(Refused("sub claim is invalid".to_owned()));
+    }
+    let secret = gone(reader.get::<Secret>(namespace, name))?;
+    if secret.metadata.deletion_timestamp.is_some() {
+        return Err(Refused(INVALIDATED.to_owned()));
+    }
+    let kept = secret.data.as_ref().and_then(|data| data.get("token")).map(|kept| kept.0.as_slice());
+    if !same(token.as_bytes(), kept.unwrap_or_default()) {
+        return Err(Refused("service account token does not match server's copy".to_owned()));
+    }
+    let bound = Bound { name: owner.clone(), uid: uid.clone() };
+    account(reader, namespace, &bound, i64::MAX)?;
+    if secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(INVALID_SINCE)) {
+        return Err(Refused(format!(
+            "the token in secret {namespace}/{name} for service account {namespace}/{owner} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+        )));
+    }
+    Ok(User::service_account(namespace, owner, uid))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::server::pki::token::Kubernetes;
     use crate::store::memory::MemoryStore;
     use crate::store::{Change, Durability, Expect, Write};
 
-    async fn put(store: &Arc<MemoryStore>, key: &str, object: serde_json::Value) {
+    async fn put(store: &Arc<MemoryStore>, key: &str, object: Value) {
         let bytes = serde_json::to_vec(&object).unwrap();
         let change = Change::Put(Box::new(move |_| bytes.into()));
-        let write = Write { key: key.into(), expect: Expect::Absent, change, durability: Durability::Durable };
+        let write = Write {
+            key: format!("/registry/core/{key}").into(),
+            expect: Expect::Absent,
+            change,
+            durability: Durability::Durable,
+        };
         store.write(write).await.unwrap();
     }
 
-    fn tokens(store: &Arc<MemoryStore>) -> ServiceAccountTokens {
+    /// An account `robot`, a pod `p`, a pod `ending` that goes later and one, `ended`, that should have gone.
+    async fn world() -> (Arc<MemoryStore>, ServiceAccountTokens) {
+        let store = MemoryStore::new();
+        put(&store, "serviceaccounts/ns/robot", json!({"metadata": {"name": "robot", "uid": "u1"}})).await;
+        put(&store, "pods/ns/p", json!({"metadata": {"name": "p", "uid": "p1"}})).await;
+        let now = jiff::Timestamp::now();
+        for (name, seconds) in [("ending", -30), ("ended", -90)] {
+            let at = now + jiff::SignedDuration::from_secs(seconds);
+            let meta = json!({"name": name, "uid": "p1", "deletionTimestamp": at.to_string()});
+            put(&store, &format!("pods/ns/{name}"), json!({"metadata": meta})).await;
+        }
+        put(&store, "nodes/n", json!({"metadata": {"name": "n", "uid": "n1"}})).await;
         let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        ServiceAccountTokens::new(Arc::new(Issuer::new(&pem, "https://issuer").unwrap()), store.clone())
+        let tokens = ServiceAccountTokens::new(Arc::new(Issuer::new(&pem, "https://issuer").unwrap()), store.clone());
+        (store, tokens)
     }
 
-    fn subject(uid: &str, pod: Option<&str>) -> Kubernetes {
-        let bound = |name: &str, uid: &str| Bound { name: name.to_owned(), uid: uid.to_owned() };
-        Kubernetes {
-            namespace: "ns".to_owned(),
-            serviceaccount: bound("robot", uid),
-            pod: pod.map(|uid| bound("p", uid)),
-            secret: None,
-            node: None,
-            warnafter: None,
-        }
+    fn bound(name: &str, uid: &str) -> Option<Bound> {
+        Some(Bound { name: name.to_owned(), uid: uid.to_owned() })
+    }
+
+    fn subject(uid: &str) -> Kubernetes {
+        let serviceaccount = bound("robot", uid).unwrap();
+        Kubernetes { namespace: "ns".to_owned(), serviceaccount, pod: None, secret: None, node: None, warnafter: None }
     }
 
     #[tokio::test]
     async fn a_token_lives_as_long_as_what_it_is_bound_to() {
-        let store = MemoryStore::new();
-        put(&store, "/registry/core/serviceaccounts/ns/robot", json!({"metadata": {"name": "robot", "uid": "u1"}}))
-            .await;
-        put(&store, "/registry/core/pods/ns/p", json!({"metadata": {"name": "p", "uid": "p1"}})).await;
-        let tokens = tokens(&store);
-        let now = jiff::Timestamp::now();
-        let check = |kubernetes: Kubernetes| {
-            let token = tokens.issuer.issue(kubernetes, vec![], 600, now).unwrap();
-            tokens.authenticate(&token, &[]).map(|user| user.name)
+        let (_, tokens) = world().await;
+        let base = subject("u1");
+        let pod = |name, uid| Kubernetes { pod: bound(name, uid), ..base.clone() };
+        let node = |name, uid| Kubernetes { node: bound(name, uid), ..base.clone() };
+        let cases = [
+            (base.clone(), Ok("system:serviceaccount:ns:robot")),
+            (subject("u0"), Err("service account UID (u1) does not match claim (u0)")),
+            (pod("p", "p1"), Ok("system:serviceaccount:ns:robot")),
+            (pod("p", "p0"), Err("pod UID (p1) does not match service account pod ref claim (p0)")),
+            (pod("none", "p1"), Err(INVALIDATED)),
+            (pod("ending", "p1"), Ok("system:serviceaccount:ns:robot")),
+            (pod("ended", "p1"), Err(INVALIDATED)),
+            (node("n", "n1"), Ok("system:serviceaccount:ns:robot")),
+            (node("n", "n0"), Err("node UID (n1) does not match service account node ref claim (n0)")),
+            (node("none", "n1"), Err(INVALIDATED)),
+            (Kubernetes { node: bound("none", ""), ..pod("p", "p1") }, Ok("system:serviceaccount:ns:robot")),
+            (Kubernetes { secret: bound("none", ""), ..base.clone() }, Err(INVALIDATED)),
+        ];
+        for (claims, expected) in cases {
+            let token = tokens.issuer.issue(claims.clone(), vec![], 600, jiff::Timestamp::now()).unwrap();
+            let found = tokens.authenticate(&token, &[]).map(|found| found.unwrap().user.name);
+            let found = found.map_err(|refused| refused.to_string());
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{claims:?}");
+        }
+        assert!(tokens.authenticate("not.a.token", &[]).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_token_is_for_its_audiences() {
+        let (_, tokens) = world().await;
+        let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let issue = |audiences: &[&str]| {
+            tokens.issuer.issue(subject("u1"), list(audiences), 600, jiff::Timestamp::now()).unwrap()
         };
-        assert_eq!(check(subject("u1", None)).as_deref(), Some("system:serviceaccount:ns:robot"));
-        assert!(check(subject("u1", Some("p1"))).is_some());
-        assert!(check(subject("u0", None)).is_none(), "an account of the same name that was deleted");
-        assert!(check(subject("u1", Some("p0"))).is_none(), "a pod that is gone");
-        assert!(tokens.authenticate("not.a.token", &[]).is_none());
+        let found = |token: &str, wanted: &[&str]| {
+            tokens.authenticate(token, &list(wanted)).map(|found| found.unwrap().audiences)
+        };
+        assert_eq!(found(&issue(&[]), &[]).unwrap(), ["https://issuer"]);
+        assert_eq!(found(&issue(&["vault", "x"]), &["y", "vault"]).unwrap(), ["vault"]);
+        assert_eq!(
+            found(&issue(&["vault"]), &[]).unwrap_err().to_string(),
+            r#"token audiences ["vault"] is invalid for the target audiences ["https://issuer"]"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_secrets_token_must_be_the_one_it_holds() {
+        let (store, tokens) = world().await;
+        let token = tokens.issuer.issue_legacy("ns", &subject("u1").serviceaccount, "kept").unwrap();
+        assert!(tokens.authenticate(&token, &[]).is_err(), "no such Secret");
+        let data = |token: &str| json!({"token": k8s_openapi::ByteString(token.as_bytes().to_vec())});
+        put(&store, "secrets/ns/kept", json!({"metadata": {"name": "kept"}, "data": data(&token)})).await;
+        let found = tokens.authenticate(&token, &[]).unwrap().unwrap();
+        assert_eq!((found.user.name.as_str(), found.audiences.len()), ("system:serviceaccount:ns:robot", 0));
+        let other = tokens.issuer.issue_legacy("ns", &subject("u1").serviceaccount, "marked").unwrap();
+        let metadata = json!({"name": "marked", "labels": {INVALID_SINCE: "2026-01-01"}});
+        put(&store, "secrets/ns/marked", json!({"metadata": metadata, "data": data(&other)})).await;
+        assert!(tokens.authenticate(&other, &[]).unwrap_err().to_string().contains("has been marked invalid"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod admission;
 mod cluster;
+mod identity;
 mod observe;
 mod subresources;
 mod verbs;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::agent::runtime::ImageConfig;
+use crate::api::hex::hex;
 
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -134,11 +135,7 @@ pub fn sha256(content: &[u8]) -> String {
 
 /// `sha256:` and the hexadecimal form of a finished hash.
 pub fn hex_digest(hash: &[u8]) -> String {
-    use std::fmt::Write;
-    hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", hex(hash))
 }
 
 /// The snapshot names of a stack of layers, bottom first (OCI image specification, "Layer ChainID").

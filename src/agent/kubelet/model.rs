@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::api::hex::hex;
+
 /// The part a container plays in its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -241,10 +243,6 @@ pub fn spec_hash(container: &Container) -> String {
 /// The runtime's id of a run: the same inputs give the same id, so that a repeated create is seen as such.
 pub fn container_id(uid: &str, name: &str, attempt: u32) -> String {
     hex(&Sha256::digest(format!("{uid}/{name}/{attempt}")))
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Name, namespace and uid of a pod, which nearly every message wants.

@@ -11,9 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::model::{Sandbox, hex};
+use super::model::Sandbox;
 use super::resolv;
 use crate::agent::runtime::Namespaces;
+use crate::api::hex::hex;
 use crate::net::ipam::{self, Ipam};
 use crate::net::netns::{self, NamespaceSpec, Pinned};
 use crate::net::pod_link::{self, PodLink};

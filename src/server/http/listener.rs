@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::authn::{CertificateSubject, Connection};
+use super::authn::{Certificate, Connection};
 use super::{ApiServer, body};
 use crate::lifecycle::{Component, StartError};
 
@@ -158,7 +158,7 @@ async fn connection(
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| subject(certificate));
+    let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| Certificate::parse(certificate));
     let connection = Arc::new(Connection { certificate, peer: Some(peer), closing: stop.clone() });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (server.clone(), connection.clone());
@@ -195,16 +195,4 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
-}
-
-/// CN and O of a certificate that rustls has verified.
-fn subject(certificate: &[u8]) -> Option<CertificateSubject> {
-    use x509_parser::prelude::FromDer;
-    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
-    let subject = parsed.subject();
-    let texts = |values: Vec<&x509_parser::x509::AttributeTypeAndValue<'_>>| -> Vec<String> {
-        values.iter().filter_map(|value| value.as_str().ok()).map(str::to_owned).collect()
-    };
-    let common_name = texts(subject.iter_common_name().collect()).into_iter().next()?;
-    Some(CertificateSubject { common_name, organizations: texts(subject.iter_organization().collect()) })
 }

@@ -10,6 +10,7 @@ pub mod listener;
 pub mod metrics;
 pub mod negotiate;
 mod non_resource;
+pub mod openid;
 mod resource;
 pub mod respond;
 pub mod route;
@@ -39,6 +40,7 @@ use body::Body;
 use endpoint::Endpoints;
 use health::{Health, Scope};
 use metrics::Metrics;
+use openid::OpenId;
 use route::RequestInfo;
 use session::Session;
 
@@ -51,6 +53,8 @@ pub struct ApiServerConfig {
     pub services: ServiceRanges,
     /// Paths of orch's own.
     pub endpoints: Endpoints,
+    /// How others verify the tokens of ServiceAccounts, where there is a key that signs them.
+    pub openid: Option<OpenId>,
 }
 
 impl Default for ApiServerConfig {
@@ -63,6 +67,7 @@ impl Default for ApiServerConfig {
             subresources: Subresources::standard(None),
             services: ServiceRanges::default(),
             endpoints: Endpoints::default(),
+            openid: None,
         }
     }
 }
@@ -83,6 +88,7 @@ struct Inner {
     stopping: Arc<AtomicBool>,
     subresources: Subresources,
     endpoints: Endpoints,
+    openid: Option<OpenId>,
 }
 
 impl ApiServer {
@@ -91,8 +97,9 @@ impl ApiServer {
         let health = health(&store, &stopping);
         let metrics = Arc::new(Metrics::new(store.clone()));
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
-        let ApiServerConfig { authenticator, authorizer, subresources, endpoints, .. } = config;
-        let inner = Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources, endpoints };
+        let ApiServerConfig { authenticator, authorizer, subresources, endpoints, openid, .. } = config;
+        let inner =
+            Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources, endpoints, openid };
         Self { inner: Arc::new(inner) }
     }
 
@@ -160,9 +167,12 @@ impl ApiServer {
         user: User,
         info: RequestInfo,
         query: Query,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>> {
-        authz::check(self.inner.authorizer.as_ref(), &user, &info).await?;
+        authn::strip(request.headers_mut());
+        let authorizer = self.inner.authorizer.as_ref();
+        let user = authn::impersonate::user(authorizer, user, request.headers_mut()).await?;
+        authz::check(authorizer, &user, &info).await?;
         if info.is_resource {
             return self.resource(Arc::new(user), info, query, request).await;
         }
@@ -179,9 +189,9 @@ impl ApiServer {
         self.inner.authorizer.authorize(user, request).await
     }
 
-    /// The user of a token, for reviews.
-    pub fn authenticate_token(&self, token: &str, audiences: &[String]) -> Option<User> {
-        self.inner.authenticator.token(token, audiences)
+    /// Who answers for tokens, for reviews.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.inner.authenticator
     }
 
     /// A service that makes every request as `user`: the in-process client's transport.

@@ -31,6 +31,9 @@ impl ApiServer {
         if let Some(response) = openapi::respond(path)? {
             return Ok(response);
         }
+        if let Some(response) = self.inner.openid.as_ref().and_then(|openid| openid.respond(path)) {
+            return Ok(response);
+        }
         if path == "/metrics" {
             return self.inner.metrics.respond(headers);
         }

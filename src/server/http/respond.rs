@@ -60,9 +60,9 @@ pub fn warn(headers: &mut HeaderMap, warnings: Vec<String>) {
     }
 }
 
-/// What every answer carries.
+/// What every answer carries; one that says how long it may be kept goes on saying so.
 pub fn common(headers: &mut HeaderMap, audit_id: Option<HeaderValue>) {
-    headers.insert("cache-control", HeaderValue::from_static("no-cache, private"));
+    headers.entry("cache-control").or_insert(HeaderValue::from_static("no-cache, private"));
     let id = audit_id.or_else(|| HeaderValue::from_str(&crate::server::pipeline::random::uid()).ok());
     if let Some(id) = id {
         headers.insert(HeaderName::from_static("audit-id"), id);

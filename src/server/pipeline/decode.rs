@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::options::FieldValidation;
 use super::{Context, strict};
 use crate::api::gvk::{api_version, split_api_version};
+use crate::api::hex::hex;
 use crate::api::object::Object;
 use crate::api::protobuf;
 use crate::api::schema;
@@ -174,10 +175,7 @@ fn summarize(data: &[u8]) -> String {
     match data.first() {
         None => "<empty>".to_owned(),
         Some(b'{') => format!("{}{more}", String::from_utf8_lossy(cut)),
-        Some(_) => {
-            let hex: String = cut.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{hex}{more}")
-        }
+        Some(_) => format!("{}{more}", hex(cut)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::names;
+
 /// An authenticated (or anonymous) user, as `user.Info` of apiserver.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct User {
@@ -15,6 +17,8 @@ impl User {
     pub const ANONYMOUS: &'static str = "system:anonymous";
     pub const AUTHENTICATED: &'static str = "system:authenticated";
     pub const UNAUTHENTICATED: &'static str = "system:unauthenticated";
+    /// The key in `extra` of the name of the credential that was shown.
+    pub const CREDENTIAL_ID: &'static str = "authentication.kubernetes.io/credential-id";
 
     /// An authenticated user of the given groups; `system:authenticated` is added.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
@@ -47,6 +51,12 @@ impl User {
             Self::new(format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &group]);
         user.uid = uid.to_owned();
         user
+    }
+    /// Namespace and name of the service account that a user's name stands for.
+    pub fn split_service_account(name: &str) -> Option<(&str, &str)> {
+        let (namespace, name) = name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let valid = names::dns1123_label(namespace).is_empty() && names::dns1123_subdomain(name).is_empty();
+        valid.then_some((namespace, name))
     }
 
     pub fn is_anonymous(&self) -> bool {

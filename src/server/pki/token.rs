@@ -1,15 +1,20 @@
 //! ServiceAccount tokens: JSON Web Tokens signed with the cluster's key, ES256.
 //!
-//! Claims are upstream's (`kubernetes.io` private claims, KEP-1205). Whether the objects a token is
-//! bound to still exist is for the authenticator to ask; here is only cryptography and time.
+//! Claims are upstream's (`kubernetes.io` private claims, KEP-1205), and those of tokens kept in Secrets. Whether the
+//! objects a token is bound to still exist is for the authenticator to ask; here is only cryptography and time.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// An object a token lives and dies with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound {
     pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
 
@@ -24,7 +29,7 @@ pub struct Kubernetes {
     pub secret: Option<Bound>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Bound>,
-    /// When the kubelet should fetch a new one, seconds since the epoch.
+    /// When the client should have fetched a new one, seconds since the epoch; the token itself lasts longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }
@@ -43,10 +48,60 @@ pub struct Claims {
     pub sub: String,
 }
 
-/// Why a token is not accepted.
+/// What two clocks may differ by.
+pub const LEEWAY: i64 = 60;
+
+impl Claims {
+    /// Whether the token is in force at `now`.
+    pub fn check(&self, now: jiff::Timestamp) -> Result<(), TokenError> {
+        let now = now.as_second();
+        if now - LEEWAY > self.exp {
+            return Err(TokenError::Expired);
+        }
+        if now + LEEWAY < self.nbf.max(self.iat) {
+            return Err(TokenError::Early);
+        }
+        Ok(())
+    }
+}
+
+/// The `iss` of tokens that are kept in Secrets.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// The claims of a token that is kept in a Secret: it has no audience and never expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyClaims {
+    pub iss: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
+    pub namespace: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    pub secret: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
+    pub account: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
+    pub uid: String,
+    pub sub: String,
+}
+
+/// The claims of a token that this cluster signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signed {
+    Bound(Box<Claims>),
+    Legacy(Box<LegacyClaims>),
+}
+
+/// Why a token is not accepted, in upstream's words.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct TokenError(#[from] jsonwebtoken::errors::Error);
+pub enum TokenError {
+    #[error("go-jose/go-jose: error in cryptographic primitive")]
+    Signature,
+    #[error("service account token has expired")]
+    Expired,
+    #[error("service account token is not valid yet")]
+    Early,
+    #[error("{0}")]
+    Encode(#[from] jsonwebtoken::errors::Error),
+}
 
 /// Signs and verifies.
 pub struct Issuer {
@@ -55,6 +110,8 @@ pub struct Issuer {
     /// The `iss` claim, and the default audience.
     pub issuer: String,
     key_id: String,
+    /// The public key as an uncompressed point.
+    point: Vec<u8>,
 }
 
 impl Issuer {
@@ -65,7 +122,11 @@ impl Issuer {
         let public = pair.public_key_pem();
         let signing = EncodingKey::from_ec_pem(key_pem.as_bytes()).map_err(|error| unusable(error.to_string()))?;
         let verifying = DecodingKey::from_ec_pem(public.as_bytes()).map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { signing, verifying, issuer: issuer.to_owned(), key_id: key_id(&public) })
+        let point = pair.public_key_raw().to_vec();
+        if point.len() != 65 {
+            return Err(unusable("it is not on the curve P-256".to_owned()));
+        }
+        Ok(Self { signing, verifying, issuer: issuer.to_owned(), key_id: key_id(&public), point })
     }
 
     /// A token for `kubernetes`, valid from now for `seconds`.
@@ -77,47 +138,102 @@ impl Issuer {
         now: jiff::Timestamp,
     ) -> Result<String, TokenError> {
         let now = now.as_second();
-        let sub = format!("system:serviceaccount:{}:{}", kubernetes.namespace, kubernetes.serviceaccount.name);
-        let claims = Claims {
+        self.sign(&Claims {
             aud: if audiences.is_empty() { vec![self.issuer.clone()] } else { audiences },
-            exp: now + seconds,
+            exp: now.saturating_add(seconds),
             iat: now,
             iss: self.issuer.clone(),
-            jti: random_id(),
+            jti: crate::server::pipeline::random::uid(),
+            sub: subject(&kubernetes.namespace, &kubernetes.serviceaccount.name),
             kubernetes,
             nbf: now,
-            sub,
-        };
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(self.key_id.clone());
-        Ok(jsonwebtoken::encode(&header, &claims, &self.signing)?)
+        })
     }
 
-    /// The claims of a token that this key signed, that is in force, and that is for one of `audiences`.
-    pub fn verify(&self, token: &str, audiences: &[String]) -> Result<Claims, TokenError> {
-        let mut rules = Validation::new(Algorithm::ES256);
-        rules.set_audience(audiences);
-        rules.set_issuer(&[&self.issuer]);
-        rules.validate_nbf = true;
-        rules.leeway = 10;
-        Ok(jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)?.claims)
+    /// The token that a Secret of type `kubernetes.io/service-account-token` holds.
+    pub fn issue_legacy(&self, namespace: &str, account: &Bound, secret: &str) -> Result<String, TokenError> {
+        self.sign(&LegacyClaims {
+            iss: LEGACY_ISSUER.to_owned(),
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            account: account.name.clone(),
+            uid: account.uid.clone(),
+            sub: subject(namespace, &account.name),
+        })
     }
+
+    fn sign(&self, claims: &impl Serialize) -> Result<String, TokenError> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = None;
+        header.kid = Some(self.key_id.clone());
+        Ok(jsonwebtoken::encode(&header, claims, &self.signing)?)
+    }
+
+    /// The claims of a token that this key signed; whether they hold now is not asked. `None`: a token of another
+    /// issuer, or none at all.
+    pub fn verify(&self, token: &str) -> Option<Result<Signed, TokenError>> {
+        #[derive(Deserialize)]
+        struct Unverified {
+            iss: String,
+        }
+        let mut parts = token.split('.');
+        let payload = parts.nth(1).filter(|_| parts.next().is_some() && parts.next().is_none())?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let Unverified { iss } = serde_json::from_slice(&payload).ok()?;
+        if iss == self.issuer {
+            Some(self.claims(token).map(|claims| Signed::Bound(Box::new(claims))))
+        } else if iss == LEGACY_ISSUER {
+            Some(self.claims(token).map(|claims| Signed::Legacy(Box::new(claims))))
+        } else {
+            None
+        }
+    }
+
+    fn claims<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenError> {
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.required_spec_claims.clear();
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        let decoded = jsonwebtoken::decode::<C>(token, &self.verifying, &rules);
+        Ok(decoded.map_err(|_| TokenError::Signature)?.claims)
+    }
+
+    /// The OpenID provider's configuration; `keys` is the URL of [`Self::keys`].
+    pub fn configuration(&self, keys: &str) -> Value {
+        json!({
+            "issuer": self.issuer,
+            "jwks_uri": keys,
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        })
+    }
+
+    /// The public keys, as a JSON Web Key Set.
+    pub fn keys(&self) -> Value {
+        let (x, y) = self.point[1..].split_at(32);
+        json!({"keys": [{
+            "use": "sig",
+            "kty": "EC",
+            "kid": self.key_id,
+            "crv": "P-256",
+            "alg": "ES256",
+            "x": URL_SAFE_NO_PAD.encode(x),
+            "y": URL_SAFE_NO_PAD.encode(y),
+        }]})
+    }
+}
+
+fn subject(namespace: &str, account: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{account}")
 }
 
 /// A key's name: the hash of its public half, as upstream derives it.
 fn key_id(public_pem: &str) -> String {
-    use base64::Engine as _;
     use sha2::Digest as _;
     let der = x509_parser::pem::parse_x509_pem(public_pem.as_bytes()).map(|(_, pem)| pem.contents);
     let hash = sha2::Sha256::digest(der.unwrap_or_default());
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash)
-}
-
-fn random_id() -> String {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    URL_SAFE_NO_PAD.encode(hash)
 }
 
 #[cfg(test)]
@@ -129,23 +245,59 @@ mod tests {
         Issuer::new(&pem, "https://kubernetes.default.svc.cluster.local").unwrap()
     }
 
+    fn account() -> Bound {
+        Bound { name: "default".to_owned(), uid: "u".to_owned() }
+    }
+
     fn subject() -> Kubernetes {
-        let serviceaccount = Bound { name: "default".to_owned(), uid: "u".to_owned() };
+        let serviceaccount = account();
         Kubernetes { namespace: "ns".to_owned(), serviceaccount, pod: None, secret: None, node: None, warnafter: None }
     }
 
     #[test]
     fn what_is_issued_verifies_and_nothing_else() {
         let (ours, other) = (issuer(), issuer());
-        let now = jiff::Timestamp::now();
-        let audiences = [ours.issuer.clone()];
-        let token = ours.issue(subject(), vec![], 3600, now).unwrap();
-        let claims = ours.verify(&token, &audiences).unwrap();
+        let token = ours.issue(subject(), vec![], 3600, jiff::Timestamp::now()).unwrap();
+        let Some(Ok(Signed::Bound(claims))) = ours.verify(&token) else { panic!("{token}") };
         assert_eq!(claims.sub, "system:serviceaccount:ns:default");
-        assert!(other.verify(&token, &audiences).is_err(), "a foreign key");
-        assert!(ours.verify(&token, &["elsewhere".to_owned()]).is_err(), "a foreign audience");
-        assert!(ours.verify(&token[..token.len() - 4], &audiences).is_err(), "a cut signature");
-        let late = ours.issue(subject(), vec![], -60, now).unwrap();
-        assert!(ours.verify(&late, &audiences).is_err(), "an expired token");
+        assert_eq!(claims.aud, [ours.issuer.clone()]);
+        assert!(matches!(other.verify(&token), Some(Err(TokenError::Signature))), "a foreign key");
+        assert!(matches!(ours.verify(&token[..token.len() - 4]), Some(Err(_))), "a cut signature");
+        let parts: Vec<_> = token.split('.').collect();
+        let forged = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&Claims { sub: "x".into(), ..*claims }).unwrap());
+        assert!(matches!(ours.verify(&format!("{}.{forged}.{}", parts[0], parts[2])), Some(Err(_))));
+        let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), parts[1]);
+        assert!(matches!(ours.verify(&unsigned), Some(Err(_))));
+        for foreign in ["", "a.b.c", "secret", "a.b.c.d"] {
+            assert!(ours.verify(foreign).is_none(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_secrets_say_which() {
+        let ours = issuer();
+        let token = ours.issue_legacy("ns", &account(), "robot-token").unwrap();
+        let Some(Ok(Signed::Legacy(claims))) = ours.verify(&token) else { panic!("{token}") };
+        assert_eq!((claims.secret.as_str(), claims.uid.as_str()), ("robot-token", "u"));
+    }
+
+    #[test]
+    fn in_force_from_then_to_then() {
+        let claims = |nbf, exp| Claims {
+            aud: vec![],
+            exp,
+            iat: nbf,
+            iss: String::new(),
+            jti: String::new(),
+            kubernetes: subject(),
+            nbf,
+            sub: String::new(),
+        };
+        let at = |now, nbf, exp| claims(nbf, exp).check(jiff::Timestamp::from_second(now).unwrap());
+        assert!(at(1000, 900, 1100).is_ok());
+        assert!(at(1160, 900, 1100).is_ok(), "clocks differ");
+        assert!(matches!(at(1161, 900, 1100), Err(TokenError::Expired)));
+        assert!(at(840, 900, 1100).is_ok());
+        assert!(matches!(at(839, 900, 1100), Err(TokenError::Early)));
     }
 }

@@ -4,6 +4,7 @@
 //! `http` has authorized the request and checked the verb against the catalog before it comes here;
 //! everything else (decoding, answers, upgrades) is the handler's.
 
+mod authentication;
 mod binding;
 mod component_status;
 mod eviction;
@@ -62,6 +63,7 @@ impl Subresources {
         all.add("", "bindings", "", Arc::new(binding::Binding));
         all.add("", "pods", "eviction", Arc::new(eviction::Evict));
         all.add("", "componentstatuses", "", Arc::new(component_status::ComponentStatuses));
+        authentication::add(&mut all);
         review::add(&mut all);
         if let Some(issuer) = issuer {
             all.add("", "serviceaccounts", "token", Arc::new(token::Token::new(issuer)));

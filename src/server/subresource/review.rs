@@ -1,12 +1,9 @@
-//! Reviews: questions to the authenticator and the authorizer, asked by POST and stored nowhere.
+//! Reviews of access: questions to the authorizer, asked by POST and stored nowhere.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Response;
-use k8s_openapi::api::authentication::v1::{
-    SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
-};
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
     SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus,
@@ -23,8 +20,6 @@ use crate::server::http::route::RequestInfo;
 /// The kinds of review.
 #[derive(Clone, Copy)]
 enum Review {
-    Token,
-    SelfSubject,
     Access,
     LocalAccess,
     SelfAccess,
@@ -32,10 +27,7 @@ enum Review {
 }
 
 pub fn add(all: &mut Subresources) {
-    let authentication = "authentication.k8s.io";
     let authorization = "authorization.k8s.io";
-    all.add(authentication, "tokenreviews", "", Arc::new(Review::Token));
-    all.add(authentication, "selfsubjectreviews", "", Arc::new(Review::SelfSubject));
     all.add(authorization, "subjectaccessreviews", "", Arc::new(Review::Access));
     all.add(authorization, "localsubjectaccessreviews", "", Arc::new(Review::LocalAccess));
     all.add(authorization, "selfsubjectaccessreviews", "", Arc::new(Review::SelfAccess));
@@ -46,13 +38,6 @@ pub fn add(all: &mut Subresources) {
 impl Handler for Review {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         match self {
-            Self::Token => token(call).await,
-            Self::SelfSubject => {
-                let (asked, mut review) = call.decode::<SelfSubjectReview>("SelfSubjectReview").await?;
-                let user_info = Some(info(&asked.context.user));
-                review.status = Some(SelfSubjectReviewStatus { user_info });
-                asked.answer(201, &review)
-            }
             Self::Access => {
                 let (asked, mut review) = call.decode::<SubjectAccessReview>("SubjectAccessReview").await?;
                 review.status = Some(access(&asked.server, &review.spec).await?);
@@ -96,38 +81,6 @@ fn rules() -> SubjectRulesReviewStatus {
         resource_rules: vec![ResourceRule { api_groups: all(), resources: all(), verbs: star(), resource_names: None }],
         non_resource_rules: vec![NonResourceRule { non_resource_urls: all(), verbs: star() }],
         ..Default::default()
-    }
-}
-
-async fn token(call: Call) -> Result<Response<Body>> {
-    let (asked, mut review) = call.decode::<TokenReview>("TokenReview").await?;
-    let text = review.spec.token.clone();
-    if text.is_empty() {
-        return Err(Failure::bad_request("token is required for TokenReview in authentication"));
-    }
-    let audiences = review.spec.audiences.clone().unwrap_or_default();
-    review.status = Some(match asked.server.authenticate_token(&text, &audiences) {
-        Some(user) => TokenReviewStatus {
-            authenticated: Some(true),
-            user: Some(info(&user)),
-            audiences: (!audiences.is_empty()).then_some(audiences),
-            error: None,
-        },
-        None => TokenReviewStatus {
-            authenticated: Some(false),
-            error: Some("invalid bearer token".to_owned()),
-            ..Default::default()
-        },
-    });
-    asked.answer(201, &review)
-}
-
-fn info(user: &User) -> UserInfo {
-    UserInfo {
-        username: Some(user.name.clone()),
-        uid: (!user.uid.is_empty()).then(|| user.uid.clone()),
-        groups: Some(user.groups.clone()),
-        extra: (!user.extra.is_empty()).then(|| user.extra.clone()),
     }
 }
 

@@ -23,6 +23,11 @@ pub struct Token {
 const DEFAULT_SECONDS: i64 = 3600;
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
+/// What the ServiceAccount plugin asks for in every pod. Programs that read such a token only once would fail
+/// after an hour, so it lasts a year, and says in `warnafter` when it should have been read again.
+const INJECTED_SECONDS: i64 = 3607;
+const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
+const KIND: GroupKind<'static> = GroupKind { group: "authentication.k8s.io", kind: "TokenRequest" };
 
 impl Token {
     pub fn new(issuer: Arc<Issuer>) -> Self {
@@ -36,31 +41,47 @@ impl Handler for Token {
         let pipeline = call.pipeline();
         let (asked, mut request) = call.decode::<TokenRequest>("TokenRequest").await?;
         let context = &asked.context;
-        let mut spec = request.spec.take().unwrap_or_default();
-        let seconds = spec.expiration_seconds.unwrap_or(DEFAULT_SECONDS);
-        validate(seconds)?;
+        same_as_path(&request.metadata, &context.namespace, &context.name)?;
         let reader = pipeline.reader();
         let account = reader.get::<ServiceAccount>(&context.namespace, &context.name)?;
         let account = account.ok_or_else(|| Failure::not_found(context.kind.meta().resource(), &context.name))?;
-        let claims = claims(reader, &account.metadata, spec.bound_object_ref.as_ref())?;
-        let now = jiff::Timestamp::now();
+        let mut spec = request.spec.take().unwrap_or_default();
+        let seconds = *spec.expiration_seconds.get_or_insert(DEFAULT_SECONDS);
+        validate(seconds)?;
+        let mut claims = claims(reader, &account.metadata, spec.bound_object_ref.as_ref())?;
         let audiences = spec.audiences.get_or_insert_default();
         if audiences.is_empty() {
             audiences.push(self.issuer.issuer.clone());
         }
-        let token = self.issuer.issue(claims, audiences.clone(), seconds, now).map_err(Failure::internal)?;
+        let now = jiff::Timestamp::now();
+        let mut life = seconds;
+        if claims.pod.is_some() && seconds == INJECTED_SECONDS && audiences.contains(&self.issuer.issuer) {
+            claims.warnafter = Some(now.as_second() + seconds);
+            life = EXTENDED_SECONDS;
+        }
+        let token = self.issuer.issue(claims, audiences.clone(), life, now).map_err(Failure::internal)?;
         let expires = jiff::Timestamp::from_second(now.as_second().saturating_add(seconds)).unwrap_or(now);
-        spec.expiration_seconds = Some(seconds);
         request.spec = Some(spec);
-        request.metadata = ObjectMeta {
-            name: account.metadata.name,
-            namespace: account.metadata.namespace,
-            creation_timestamp: Some(crate::server::pipeline::meta::now()),
-            ..Default::default()
-        };
+        request.metadata.name = account.metadata.name;
+        request.metadata.namespace = account.metadata.namespace;
+        request.metadata.creation_timestamp = Some(crate::server::pipeline::meta::now());
         request.status = Some(TokenRequestStatus { token: Some(token), expiration_timestamp: Some(Time(expires)) });
         asked.answer(201, &request)
     }
+}
+
+/// The body's name and namespace are the path's, or absent.
+fn same_as_path(metadata: &ObjectMeta, namespace: &str, name: &str) -> Result<()> {
+    let pairs = [("name", &metadata.name, name), ("namespace", &metadata.namespace, namespace)];
+    for (field, given, wanted) in pairs {
+        let given = given.as_deref().unwrap_or_default();
+        if !given.is_empty() && given != wanted {
+            let detail = format!("must match the service account {field} if specified");
+            let error = Error::invalid(&Path::new("metadata").child(field), given, &detail);
+            return Err(Failure::invalid(KIND, name, &[error]));
+        }
+    }
+    Ok(())
 }
 
 fn validate(seconds: i64) -> Result<()> {
@@ -72,8 +93,7 @@ fn validate(seconds: i64) -> Result<()> {
     } else {
         return Ok(());
     };
-    let kind = GroupKind { group: "authentication.k8s.io", kind: "TokenRequest" };
-    Err(Failure::invalid(kind, "", &[Error::invalid(&path, seconds, why)]))
+    Err(Failure::invalid(KIND, "", &[Error::invalid(&path, seconds, why)]))
 }
 
 /// Who the token is for, and the object it is bound to.
@@ -90,50 +110,55 @@ fn claims(reader: Reader<'_>, account: &ObjectMeta, object: Option<&BoundObjectR
     let Some(object) = object else { return Ok(claims) };
     let name = object.name.as_deref().unwrap_or_default();
     let version = object.api_version.as_deref().unwrap_or_default();
+    let kind = object.kind.as_deref().unwrap_or_default();
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
     let missing = |resource| Failure::not_found(GroupResource { group: "", resource }, name);
-    let found = match (version, object.kind.as_deref().unwrap_or_default()) {
-        ("v1", "Pod") => {
+    let found = match (group, kind) {
+        ("", "Pod") => {
             let pod = reader.get::<Pod>(&namespace, name)?.ok_or_else(|| missing("pods"))?;
-            let spec = pod.spec.as_ref();
-            if spec.and_then(|spec| spec.service_account_name.as_deref()) != account.name.as_deref() {
-                return Err(Failure::bad_request(format!(
-                    "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
-                    account.name.as_deref().unwrap_or_default()
-                )));
-            }
-            if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()) {
-                // The node may be gone; its name stays true.
-                let uid = reader.get::<Node>("", node)?.and_then(|node| node.metadata.uid).unwrap_or_default();
-                claims.node = Some(Bound { name: node.to_owned(), uid });
-            }
+            claims.node = node_of(reader, &pod, account.name.as_deref().unwrap_or_default())?;
             claims.pod = Some(bound(&pod.metadata));
             pod.metadata
         }
-        ("v1", "Secret") => {
+        ("", "Secret") => {
             let secret = reader.get::<Secret>(&namespace, name)?.ok_or_else(|| missing("secrets"))?;
             claims.secret = Some(bound(&secret.metadata));
             secret.metadata
         }
-        ("v1", "Node") => {
+        ("", "Node") => {
             let node = reader.get::<Node>("", name)?.ok_or_else(|| missing("nodes"))?;
             claims.node = Some(bound(&node.metadata));
             node.metadata
         }
-        (version, kind) => {
-            let text = format!("cannot bind token to object of type {version}, Kind={kind}");
+        _ => {
+            let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
             return Err(Failure::bad_request(text));
         }
     };
     let wanted = object.uid.as_deref().unwrap_or_default();
-    let uid = found.uid.as_deref().unwrap_or_default();
-    if !wanted.is_empty() && wanted != uid {
+    if !wanted.is_empty() && found.uid.as_deref() != Some(wanted) {
         let why = format!(
             "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        let about = GroupResource { group: "", resource: "serviceaccounts/token" };
-        return Err(Failure::conflict(about, name, &why));
+        return Err(Failure::conflict(GroupResource { group, resource: kind }, name, &why));
     }
     Ok(claims)
+}
+
+/// The node that a pod's token tells of. The pod must run as the account.
+fn node_of(reader: Reader<'_>, pod: &Pod, account: &str) -> Result<Option<Bound>> {
+    let spec = pod.spec.as_ref();
+    if spec.and_then(|spec| spec.service_account_name.as_deref()) != Some(account) {
+        return Err(Failure::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        )));
+    }
+    let Some(node) = spec.and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty()) else {
+        return Ok(None);
+    };
+    // The node may be gone; its name stays true.
+    let uid = reader.get::<Node>("", &node)?.and_then(|node| node.metadata.uid).unwrap_or_default();
+    Ok(Some(Bound { name: node, uid }))
 }
 
 fn bound(meta: &ObjectMeta) -> Bound {

@@ -1,0 +1,37 @@
+//! OIDC discovery of ServiceAccount tokens: who issues them and with which keys, so that others can verify them
+//! without asking the API server.
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CACHE_CONTROL, HeaderValue};
+use serde_json::Value;
+
+use super::body::Body;
+use super::respond;
+
+const CONFIGURATION: &str = "/.well-known/openid-configuration";
+/// Where the keys are.
+pub const KEYS: &str = "/openid/v1/jwks";
+
+/// The two documents, as they are served.
+#[derive(Clone)]
+pub struct OpenId {
+    configuration: Bytes,
+    keys: Bytes,
+}
+
+impl OpenId {
+    pub fn new(configuration: &Value, keys: &Value) -> Self {
+        Self { configuration: configuration.to_string().into(), keys: keys.to_string().into() }
+    }
+
+    pub(super) fn respond(&self, path: &str) -> Option<Response<Body>> {
+        let mut response = match path {
+            CONFIGURATION => respond::typed(200, "application/json", self.configuration.clone()),
+            KEYS => respond::typed(200, "application/jwk-set+json", self.keys.clone()),
+            _ => return None,
+        };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        Some(response)
+    }
+}

@@ -1,0 +1,303 @@
+//! Who is asking: tokens of ServiceAccounts in every state, their reviews, the keys that verify them, impersonation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, Request, request};
+use http_body_util::BodyExt;
+use orch::server::http::authn::{Authenticator, Connection, StaticToken, TokenAuthenticator, User};
+use orch::server::http::authz::{Authorizer, Decision};
+use orch::server::http::body;
+use orch::server::http::openid::OpenId;
+use orch::server::http::route::RequestInfo;
+use orch::server::http::{ApiServer, ApiServerConfig};
+use orch::server::pki::token::{Bound, Issuer, Kubernetes};
+use orch::server::service_accounts::ServiceAccountTokens;
+use orch::server::subresource::Subresources;
+use orch::store::memory::MemoryStore;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Reply};
+
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+const SELF: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+fn new_key() -> String {
+    rcgen::KeyPair::generate().unwrap().serialize_pem()
+}
+
+/// A server that signs tokens, and its key.
+struct Signing {
+    cluster: Cluster,
+    issuer: Arc<Issuer>,
+}
+
+impl Signing {
+    async fn new() -> Self {
+        Self::with(ApiServerConfig::default().authorizer).await
+    }
+
+    async fn with(authorizer: Arc<dyn Authorizer>) -> Self {
+        let issuer = Arc::new(Issuer::new(&new_key(), ISSUER).unwrap());
+        let store = MemoryStore::new();
+        let tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![
+            Arc::new(StaticToken::admin("secret")),
+            Arc::new(ServiceAccountTokens::new(issuer.clone(), store.clone())),
+        ];
+        let config = ApiServerConfig {
+            authenticator: Authenticator::new(tokens).for_audiences(vec![ISSUER.to_owned()]),
+            authorizer,
+            subresources: Subresources::standard(Some(issuer.clone())),
+            openid: Some(OpenId::new(&issuer.configuration("https://x/openid/v1/jwks"), &issuer.keys())),
+            ..ApiServerConfig::default()
+        };
+        Self { cluster: Cluster::over(ApiServer::new(config, store)).await, issuer }
+    }
+
+    async fn token(&self, spec: Value) -> String {
+        let answer = self.cluster.post(&format!("{ACCOUNT}/token"), json!({"spec": spec})).await.ok();
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A request from the network.
+    async fn serve(&self, request: request::Builder, content: impl Into<bytes::Bytes>) -> Reply {
+        let request = request.header(CONTENT_TYPE, "application/json").body(body::full(content)).unwrap();
+        let (parts, body) = self.cluster.server.serve(&Connection::default(), request).await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Reply { code: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// The answer's code to a request with a token.
+    async fn get_with(&self, token: &str) -> u16 {
+        self.serve(Request::get(PODS).header(AUTHORIZATION, format!("Bearer {token}")), "").await.code
+    }
+
+    async fn review(&self, spec: Value) -> Value {
+        self.cluster.post(REVIEWS, json!({"spec": spec})).await.ok()["status"].clone()
+    }
+
+    async fn pod(&self, name: &str) -> Value {
+        let spec = json!({"containers": [{"name": "a", "image": "a"}]});
+        self.cluster.post(PODS, json!({"metadata": {"name": name}, "spec": spec})).await.ok()
+    }
+}
+
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn forged_foreign_expired_and_misdirected_tokens_are_refused() {
+    let signing = Signing::new().await;
+    let good = signing.token(json!({})).await;
+    assert_eq!(signing.get_with(&good).await, 200);
+    let parts: Vec<_> = good.split('.').collect();
+    let mut forged = claims(&good);
+    forged["sub"] = json!("system:serviceaccount:kube-system:admin");
+    let forged = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(forged.to_string()), parts[2]);
+    assert_eq!(signing.get_with(&forged).await, 401);
+
+    let uid = signing.cluster.get(ACCOUNT).await.ok()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let of = |issuer: &Issuer, now| {
+        let serviceaccount = Bound { name: "default".to_owned(), uid: uid.clone() };
+        let namespace = "default".to_owned();
+        let own = Kubernetes { namespace, serviceaccount, pod: None, secret: None, node: None, warnafter: None };
+        issuer.issue(own, vec![], 600, now).unwrap()
+    };
+    let now = jiff::Timestamp::now();
+    let foreign = Issuer::new(&new_key(), ISSUER).unwrap();
+    assert_eq!(signing.get_with(&of(&signing.issuer, now)).await, 200);
+    assert_eq!(signing.get_with(&of(&foreign, now)).await, 401, "another cluster's");
+    let long_ago = now - jiff::SignedDuration::from_hours(1);
+    assert_eq!(signing.get_with(&of(&signing.issuer, long_ago)).await, 401, "expired");
+    let vault = signing.token(json!({"audiences": ["vault"]})).await;
+    assert_eq!(signing.get_with(&vault).await, 401, "for somebody else");
+
+    let status = signing.review(json!({"token": of(&signing.issuer, long_ago)})).await;
+    assert_eq!(status["error"], "[invalid bearer token, service account token has expired]");
+    assert_eq!((status.get("authenticated"), &status["user"]), (None, &json!({})));
+}
+
+#[tokio::test]
+async fn a_pods_token_ends_with_the_pod_and_tells_of_it() {
+    let signing = Signing::new().await;
+    let pod = signing.pod("a").await;
+    let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "a"});
+    let token = signing.token(json!({"boundObjectRef": bound, "expirationSeconds": 3607})).await;
+    let own = claims(&token);
+    let (from, until) = (own["iat"].as_i64().unwrap(), own["exp"].as_i64().unwrap());
+    assert_eq!((own["kubernetes.io"]["warnafter"].as_i64().unwrap() - from, until - from), (3607, 365 * 86400));
+
+    let auth = format!("Bearer {token}");
+    let me = signing.serve(Request::post(SELF).header(AUTHORIZATION, auth), "{}").await.ok();
+    let info = &me["status"]["userInfo"];
+    assert_eq!(info["username"], "system:serviceaccount:default:default");
+    let groups = json!(["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]);
+    assert_eq!(info["groups"], groups);
+    let extra = &info["extra"];
+    assert_eq!(extra["authentication.kubernetes.io/pod-uid"], json!([pod["metadata"]["uid"]]));
+    let id = format!("JTI={}", own["jti"].as_str().unwrap());
+    assert_eq!(extra["authentication.kubernetes.io/credential-id"], json!([id]));
+
+    signing.cluster.delete(&format!("{PODS}/a"), json!({"gracePeriodSeconds": 0})).await.ok();
+    assert_eq!(signing.get_with(&token).await, 401);
+    let status = signing.review(json!({"token": token})).await;
+    assert_eq!(status["error"], "[invalid bearer token, service account token has been invalidated]");
+}
+
+#[tokio::test]
+async fn token_requests_are_checked() {
+    let signing = Signing::new().await;
+    signing.pod("a").await;
+    let account = json!({"metadata": {"name": "robot"}});
+    signing.cluster.post("/api/v1/namespaces/default/serviceaccounts", account).await.ok();
+    let bind = |kind: &str, name: &str, uid: &str| {
+        let version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+        json!({"spec": {"boundObjectRef": {"apiVersion": version, "kind": kind, "name": name, "uid": uid}}})
+    };
+    let cases = [
+        (
+            "default",
+            json!({"spec": {"expirationSeconds": 599}}),
+            "Invalid: TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes",
+        ),
+        (
+            "default",
+            json!({"metadata": {"name": "x"}}),
+            "Invalid: TokenRequest.authentication.k8s.io \"default\" is invalid: metadata.name: Invalid value: \"x\": must match the service account name if specified",
+        ),
+        ("none", json!({}), "NotFound: serviceaccounts \"none\" not found"),
+        ("default", bind("Pod", "none", ""), "NotFound: pods \"none\" not found"),
+        ("default", bind("Node", "none", ""), "NotFound: nodes \"none\" not found"),
+        (
+            "robot",
+            bind("Pod", "a", ""),
+            "BadRequest: cannot bind token for serviceaccount \"robot\" to pod running with different serviceaccount name.",
+        ),
+        (
+            "default",
+            bind("Pod", "a", "u"),
+            "Conflict: Operation cannot be fulfilled on Pod \"a\": the UID in the bound object reference (u) does not match the UID in record. The object might have been deleted and then recreated",
+        ),
+        ("default", bind("ConfigMap", "a", ""), "BadRequest: cannot bind token to object of type /v1, Kind=ConfigMap"),
+        (
+            "default",
+            bind("Deployment", "a", ""),
+            "BadRequest: cannot bind token to object of type apps/v1, Kind=Deployment",
+        ),
+    ];
+    for (name, request, said) in cases {
+        let path = format!("/api/v1/namespaces/default/serviceaccounts/{name}/token");
+        assert_eq!(signing.cluster.post(&path, request).await.said(), said);
+    }
+}
+
+#[tokio::test]
+async fn reviews_tell_for_whom_a_token_is() {
+    let signing = Signing::new().await;
+    let vault = signing.token(json!({"audiences": ["vault", "x"]})).await;
+    let status = signing.review(json!({"token": vault, "audiences": ["vault", "y"]})).await;
+    assert_eq!((&status["authenticated"], &status["audiences"]), (&json!(true), &json!(["vault"])));
+    assert_eq!(status["user"]["username"], "system:serviceaccount:default:default");
+    let status = signing.review(json!({"token": vault})).await;
+    let told = format!(
+        "[invalid bearer token, token audiences [\"vault\" \"x\"] is invalid for the target audiences [\"{ISSUER}\"]]"
+    );
+    assert_eq!(status["error"], told);
+    let status = signing.review(json!({"token": "secret"})).await;
+    assert_eq!((&status["user"]["username"], &status["audiences"]), (&json!("system:admin"), &json!([ISSUER])));
+    assert_eq!(signing.review(json!({"token": "nonsense"})).await["error"], "invalid bearer token");
+    let empty = signing.cluster.post(REVIEWS, json!({"spec": {}})).await;
+    assert_eq!(empty.said(), "BadRequest: token is required for TokenReview in authentication");
+}
+
+#[tokio::test]
+async fn others_can_verify_tokens_by_the_published_keys() {
+    let signing = Signing::new().await;
+    let configuration = signing.cluster.get("/.well-known/openid-configuration").await;
+    assert_eq!(configuration.headers[CONTENT_TYPE], "application/json");
+    assert_eq!(configuration.headers[CACHE_CONTROL], "public, max-age=3600");
+    assert_eq!(configuration.ok()["issuer"], ISSUER);
+    let keys = signing.cluster.get("/openid/v1/jwks").await;
+    assert_eq!(keys.headers[CONTENT_TYPE], "application/jwk-set+json");
+    let key = keys.ok()["keys"][0].clone();
+
+    let token = signing.token(json!({})).await;
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+    let header: Value = serde_json::from_slice(&decode(signed.split('.').next().unwrap())).unwrap();
+    assert_eq!(header, json!({"alg": "ES256", "kid": key["kid"]}));
+    let mut point = vec![4];
+    point.extend(decode(key["x"].as_str().unwrap()));
+    point.extend(decode(key["y"].as_str().unwrap()));
+    let public = ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_FIXED, point);
+    public.verify(signed.as_bytes(), &decode(signature)).unwrap();
+    assert!(public.verify(&signed.as_bytes()[1..], &decode(signature)).is_err());
+}
+
+/// `boss` may act as `jane` and as the accounts of `default`; everybody may do everything else.
+struct Boss;
+
+#[async_trait]
+impl Authorizer for Boss {
+    async fn authorize(&self, user: &User, request: &RequestInfo) -> Decision {
+        let jane = request.resource == "users" && request.name == "jane";
+        let account = request.resource == "serviceaccounts" && request.namespace == "default";
+        match request.verb != "impersonate" || user.name == "boss" && (jane || account) {
+            true => Decision::Allow(String::new()),
+            false => Decision::Deny(String::new()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn impersonation_is_for_those_who_may() {
+    let signing = Signing::with(Arc::new(Boss)).await;
+    let whoami = async |user: &str, headers: &[(&'static str, &str)]| {
+        let mut request = Request::post(SELF).header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        signing.cluster.send_as(User::new(user, &[]), request.body(body::full("{}")).unwrap()).await
+    };
+    let info = |reply: Reply| reply.ok()["status"]["userInfo"].clone();
+    let jane = info(whoami("boss", &[("impersonate-user", "jane")]).await);
+    assert_eq!(jane, json!({"username": "jane", "groups": ["system:authenticated"]}));
+    let robot = info(whoami("boss", &[("impersonate-user", "system:serviceaccount:default:robot")]).await);
+    assert_eq!(robot["groups"][1], "system:serviceaccounts:default");
+    let refused = [
+        (
+            "jane",
+            vec![("impersonate-user", "boss")],
+            "users \"boss\" is forbidden: User \"jane\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+        ),
+        (
+            "boss",
+            vec![("impersonate-user", "jane"), ("impersonate-group", "system:masters")],
+            "groups \"system:masters\" is forbidden: User \"boss\" cannot impersonate resource \"groups\" in API group \"\" at the cluster scope",
+        ),
+        (
+            "boss",
+            vec![("impersonate-user", "jane"), ("impersonate-extra-scopes", "all")],
+            "userextras.authentication.k8s.io \"all\" is forbidden: User \"boss\" cannot impersonate resource \"userextras/scopes\" in API group \"authentication.k8s.io\" at the cluster scope",
+        ),
+        (
+            "boss",
+            vec![("impersonate-user", "system:serviceaccount:kube-system:x")],
+            "serviceaccounts \"x\" is forbidden: User \"boss\" cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"kube-system\"",
+        ),
+    ];
+    for (user, headers, said) in refused {
+        let reply = whoami(user, &headers).await;
+        assert_eq!((reply.code, reply.said()), (403, format!("Forbidden: {said}")));
+    }
+    let reply = whoami("boss", &[("impersonate-uid", "7")]).await;
+    assert_eq!((reply.code, reply.headers.get(AUTHORIZATION)), (400, HeaderMap::new().get(AUTHORIZATION)));
+}
