@@ -1,6 +1,7 @@
 //! The wire vocabulary of Kubernetes: names of kinds, objects, errors, selectors, quantities and
 //! patches. Pure data and pure functions: no I/O, and nothing of the other rooms.
 
+pub mod bootstrap_token;
 pub mod cron;
 pub mod duration;
 pub mod expand;

@@ -16,6 +16,7 @@ use crate::server::catalog::catalog;
 const FILES: &[(&str, &str)] = &[
     ("namespaces.yaml", include_str!("../../manifests/namespaces.yaml")),
     ("dns.yaml", include_str!("../../manifests/dns.yaml")),
+    ("bootstrap-tokens.yaml", include_str!("../../manifests/bootstrap-tokens.yaml")),
 ];
 
 /// Applies the manifests once, as a part of starting.

@@ -14,6 +14,7 @@ mod secrets_encrypt;
 mod server;
 mod stop;
 mod teardown;
+mod token;
 mod uninstall;
 mod version;
 mod whoami;
@@ -42,6 +43,8 @@ enum Command {
     Uninstall(Box<uninstall::UninstallArgs>),
     /// Import, list and remove the images on this node.
     Image(Box<image::ImageArgs>),
+    /// Make, list and delete the tokens by which machines join.
+    Token(Box<token::TokenArgs>),
     /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
     Kubectl(kubectl::KubectlArgs),
     /// Encrypt Secrets on the server's disk, change the key, or tell how they lie there.
@@ -74,6 +77,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Kubectl(args) => kubectl::run(args),
         Command::SecretsEncrypt(args) => secrets_encrypt::run(&args),
         Command::Completion(args) => completion::run(&args),

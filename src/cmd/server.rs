@@ -17,9 +17,10 @@ use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
-use crate::server::controllers::{Controllers, ControllersConfig};
+use crate::server::bootstrap_tokens::BootstrapTokens;
+use crate::server::controllers::{Controllers, ControllersConfig, Keys};
 use crate::server::encryption::{self, Encryption, Keyring};
-use crate::server::http::authn::{Authenticator, StaticToken, User};
+use crate::server::http::authn::{Authenticator, StaticToken, TokenAuthenticator, User};
 use crate::server::http::endpoint::{Endpoint, Endpoints};
 use crate::server::http::health::{Hook, Scope};
 use crate::server::http::listener::{Listener, TlsSource};
@@ -111,12 +112,15 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
 
     let issuer = format!("https://kubernetes.default.svc.{}", args.cluster_domain);
     let issuer = Arc::new(Issuer::new(&pki.service_account_key_pem, &issuer)?);
-    let accounts = ServiceAccountTokens::new(issuer.clone(), store.clone());
+    let tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![
+        Arc::new(StaticToken::admin(token)),
+        Arc::new(ServiceAccountTokens::new(issuer.clone(), store.clone())),
+        Arc::new(BootstrapTokens::new(store.clone())),
+    ];
     let mut subresources = Subresources::standard(Some(issuer.clone()));
     subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?));
     let config = ApiServerConfig {
-        authenticator: Authenticator::new(vec![Arc::new(StaticToken::admin(token)), Arc::new(accounts)])
-            .for_audiences(vec![issuer.issuer.clone()]),
+        authenticator: Authenticator::new(tokens).for_audiences(vec![issuer.issuer.clone()]),
         openid: Some(openid(args, identity, &issuer)),
         subresources,
         services: ServiceRanges {
@@ -143,6 +147,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         root_ca_pem: pki.ca_pem.clone(),
         advertise_address: identity.advertise,
         https_port: args.https_listen_port,
+        keys: Keys { tokens: Some(issuer) },
         disable: disable.clone(),
     };
     lifecycle.start(Box::new(Controllers::new(controllers))).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::server::controllers::TokenSigner;
 use crate::server::http::authn::{Authenticated, Refused, TokenAuthenticator, User, same};
 use crate::server::pipeline::Reader;
 use crate::server::pki::token::{Bound, Claims, Issuer, LEEWAY, LegacyClaims, Signed};
@@ -52,6 +53,13 @@ impl TokenAuthenticator for ServiceAccountTokens {
                 Ok(Some(Authenticated { user, audiences: Vec::new() }))
             }
         }
+    }
+}
+
+impl TokenSigner for Issuer {
+    fn sign(&self, namespace: &str, account: &str, uid: &str, secret: &str) -> Result<String, String> {
+        let account = Bound { name: account.to_owned(), uid: uid.to_owned() };
+        self.issue_legacy(namespace, &account, secret).map_err(|error| error.to_string())
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource};
 use orch::lifecycle::Component;
 use orch::reconcile::clock::Clock;
 use orch::reconcile::{Cached, Env};
-use orch::server::controllers::{Controllers, ControllersConfig};
+use orch::server::controllers::{Controllers, ControllersConfig, Keys};
 use orch::server::http::authn::User;
 use orch::server::http::{ApiServer, ApiServerConfig};
 use orch::store::memory::MemoryStore;
@@ -57,6 +57,7 @@ impl Cluster {
             root_ca_pem: CA.to_owned(),
             advertise_address: "192.0.2.7".parse().unwrap(),
             https_port: 6443,
+            keys: Keys::default(),
             disable: HashSet::new(),
         });
         controllers.start().await.unwrap();

@@ -15,7 +15,7 @@ mod session;
 mod wait;
 
 pub use output::align;
-pub use session::Session;
+pub use session::{Session, worded};
 
 use std::path::PathBuf;
 

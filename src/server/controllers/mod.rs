@@ -12,9 +12,10 @@ mod owners;
 mod pods;
 mod replicaset;
 mod service_accounts;
+mod tokens;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::{Component, StartError};
 use crate::reconcile::{self, Controller, Env, Error, Options};
+pub use tokens::service_account::TokenSigner;
 
 /// What the controllers need to know of the cluster.
 pub struct ControllersConfig {
@@ -39,8 +41,16 @@ pub struct ControllersConfig {
     /// Where the API server is reached, for the endpoints of the `kubernetes` Service.
     pub advertise_address: IpAddr,
     pub https_port: u16,
+    /// Signs what only the cluster's keys can sign; without it nobody does.
+    pub keys: Keys,
     /// Names of controllers not to run.
     pub disable: HashSet<String>,
+}
+
+/// The keys of the cluster, as far as controllers use them.
+#[derive(Clone, Default)]
+pub struct Keys {
+    pub tokens: Option<Arc<dyn TokenSigner>>,
 }
 
 /// All controllers, as one part of the process.
@@ -59,6 +69,16 @@ impl Controllers {
             let options = Options { workers, ..Options::default() };
             self.tasks.spawn(reconcile::run(Arc::new(controller), env.clone(), options));
         }
+    }
+
+    fn run_tokens(&self, env: &Env) {
+        let config = &self.config;
+        if let Some(signer) = config.keys.tokens.clone() {
+            self.run(env, tokens::service_account::AccountTokens::new(env, signer, config.root_ca_pem.clone()), 5);
+        }
+        let url = format!("https://{}", SocketAddr::new(config.advertise_address, config.https_port));
+        self.run(env, tokens::signer::BootstrapSigner::new(env, &url, &config.root_ca_pem), 1);
+        self.run(env, tokens::cleaner::TokenCleaner::new(env), 1);
     }
 }
 
@@ -83,6 +103,7 @@ impl Component for Controllers {
         self.run(&env, bootstrap::Bootstrap::new(&env, service_ip, config.advertise_address, config.https_port), 1);
         self.run(&env, service_accounts::ServiceAccounts::new(&env), 5);
         self.run(&env, service_accounts::RootCa::new(&env, config.root_ca_pem.clone()), 5);
+        self.run_tokens(&env);
         self.run(&env, namespace::Namespaces::new(&env), 10);
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
         self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);
