@@ -32,6 +32,7 @@ use crate::server::pki::{self, Pki, PkiOptions};
 use crate::server::scheduler::Scheduler;
 use crate::server::service_accounts::ServiceAccountTokens;
 use crate::server::subresource::Subresources;
+use crate::server::subresource::dial::Direct;
 use crate::server::subresource::kubelet::Kubelets;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
@@ -118,7 +119,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         Arc::new(BootstrapTokens::new(store.clone())),
     ];
     let mut subresources = Subresources::standard(Some(issuer.clone()));
-    subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?));
+    subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?, Arc::new(Direct)));
     let config = ApiServerConfig {
         authenticator: Authenticator::new(tokens).for_audiences(vec![issuer.issuer.clone()]),
         openid: Some(openid(args, identity, &issuer)),

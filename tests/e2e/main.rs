@@ -8,5 +8,6 @@ mod kubectl;
 mod own_kubectl;
 mod pods;
 mod resilience;
+mod streams;
 mod uninstall;
 mod workloads;

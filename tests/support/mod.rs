@@ -3,8 +3,9 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -125,6 +126,45 @@ impl Registry {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/test-images.sh");
         run(host.command(script).arg(host.dir.join("images")).arg(Self::ADDRESS));
         serving
+    }
+}
+
+/// A process that is talked with; it ends with the test at the latest.
+pub struct Running {
+    pub child: Child,
+    pub output: BufReader<ChildStdout>,
+    pub errors: BufReader<ChildStderr>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (output, errors) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+        Self { child, output: BufReader::new(output), errors: BufReader::new(errors) }
+    }
+
+    /// The next line that it writes, without its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    /// Everything that it says from now to its end, which is waited for.
+    pub fn rest(&mut self) -> (Option<i32>, String, String) {
+        drop(self.child.stdin.take());
+        let (mut output, mut errors) = (String::new(), String::new());
+        self.output.read_to_string(&mut output).expect("output");
+        self.errors.read_to_string(&mut errors).expect("errors");
+        (self.child.wait().expect("an end").code(), output, errors)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -264,6 +304,19 @@ impl Cluster {
         let mut command = self.host.command("kubectl");
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.host.dir);
         command.args(args).stdin(Stdio::null()).output().expect("kubectl runs")
+    }
+
+    /// kubectl that goes on beside the test, with pipes.
+    pub fn start_kubectl(&self, args: &[&str]) -> Running {
+        self.start_kubectl_with(args, &[])
+    }
+
+    /// As above, with variables of its environment.
+    pub fn start_kubectl_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Running {
+        let mut command = self.host.command("kubectl");
+        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.host.dir).args(args);
+        command.envs(variables.iter().copied());
+        Running::start(command)
     }
 
     /// kubectl with a manifest on its standard input.

@@ -123,7 +123,10 @@ impl ApiServer {
     }
 
     /// A request from the network: authentication, then [`Self::handle`].
-    pub async fn serve(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
+    pub async fn serve(&self, connection: &Connection, mut request: Request<Body>) -> Response<Body> {
+        if let Some(peer) = connection.peer {
+            request.extensions_mut().insert(peer);
+        }
         match self.inner.authenticator.request(connection, request.headers()) {
             Ok(user) => self.answer(user, request, connection.closing.clone()).await,
             Err(failure) => {

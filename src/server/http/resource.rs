@@ -59,7 +59,9 @@ fn check_verb(info: &RequestInfo, meta: &Meta) -> Result<()> {
     }
     let subresource = meta.subresources.iter().find(|sub| sub.name == info.subresource);
     let subresource = subresource.ok_or_else(Failure::no_route)?;
-    match subresource.verbs.contains(&info.verb.as_str()) {
+    // A proxy passes on methods, too, that are no verbs.
+    let any = info.verb.is_empty() && subresource.name == "proxy";
+    match any || subresource.verbs.contains(&info.verb.as_str()) {
         true => Ok(()),
         false => Err(Failure::method_not_allowed()),
     }

@@ -3,7 +3,8 @@
 /// Upstream's alphabet for generated names: no vowels and nothing that looks like one.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-fn bytes<const N: usize>() -> [u8; N] {
+/// So many random bytes.
+pub fn bytes<const N: usize>() -> [u8; N] {
     let mut random = [0u8; N];
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
     random

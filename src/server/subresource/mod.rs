@@ -7,8 +7,11 @@
 mod authentication;
 mod binding;
 mod component_status;
+pub mod dial;
 mod eviction;
 pub mod kubelet;
+mod proxy;
+mod relay;
 mod review;
 mod streams;
 mod token;
@@ -71,10 +74,13 @@ impl Subresources {
         all
     }
 
-    /// Those that a pod's kubelet answers.
+    /// Those that the cluster's nodes and pods answer.
     pub fn add_streams(&mut self, kubelets: &kubelet::Kubelets) {
         for stream in streams::Stream::ALL {
             self.add("", "pods", stream.name(), Arc::new(streams::Streams::new(kubelets.clone(), stream)));
+        }
+        for of in proxy::Of::ALL {
+            self.add("", of.resource(), "proxy", Arc::new(proxy::Proxy::new(kubelets.clone(), of)));
         }
     }
 
