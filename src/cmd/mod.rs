@@ -8,6 +8,7 @@ mod kubectl;
 mod manifests;
 mod node_address;
 mod notify;
+mod pause;
 mod pidfile;
 mod preflight;
 mod secrets_encrypt;
@@ -55,6 +56,9 @@ enum Command {
     Version,
     /// Answer HTTP requests with the name, address and node of this pod (the demo's image).
     Whoami(whoami::WhoamiArgs),
+    /// Keep the process namespace that the containers of a pod share.
+    #[command(hide = true)]
+    Pause,
 }
 
 /// Runs `orch` with the arguments given, the program's name first.
@@ -83,6 +87,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(),
         Command::Whoami(args) => whoami::run(&args),
+        Command::Pause => pause::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,11 +65,17 @@ impl Identity {
         if !args.service_cidr.contains(&args.cluster_dns) {
             bail!("--cluster-dns {} is not in --service-cidr {}", args.cluster_dns, args.service_cidr);
         }
-        let bound = Some(args.bind_address).filter(|address| !address.is_unspecified());
+        // As upstream: where only this machine may connect, the machine's own address is told to others.
+        let told = |address: &IpAddr| !address.is_unspecified() && !address.is_loopback();
+        let advertise = match args.advertise_address.or(Some(args.bind_address).filter(told)) {
+            Some(address) => address,
+            None if told(&node_ip) => node_ip,
+            None => node_address::node_ip().await.unwrap_or(node_ip),
+        };
         Ok(Self {
             node_name: args.node_name.clone().unwrap_or_else(node_address::hostname),
             node_ip,
-            advertise: args.advertise_address.or(bound).unwrap_or(node_ip),
+            advertise,
             service_ip: service_ip.into(),
         })
     }
@@ -279,7 +285,7 @@ fn admin_token(args: &ServerArgs, kept: &Path) -> anyhow::Result<String> {
 
 /// Written anew at each start, because addresses and certificates change.
 fn write_kubeconfig(args: &ServerArgs, identity: &Identity, pki: &Pki) -> anyhow::Result<()> {
-    let local = if args.bind_address.is_unspecified() { [127, 0, 0, 1].into() } else { identity.advertise };
+    let local = if args.bind_address.is_unspecified() { [127, 0, 0, 1].into() } else { args.bind_address };
     let url = format!("https://{}", SocketAddr::new(local, args.https_listen_port));
     let path = &args.host.write_kubeconfig;
     pki::write_private(path, &pki::kubeconfig::render(&url, &pki.ca_pem, &pki.admin))?;

@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 
 use crate::net::nft::model::{
     Chain, Column, Element, Field, HookKind, LOCAL, Point, Protocol, Set, SetKind, Statement, TRANSLATED, Table, Value,
+    Verdict,
 };
 
 /// One port of one container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
-    /// Only this address of the host; `None` is every one but loopback.
+    /// Only this address of the host; `None` is every one, loopback for the host's own processes only.
     pub host_address: Option<Ipv4Addr>,
     pub protocol: Protocol,
     pub host_port: u16,
@@ -40,28 +41,42 @@ pub fn extend<'a>(table: &mut Table, ports: impl IntoIterator<Item = &'a HostPor
         map: PORTS.into(),
     };
     let local = || Statement::is(Field::DestinationKind, LOCAL.to_ne_bytes());
-    let not_loopback = Statement::Match {
-        field: Field::DestinationAddress,
-        mask: [255, 0, 0, 0],
-        equal: false,
-        value: [127, 0, 0, 0],
-    };
-    let rules = vec![
-        vec![Statement::ipv4(), local(), look_up(Field::DestinationAddress)],
-        vec![Statement::ipv4(), local(), not_loopback, look_up(Field::Constant([0; 4]))],
-    ];
-    // A pod that reaches itself through the node needs another source address.
-    let itself = vec![
+    let loopback = |field, equal| Statement::Match { field, mask: [255, 0, 0, 0], equal, value: [127, 0, 0, 0] };
+    let anywhere = || look_up(Field::Constant([0; 4]));
+    let exact = || vec![Statement::ipv4(), local(), look_up(Field::DestinationAddress)];
+    let arriving =
+        vec![exact(), vec![Statement::ipv4(), local(), loopback(Field::DestinationAddress, false), anywhere()]];
+    let own = vec![exact(), vec![Statement::ipv4(), local(), anywhere()]];
+    let pod = |source, destination| Statement::Member { key: vec![source, destination], set: PODS.into() };
+    let translated = || Statement::has_bits(Field::ConnectionStatus, TRANSLATED);
+    let (source, destination) = (Field::SourceAddress, Field::DestinationAddress);
+    // A pod that reaches itself through the node needs another source address, and so does the host's loopback.
+    let itself = vec![Statement::ipv4(), translated(), pod(source, destination), Statement::Masquerade];
+    let from_loopback = vec![
         Statement::ipv4(),
-        Statement::has_bits(Field::ConnectionStatus, TRANSLATED),
-        Statement::Member { key: vec![Field::SourceAddress, Field::DestinationAddress], set: PODS.into() },
+        translated(),
+        loopback(source, true),
+        pod(destination, destination),
         Statement::Masquerade,
+    ];
+    // The links of these pods route loopback addresses: only answers may come that way.
+    let not_translated =
+        Statement::Match { field: Field::ConnectionStatus, mask: TRANSLATED.to_ne_bytes(), equal: true, value: [0; 4] };
+    let intruder = vec![
+        Statement::ipv4(),
+        loopback(Field::DestinationAddress, true),
+        loopback(Field::SourceAddress, false),
+        Statement::is_not(Field::SourceKind, LOCAL.to_ne_bytes()),
+        not_translated,
+        Statement::Verdict(Verdict::Drop),
     ];
     let nat = |point, priority, rules| Chain::hooked(HookKind::Nat, point, priority, rules);
     // Before the service proxy's, which knows nothing of these ports.
-    table.chains.insert("host-ports-prerouting".into(), nat(Point::Prerouting, -101, rules.clone()));
-    table.chains.insert("host-ports-output".into(), nat(Point::Output, -101, rules));
-    table.chains.insert("host-ports-postrouting".into(), nat(Point::Postrouting, 100, vec![itself]));
+    table.chains.insert("host-ports-prerouting".into(), nat(Point::Prerouting, -101, arriving));
+    table.chains.insert("host-ports-output".into(), nat(Point::Output, -101, own));
+    table.chains.insert("host-ports-postrouting".into(), nat(Point::Postrouting, 100, vec![itself, from_loopback]));
+    let guard = Chain::hooked(HookKind::Filter, Point::Input, 0, vec![intruder]);
+    table.chains.insert("host-ports-guard".into(), guard);
 }
 
 #[cfg(test)]
@@ -94,6 +109,14 @@ mod tests {
         assert_eq!(send([198, 51, 100, 1], host, 443).0, to(3));
         assert_eq!(send([198, 51, 100, 1], [192, 0, 2, 2], 443).0, Fate::Passes, "another address of the host");
         assert_eq!(send([10, 42, 0, 9], [198, 51, 100, 1], 8080).0, Fate::Passes, "another host");
-        assert_eq!(send([127, 0, 0, 1], [127, 0, 0, 1], 8080).0, Fate::Passes);
+        assert_eq!(send([127, 0, 0, 1], [127, 0, 0, 1], 8080).0, Fate::Passes, "it cannot have arrived");
+
+        let mut own = Packet::tcp([127, 0, 0, 1], [127, 0, 0, 1], 8080);
+        assert_eq!(at(&mut table, Point::Output, &mut own), to(2));
+        assert_eq!(at(&mut table, Point::Postrouting, &mut own), Fate::Masqueraded);
+        let mut sneaky = Packet::tcp([10, 42, 0, 2], [127, 0, 0, 1], 22);
+        assert_eq!(at(&mut table, Point::Input, &mut sneaky), Fate::Dropped);
+        let mut innocent = Packet::tcp([127, 0, 0, 1], [127, 0, 0, 1], 22);
+        assert_eq!(at(&mut table, Point::Input, &mut innocent), Fate::Passes);
     }
 }

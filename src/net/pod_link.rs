@@ -33,6 +33,8 @@ pub struct PodLink {
     pub host_name: String,
     pub address: Ipv4Addr,
     pub mtu: u32,
+    /// The host's loopback reaches the pod: for pods with host ports.
+    pub route_loopback: bool,
 }
 
 /// Makes the cable so; what is already right stays. A cable to another namespace under the same name is replaced.
@@ -56,6 +58,7 @@ pub async fn attach(link: &PodLink) -> io::Result<()> {
     // These belong to the host's namespace, which the thread above has left.
     let conf = |key: &str| format!("net/ipv4/conf/{}/{key}", link.host_name);
     sysctl::set(&conf("forwarding"), "1")?;
+    sysctl::set(&conf("route_localnet"), if link.route_loopback { "1" } else { "0" })?;
     // A pod can only send from its own address.
     sysctl::set(&conf("rp_filter"), "1")
 }

@@ -230,6 +230,7 @@ fn host_network_and_ports_work_and_nothing_is_left_needs_root() {
     cluster.host.http_soon(&format!("http://{}:18080/name", cluster.host.ip));
     let exposed = format!("http://{}:18081/name", cluster.host.ip);
     assert_eq!(cluster.host.http_soon(&exposed), "on-port\n");
+    assert_eq!(cluster.host.http_soon("http://127.0.0.1:18081/name"), "on-port\n");
 
     let uids = ["on-host", "on-port"].map(|pod| field(&cluster, pod, ".metadata.uid"));
     assert!(!traces(&cluster, &uids).is_empty());

@@ -83,7 +83,7 @@ fn a_service_and_a_deployment_are_forwarded_needs_root() {
 fn files_are_copied_both_ways_needs_root() {
     let cluster = cluster_with(WEB, "web");
     let (there, back) = (cluster.host.dir.join("there"), cluster.host.dir.join("back"));
-    let content: Vec<u8> = (0..3_000_000_u32).map(|number| (number * number >> 8) as u8).collect();
+    let content: Vec<u8> = (0..3_000_000_u32).map(|number| (number.wrapping_mul(number) >> 8) as u8).collect();
     std::fs::write(&there, &content).expect("a file");
     cluster.kubectl(&["cp", there.to_str().expect("a path"), "web:/tmp/copy"]);
     cluster.kubectl(&["cp", "web:/tmp/copy", back.to_str().expect("a path")]);
@@ -179,7 +179,12 @@ spec:
     let cluster = Cluster::start();
     cluster.import_busybox();
     cluster.apply(manifest);
-    cluster.kubectl(&["wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/talker", "--timeout=60s"]);
+    cluster.kubectl(&[
+        "wait",
+        "--for=jsonpath={.status.containerStatuses[0].restartCount}=1",
+        "pod/talker",
+        "--timeout=60s",
+    ]);
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/talker", "--timeout=60s"]);
     assert_eq!(cluster.kubectl(&["logs", "talker"]), "one\ntwo\nthree\n");
     assert_eq!(cluster.kubectl(&["logs", "talker", "--previous"]), "first run\n");
@@ -188,17 +193,118 @@ spec:
     assert_eq!(cluster.kubectl(&["logs", "talker", "--since-time=2099-01-01T00:00:00Z"]), "");
     let stamped = cluster.kubectl(&["logs", "talker", "--timestamps", "--tail=1"]);
     assert!(stamped.starts_with("20") && stamped.ends_with("Z three\n"), "{stamped}");
-    let raw = |query: &str| cluster.try_kubectl(&["get", "--raw", &format!("/api/v1/namespaces/default/pods/talker/log?{query}")]);
-    assert_eq!(String::from_utf8_lossy(&raw("stream=Stdout&tailLines=1").stdout), "");
+    let raw = |query: &str| {
+        cluster.try_kubectl(&["get", "--raw", &format!("/api/v1/namespaces/default/pods/talker/log?{query}")])
+    };
     assert_eq!(String::from_utf8_lossy(&raw("stream=Stderr").stdout), "");
     assert_eq!(String::from_utf8_lossy(&raw("stream=Stdout").stdout), "one\ntwo\nthree\n");
     for (query, why) in [
         ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
         ("limitBytes=0", "limitBytes: Invalid value: 0: must be greater than 0"),
         ("sinceSeconds=0", "sinceSeconds: Invalid value: 0: must be greater than 0"),
+        ("stream=Stdout&tailLines=1", "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"),
         ("stream=Both", "stream: Unsupported value: \"Both\": supported values: \"All\", \"Stderr\", \"Stdout\""),
     ] {
         let said = told(&raw(query));
         assert!(said.contains(why), "{said}");
     }
+}
+
+#[test]
+fn pods_services_and_nodes_are_proxied_needs_root() {
+    let service = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: www, port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+"#;
+    let cluster = cluster_with(&format!("{service}{WEB}"), "web");
+    cluster.kubectl(&["wait", "--for=jsonpath={.subsets[0].addresses}", "endpoints/web", "--timeout=60s"]);
+    let page = "<a href=\"/index.html\">home</a> <a href=\"other\">other</a>";
+    cluster.kubectl(&["exec", "web", "--", "sh", "-c", &format!("echo '{page}' >/www/page.html; mkdir /www/dir")]);
+    let root = "/api/v1/namespaces/default";
+    for path in ["pods/web", "pods/web:8080", "pods/http:web:http", "services/web:80", "services/web:www"] {
+        let proxy = format!("{root}/{path}/proxy");
+        assert_eq!(cluster.kubectl(&["get", "--raw", &format!("{proxy}/index.html?a=b")]), "hello\n", "{path}");
+        let links = format!("<a href=\"{proxy}/index.html\">home</a> <a href=\"other\">other</a>\n");
+        assert_eq!(cluster.kubectl(&["get", "--raw", &format!("{proxy}/page.html")]), links);
+    }
+    let refused = |path: &str| told(&cluster.try_kubectl(&["get", "--raw", path]));
+    let said = refused(&format!("{root}/services/nobody:80/proxy/"));
+    assert!(said.contains("no endpoints available for service \"nobody\""), "{said}");
+    let said = refused(&format!("{root}/pods/web:9/proxy/"));
+    assert!(said.contains("error trying to reach service: dial tcp 10.42.0.") && said.contains("refused"), "{said}");
+    let pods = cluster.kubectl(&["get", "--raw", "/api/v1/nodes/node-1/proxy/pods"]);
+    assert!(pods.contains("\"name\":\"web\""), "{pods}");
+    assert_eq!(cluster.kubectl(&["get", "--raw", "/api/v1/nodes/node-1:10250/proxy/healthz"]), "ok");
+
+    // kubectl proxy, which sends the browser's own requests on.
+    let mut running = cluster.start_kubectl(&["proxy", "--port=0", "--address=127.0.0.1"]);
+    let line = running.line();
+    let local = format!("http://{}{root}/services/web:www/proxy", line.rsplit(' ').next().unwrap_or_default());
+    let curl = |args: &[&str]| crate::support::run(cluster.host.command("curl").args(["-s"]).args(args));
+    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", &local]), format!("301 {local}/"));
+    let moved = curl(&["-o", "/dev/null", "-w", "%{redirect_url}", &format!("{local}/dir")]);
+    assert_eq!(moved, format!("{local}/dir/"), "a redirect of the pod's own leads through the proxy");
+    assert_eq!(curl(&["-I", "-o", "/dev/null", "-w", "%{http_code}", &format!("{local}/big")]), "200");
+}
+
+#[test]
+fn an_ephemeral_container_sees_its_targets_processes_needs_root() {
+    let cluster = cluster_with(WEB, "web");
+    let debug =
+        ["debug", "web", "--image=busybox:latest", "--image-pull-policy=Never", "--target=main", "-c", "probe", "-q"];
+    let look = ["--", "sh", "-c", "ps; exec sleep 3600"];
+    cluster.kubectl(&[&debug[..], &look[..]].concat());
+    let running = "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.running}";
+    cluster.kubectl(&["wait", running, "pod/web", "--timeout=60s"]);
+    let seen = cluster.kubectl(&["exec", "web", "-c", "probe", "--", "ps"]);
+    assert!(seen.contains("httpd -f -p 8080"), "{seen}");
+    assert_eq!(cluster.kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.phase}"]), "Running");
+}
+
+#[test]
+fn containers_share_their_pods_processes_needs_root() {
+    let manifest = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: shared}
+spec:
+  shareProcessNamespace: true
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: a, image: "busybox:latest", imagePullPolicy: Never, command: [sleep, "1001"]}
+  - {name: b, image: "busybox:latest", imagePullPolicy: Never, command: [sleep, "1002"]}
+"#;
+    let cluster = cluster_with(manifest, "shared");
+    let ps = |container: &str| cluster.kubectl(&["exec", "shared", "-c", container, "--", "ps", "-o", "pid,args"]);
+    for container in ["a", "b"] {
+        let seen = ps(container);
+        assert!(["sleep 1001", "sleep 1002", "1 /orch pause"].into_iter().all(|line| seen.contains(line)), "{seen}");
+    }
+    // A container that ends leaves the namespace to the other.
+    cluster.kubectl(&["exec", "shared", "-c", "a", "--", "pkill", "-f", "sleep 1002"]);
+    let again = "--for=jsonpath={.status.containerStatuses[?(@.name==\"b\")].restartCount}=1";
+    cluster.kubectl(&["wait", again, "pod/shared", "--timeout=60s"]);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/shared", "--timeout=60s"]);
+    assert!(ps("a").contains("sleep 1002"));
+    cluster.kubectl(&["delete", "pod", "shared"]);
+}
+
+#[test]
+fn a_pod_in_a_user_namespace_is_refused_by_an_event_needs_root() {
+    let cluster = Cluster::start();
+    cluster.import_busybox();
+    cluster.apply(&WEB.replace("spec:\n", "spec:\n  hostUsers: false\n"));
+    let selector = "--field-selector=involvedObject.name=web,reason=FailedCreatePodSandBox";
+    let format = "-o=jsonpath={.message}{\"\\n\"}";
+    let mut events = cluster.start_kubectl(&["get", "events", selector, "--watch", format]);
+    let message = events.line();
+    assert!(message.ends_with("RuntimeClass handler \"\" does not support user namespaces"), "{message}");
 }

@@ -36,6 +36,7 @@ fn attach_is_idempotent_and_heals_what_changed_needs_root() {
             host_name: "veth-a".to_owned(),
             address: [10, 42, 0, 9].into(),
             mtu: 1300,
+            route_loopback: false,
         };
         let before = host.ip("-o link show veth-a");
         pod_link::attach(&link).await.unwrap();

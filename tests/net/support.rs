@@ -59,7 +59,13 @@ impl Host {
         let spec = NamespaceSpec { net: true, ..NamespaceSpec::default() };
         let netns = netns::pin(&self.dir.path().join("netns").join(name), &spec).unwrap().net.unwrap();
         let address = Ipv4Addr::from(address);
-        let link = PodLink { netns: netns.clone(), host_name: format!("veth-{name}"), address, mtu: 1400 };
+        let link = PodLink {
+            netns: netns.clone(),
+            host_name: format!("veth-{name}"),
+            address,
+            mtu: 1400,
+            route_loopback: false,
+        };
         pod_link::attach(&link).await.unwrap();
         Pod { netns, address }
     }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use super::host::Host;
 use super::last_words;
 use super::model::{ContainerState, Finished, Instance, Observed};
+use super::pid_namespace;
 use super::record::Record;
 use super::worker::finished;
 use crate::agent::runtime::{ContainerInfo, ContainerState as RuntimeState};
@@ -22,7 +23,7 @@ pub fn observe(host: &Host, pod: &Pod, record: Option<Record>, containers: &[Con
     if same_boot {
         seen.sandbox = host.sandboxes.find(pod);
     }
-    for info in containers {
+    for info in containers.iter().filter(|info| !pid_namespace::is_pause(info)) {
         merge(host, pod, &mut seen, info);
     }
     for (name, state) in &mut seen.containers {

@@ -17,6 +17,7 @@ mod last_words;
 mod logs;
 mod model;
 mod node;
+mod pid_namespace;
 mod plan;
 #[cfg(test)]
 mod plan_tests;

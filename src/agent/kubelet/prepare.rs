@@ -18,7 +18,7 @@ use super::model::{PodId, Sandbox, common, containers};
 use super::resolv::DnsFacts;
 use super::sources::{PodSources, Unsynced};
 use super::volumes::{self, Places, Tokens, projection};
-use super::{container, env, qos, sandbox};
+use super::{container, env, pid_namespace, qos, sandbox};
 use crate::reconcile::events::EventType;
 
 /// Why the pod cannot start yet, as its event tells it.
@@ -30,6 +30,10 @@ pub enum Error {
     Unsynced(#[from] Unsynced),
     #[error("Failed to create pod sandbox: {0}")]
     Sandbox(#[from] sandbox::Error),
+    #[error("Failed to create pod sandbox: {0}")]
+    ProcessNamespace(#[from] crate::agent::runtime::Error),
+    #[error("Failed to create pod sandbox: RuntimeClass handler \"\" does not support user namespaces")]
+    UserNamespace,
     #[error("error making pod data directories: {0}")]
     Directories(io::Error),
     #[error("Failed to create pod cgroup: {0}")]
@@ -41,7 +45,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Volume(_) | Self::Unsynced(_) => "FailedMount",
-            Self::Sandbox(_) => "FailedCreatePodSandBox",
+            Self::Sandbox(_) | Self::ProcessNamespace(_) | Self::UserNamespace => "FailedCreatePodSandBox",
             Self::Directories(_) => "FailedToMakePodDataDirectories",
             Self::Cgroup(_) => "FailedToCreatePodContainer",
         }
@@ -135,6 +139,9 @@ pub async fn prepare(host: Arc<Host>, pod: Arc<Pod>, keeper: Arc<Keeper>) -> Res
     let id = PodId::of(&pod);
     let fallback = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&fallback);
+    if spec.host_users == Some(false) {
+        return Err(Error::UserNamespace);
+    }
     let dir = host.pod_dir(&id.uid);
     fs::create_dir_all(&dir).and_then(|()| private(&dir)).map_err(Error::Directories)?;
     fs::create_dir_all(host.pod_log_dir(&id)).map_err(Error::Directories)?;
@@ -142,6 +149,7 @@ pub async fn prepare(host: Arc<Host>, pod: Arc<Pod>, keeper: Arc<Keeper>) -> Res
     let sandbox = async { host.sandboxes.create(&pod).await.map_err(Error::from) };
     let (places, sandbox) = tokio::try_join!(keeper.volumes(&host, &pod), sandbox)?;
     shared_files(&host, &pod, spec, &dir, &sandbox).map_err(Error::Directories)?;
+    pid_namespace::ensure(&host, &pod).await?;
     Ok(Prepared { places, sandbox, keeper })
 }
 

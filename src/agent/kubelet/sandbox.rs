@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::model::Sandbox;
+use super::model::{Sandbox, containers};
 use super::resolv;
 use crate::agent::runtime::Namespaces;
 use crate::api::hex::hex;
@@ -84,6 +84,13 @@ fn host_ipc(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.host_ipc) == Some(true)
 }
 
+fn has_host_ports(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(containers).map(|(_, container)| container);
+    containers
+        .flat_map(|container| container.ports.iter().flatten())
+        .any(|port| port.host_port.is_some_and(|port| port > 0))
+}
+
 fn is_complete(pod: &Pod, pinned: &Pinned) -> bool {
     let own_network = !on_host(pod);
     pinned.uts.is_some() == own_network && pinned.net.is_some() == own_network && pinned.ipc.is_some() != host_ipc(pod)
@@ -109,7 +116,8 @@ impl Sandboxes for KernelSandboxes {
             pinned = tokio::task::spawn_blocking(pin).await.map_err(io::Error::other)??;
         }
         if let (Some(netns), Some(address)) = (pinned.net, address) {
-            let link = PodLink { netns, host_name: link_name(uid(pod)), address, mtu: self.mtu };
+            let route_loopback = has_host_ports(pod);
+            let link = PodLink { netns, host_name: link_name(uid(pod)), address, mtu: self.mtu, route_loopback };
             // What is right already stays, so this also mends a cable that somebody cut.
             pod_link::attach(&link).await?;
         }

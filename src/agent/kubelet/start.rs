@@ -14,6 +14,7 @@ use super::container::{self, Inputs};
 use super::env;
 use super::host::Host;
 use super::model::{Finished, Instance, PodId, Waiting, container_id, spec_hash};
+use super::pid_namespace;
 use super::prepare::Prepared;
 use super::pull::Got;
 use crate::agent::runtime::{Error as RuntimeError, ImageInfo};
@@ -31,11 +32,19 @@ pub struct Failure {
 pub struct Job {
     pub pod: Arc<Pod>,
     pub container: Container,
+    /// The running container whose processes an ephemeral one is to see.
+    pub target: Option<Target>,
     pub attempt: u32,
     pub epoch: u32,
     pub prepared: Arc<Prepared>,
     /// Ends a pull that nobody waits for any more.
     pub cancel: CancellationToken,
+}
+
+/// Another container of the pod, by its name, and its id while it runs.
+pub struct Target {
+    pub name: String,
+    pub id: Option<String>,
 }
 
 /// Between two tries after an error of configuration or the runtime.
@@ -141,6 +150,10 @@ enum ConfigError {
     Unsynced(#[from] super::sources::Unsynced),
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("unable to find target container {0}")]
+    Target(String),
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }
 
 async fn configure(
@@ -171,6 +184,12 @@ async fn configure(
     fs::set_permissions(&last_words, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
     let mut namespaces = host.sandboxes.namespaces(&job.pod);
     namespaces.host_net |= host_network;
+    let target = match &job.target {
+        Some(Target { name, id: None }) => return Err(ConfigError::Target(name.clone())),
+        Some(Target { id: Some(id), .. }) => Some(id.as_str()),
+        None => None,
+    };
+    namespaces.pid = pid_namespace::joined(host, &job.pod, target).await?;
     Ok(container::spec(Inputs {
         pod: &job.pod,
         container: &job.container,

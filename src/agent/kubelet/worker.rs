@@ -20,7 +20,7 @@ use super::probes::{self, Kind, Probes, Verdict};
 use super::record::Record;
 use super::status::{self, NodeFacts};
 use super::status_writer::StatusWriter;
-use super::{last_words, start, stop, teardown};
+use super::{last_words, pid_namespace, start, stop, teardown};
 use crate::agent::runtime::ContainerInfo;
 use crate::reconcile::events::EventType::{Normal, Warning};
 
@@ -272,6 +272,7 @@ impl Worker {
     fn start(&mut self, start: plan::Start, prepared: &Arc<Prepared>) {
         let pod = self.pod();
         let Some((_, container)) = pod.spec.as_ref().and_then(|spec| find_container(spec, &start.name)) else { return };
+        let target = self.target_of(&start.name);
         let cancel = CancellationToken::new();
         let epoch = self.seen.epoch;
         let state = self.state(&start.name);
@@ -283,6 +284,7 @@ impl Worker {
         let job = start::Job {
             pod,
             container,
+            target,
             attempt: start.attempt,
             epoch,
             prepared: prepared.clone(),
@@ -294,6 +296,15 @@ impl Worker {
             let result = start::start(&host, &job).await;
             Done::Started { name: start.name, result }
         });
+    }
+
+    /// The container that an ephemeral one names as its target.
+    fn target_of(&self, ephemeral: &str) -> Option<start::Target> {
+        let pod = self.pod();
+        let mut all = pod.spec.as_ref()?.ephemeral_containers.iter().flatten();
+        let name = all.find(|one| one.name == ephemeral)?.target_container_name.clone().filter(|it| !it.is_empty())?;
+        let run = self.seen.container(&name).and_then(|state| state.current.as_ref());
+        Some(start::Target { id: run.filter(|run| run.is_running()).map(|run| run.id.clone()), name })
     }
 
     fn stop(&mut self, stop: plan::Stop) {
@@ -485,6 +496,11 @@ impl Worker {
 
     /// The runtime says that a container has ended.
     fn ended(&mut self, info: &ContainerInfo) {
+        if pid_namespace::is_pause(info) {
+            // All processes of the namespace have died with it: the next start makes another one.
+            self.prepared = None;
+            return;
+        }
         let pod = self.pod();
         let words = last_words::read(&self.host, &pod, info);
         let state = self.state(&info.name);

@@ -75,12 +75,17 @@ pub struct Bootstrap {
     endpoints: Informer<Endpoints>,
     /// The first address of the service range.
     service_ip: IpAddr,
-    address: IpAddr,
+    /// Where pods reach the API; none is published where only this machine's processes could.
+    address: Option<IpAddr>,
     port: u16,
 }
 
 impl Bootstrap {
     pub fn new(env: &Env, service_ip: IpAddr, address: IpAddr, port: u16) -> Self {
+        let usable = is_usable(address);
+        if !usable {
+            tracing::warn!(%address, "pods cannot reach the API: pass --advertise-address with an address that is no loopback");
+        }
         let informers = &env.informers;
         Self {
             namespaces: informers.get(),
@@ -89,7 +94,7 @@ impl Bootstrap {
             slices: informers.get(),
             endpoints: informers.get(),
             service_ip,
-            address,
+            address: usable.then_some(address),
             port,
         }
     }
@@ -118,15 +123,15 @@ impl Bootstrap {
         Service { metadata, spec: Some(spec), status: None }
     }
 
-    fn slice(&self) -> EndpointSlice {
+    fn slice(&self, address: IpAddr) -> EndpointSlice {
         let mut metadata = at_home(KUBERNETES);
         metadata.labels = Some([("kubernetes.io/service-name".to_owned(), KUBERNETES.to_owned())].into());
         let ready = EndpointConditions { ready: Some(true), ..EndpointConditions::default() };
         EndpointSlice {
             metadata,
-            address_type: if self.address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
+            address_type: if address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
             endpoints: Some(vec![Endpoint {
-                addresses: vec![self.address.to_string()],
+                addresses: vec![address.to_string()],
                 conditions: Some(ready),
                 ..Endpoint::default()
             }]),
@@ -139,11 +144,11 @@ impl Bootstrap {
         }
     }
 
-    fn endpoints(&self) -> Endpoints {
+    fn endpoints(&self, address: IpAddr) -> Endpoints {
         let mut metadata = at_home(KUBERNETES);
         metadata.labels = Some([("endpointslice.kubernetes.io/skip-mirror".to_owned(), "true".to_owned())].into());
         let subset = EndpointSubset {
-            addresses: Some(vec![EndpointAddress { ip: self.address.to_string(), ..EndpointAddress::default() }]),
+            addresses: Some(vec![EndpointAddress { ip: address.to_string(), ..EndpointAddress::default() }]),
             not_ready_addresses: None,
             ports: Some(vec![EndpointPort {
                 name: Some("https".to_owned()),
@@ -153,6 +158,32 @@ impl Bootstrap {
             }]),
         };
         Endpoints { metadata, subsets: Some(vec![subset]) }
+    }
+
+    async fn keep_slice(&self, cx: &Context) -> Result<(), Error> {
+        let Some(wanted) = self.address.map(|address| self.slice(address)) else { return Ok(()) };
+        let Some(existing) = self.slices.get(HOME, KUBERNETES) else {
+            return taken(cx.namespaced(HOME).create(&wanted).await);
+        };
+        if (&existing.endpoints, &existing.ports) != (&wanted.endpoints, &wanted.ports) {
+            let mut updated = (*existing).clone();
+            (updated.endpoints, updated.ports) = (wanted.endpoints, wanted.ports);
+            cx.namespaced(HOME).replace(&updated).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_endpoints(&self, cx: &Context) -> Result<(), Error> {
+        let Some(wanted) = self.address.map(|address| self.endpoints(address)) else { return Ok(()) };
+        let Some(existing) = self.endpoints.get(HOME, KUBERNETES) else {
+            return taken(cx.namespaced(HOME).create(&wanted).await);
+        };
+        if existing.subsets != wanted.subsets {
+            let mut updated = (*existing).clone();
+            updated.subsets = wanted.subsets;
+            cx.namespaced(HOME).replace(&updated).await?;
+        }
+        Ok(())
     }
 
     async fn keep_service(&self, cx: &Context) -> Result<(), Error> {
@@ -174,6 +205,15 @@ impl Bootstrap {
         }
         Ok(())
     }
+}
+
+/// An address that an endpoint may have.
+fn is_usable(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local)
 }
 
 /// Somebody else created it first: the watch will show it.
@@ -236,27 +276,21 @@ impl Controller for Bootstrap {
                 }
             }
             Part::Service => self.keep_service(cx).await?,
-            Part::Slice => match self.slices.get(HOME, KUBERNETES) {
-                None => taken(cx.namespaced(HOME).create(&self.slice()).await)?,
-                Some(existing) => {
-                    let wanted = self.slice();
-                    if (&existing.endpoints, &existing.ports) != (&wanted.endpoints, &wanted.ports) {
-                        let mut updated = (*existing).clone();
-                        (updated.endpoints, updated.ports) = (wanted.endpoints, wanted.ports);
-                        cx.namespaced(HOME).replace(&updated).await?;
-                    }
-                }
-            },
-            Part::Endpoints => match self.endpoints.get(HOME, KUBERNETES) {
-                None => taken(cx.namespaced(HOME).create(&self.endpoints()).await)?,
-                Some(existing) if existing.subsets != self.endpoints().subsets => {
-                    let mut updated = (*existing).clone();
-                    updated.subsets = self.endpoints().subsets;
-                    cx.namespaced(HOME).replace(&updated).await?;
-                }
-                Some(_) => {}
-            },
+            Part::Slice => self.keep_slice(cx).await?,
+            Part::Endpoints => self.keep_endpoints(cx).await?,
         }
         Ok(Action::done())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_no_loopback() {
+        let usable = |text: &str| is_usable(text.parse().unwrap());
+        assert!(usable("192.0.2.1") && usable("2001:db8::1"));
+        assert!(!["127.0.0.1", "::1", "0.0.0.0", "169.254.0.1", "224.0.0.1", "fe80::1"].into_iter().any(usable));
     }
 }

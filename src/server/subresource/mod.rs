@@ -10,6 +10,7 @@ mod component_status;
 pub mod dial;
 mod eviction;
 pub mod kubelet;
+mod log_options;
 mod proxy;
 mod relay;
 mod review;

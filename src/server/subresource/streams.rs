@@ -6,7 +6,7 @@ use http::Response;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use super::kubelet::Kubelets;
-use super::{Call, Handler};
+use super::{Call, Handler, log_options};
 use crate::api::gvk::GroupResource;
 use crate::api::status::{Failure, Result};
 use crate::server::http::body::{Body, empty};
@@ -55,6 +55,9 @@ impl Handler for Streams {
         let pod: Pod = pipeline.reader().get(namespace, name)?.ok_or_else(missing)?;
         let query = call.request.uri().query().unwrap_or_default().as_bytes();
         let query: Vec<_> = url::form_urlencoded::parse(query).into_owned().collect();
+        if self.stream == Stream::Log {
+            log_options::check(name, &query)?;
+        }
         let path = kubelet_path(&pod, self.stream, &query)?;
         let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
         if host.is_empty() {

@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use super::Server;
 use super::answer::{self, Answer, Failure};
+use crate::agent::kubelet::pid_namespace;
 use crate::agent::runtime::{ContainerInfo, ContainerState, ContainerStats};
 
 pub async fn summary(server: &Server) -> Result<Answer, Failure> {
     let runtime = &server.host.runtime;
     let containers = runtime.containers().await.map_err(|error| Failure::internal(error.rpc()))?;
-    let running: Vec<_> = containers.into_iter().filter(|info| info.state == ContainerState::Running).collect();
+    let running: Vec<_> = containers.into_iter().filter(is_counted).collect();
     let stats = futures::future::join_all(running.iter().map(|info| runtime.stats(&info.id))).await;
     let mut pods: BTreeMap<&str, (&ContainerInfo, Vec<Value>, u64, u64)> = BTreeMap::new();
     // A container that ended meanwhile has no numbers; it is left out.
@@ -36,6 +37,10 @@ pub async fn summary(server: &Server) -> Result<Answer, Failure> {
         })
         .collect();
     answer::json(&json!({"node": node(server, now), "pods": pods}))
+}
+
+fn is_counted(info: &ContainerInfo) -> bool {
+    info.state == ContainerState::Running && !pid_namespace::is_pause(info)
 }
 
 fn container(info: &ContainerInfo, stats: &ContainerStats) -> Value {

@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn a_pods_port_is_given_named_or_its_first() {
         let ports = json!([{"name": "web", "containerPort": 8080}, {"name": "more", "containerPort": 9090}]);
-        let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "ports": ports}]}})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "ports": ports}]}})).unwrap();
         let port = |asked| pod_port(&pod, asked, Scheme::Http).map_err(|failure| failure.message().to_owned());
         assert_eq!((port(""), port("more"), port("81")), (Ok(8080), Ok(9090), Ok(81)));
         let unknown = "error trying to reach service: dial tcp: lookup tcp/nope: unknown port";
