@@ -17,6 +17,7 @@ use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
+use crate::server::authorization::policy;
 use crate::server::bootstrap_tokens::BootstrapTokens;
 use crate::server::controllers::{Controllers, ControllersConfig, Keys};
 use crate::server::encryption::{self, Encryption, Keyring};
@@ -159,6 +160,9 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     };
     lifecycle.start(Box::new(Controllers::new(controllers))).await?;
     started.controllers();
+    let roles = policy::ensure(api.pipeline()).await;
+    roles.map_err(|failure| anyhow::anyhow!("the default roles cannot be written: {failure}"))?;
+    started.roles.done();
     lifecycle.start(Box::new(Manifests { client: client.clone(), cluster_dns: args.cluster_dns })).await?;
     if !disable.contains("scheduler") {
         lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
@@ -180,6 +184,7 @@ fn openid(args: &ServerArgs, identity: &Identity, issuer: &Issuer) -> OpenId {
 /// The steps of starting that health checks wait for.
 struct Started {
     namespaces: Hook,
+    roles: Hook,
     controllers: Hook,
     scheduler: Hook,
 }
@@ -202,10 +207,11 @@ fn observe(api: &ApiServer, env: &Env) -> Started {
     };
     health.add("informer-sync", Scope::Ready, Arc::new(synced));
     let namespaces = health.hook("start-system-namespaces-controller");
+    let roles = health.hook("rbac/bootstrap-roles");
     let (controllers, scheduler) = (Hook::default(), Hook::default());
     health.add_component("controller-manager", controllers.check());
     health.add_component("scheduler", scheduler.check());
-    Started { namespaces, controllers, scheduler }
+    Started { namespaces, roles, controllers, scheduler }
 }
 
 fn agent_config(

@@ -1,6 +1,7 @@
 //! The control plane: API server, controllers and scheduler, as tasks of one process.
 
 pub mod admission;
+pub mod authorization;
 pub mod bootstrap_tokens;
 pub mod catalog;
 pub mod controllers;

@@ -2,6 +2,7 @@
 
 use http::{Method, Request};
 use http_body_util::BodyExt;
+use orch::server::authorization::policy;
 use orch::server::http::authn::User;
 use orch::server::http::body::{self, Body};
 use orch::server::http::{ApiServer, ApiServerConfig};
@@ -72,6 +73,29 @@ impl Cluster {
         Self::over(ApiServer::new(ApiServerConfig::default(), MemoryStore::new())).await
     }
 
+    /// With the system namespaces and the default roles and bindings besides.
+    pub async fn with_roles() -> Self {
+        let cluster = Self::new().await;
+        for name in ["kube-system", "kube-public", "kube-node-lease"] {
+            cluster.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await.ok();
+        }
+        policy::ensure(cluster.server.pipeline()).await.unwrap();
+        cluster
+    }
+
+    /// Lets somebody do what a rule says, everywhere. The rule is written as in `manifests/rbac/`.
+    pub async fn grant(&self, rule: &str, kind: &str, name: &str) {
+        const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+        let role = json!({"metadata": {"name": format!("of-{name}")}, "rules": [policy::rule(rule)]});
+        self.post(&format!("{RBAC}/clusterroles"), role).await.ok();
+        let binding = json!({
+            "metadata": {"name": format!("of-{name}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("of-{name}")},
+            "subjects": [{"kind": kind, "name": name}],
+        });
+        self.post(&format!("{RBAC}/clusterrolebindings"), binding).await.ok();
+    }
+
     pub async fn over(server: ApiServer) -> Self {
         let cluster = Self { server };
         cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.ok();
@@ -87,6 +111,17 @@ impl Cluster {
         let (parts, body) = self.server.handle(user, request).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Reply { code: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// A request of somebody, with a JSON body or none.
+    pub async fn ask(&self, user: &User, method: Method, path: &str, object: Value) -> Reply {
+        let content = if object.is_null() { String::new() } else { object.to_string() };
+        let media = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let request = Request::builder().method(method).uri(path).header("content-type", media);
+        self.send_as(user.clone(), request.body(body::full(content)).unwrap()).await
     }
 
     pub async fn call(&self, method: Method, path: &str, media: &str, content: impl Into<bytes::Bytes>) -> Reply {

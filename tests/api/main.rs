@@ -2,6 +2,7 @@
 //! over a real TLS socket.
 
 mod admission;
+mod authorization;
 mod cluster;
 mod identity;
 mod observe;

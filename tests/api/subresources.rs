@@ -120,6 +120,7 @@ async fn collections_are_deleted_by_selector() {
 #[tokio::test]
 async fn reviews_answer_and_leave_nothing_behind() {
     let cluster = Cluster::new().await;
+    cluster.grant("get pods", "User", "jane").await;
     let before = cluster.server.pipeline().store().revision();
     let who = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.ok();
     assert_eq!(who["status"]["userInfo"]["username"], "system:admin");
@@ -155,14 +156,14 @@ async fn nobody_gets_in_unauthenticated() {
     use http::Request;
     use orch::server::http::authn::User;
     use orch::server::http::body;
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::with_roles().await;
     for (path, code) in [
         ("/healthz", 200),
         ("/readyz?verbose", 200),
-        ("/livez/ping", 200),
+        ("/livez/ping", 403),
         ("/version", 200),
-        ("/api", 200),
-        ("/apis/apps/v1", 200),
+        ("/api", 403),
+        ("/apis/apps/v1", 403),
         ("/api/v1/pods", 403),
         ("/metrics", 403),
         ("/", 403),

@@ -138,6 +138,7 @@ async fn service_account_tokens_end_with_their_account() {
         ..Default::default()
     };
     let cluster = Cluster::over(ApiServer::new(config, store)).await;
+    cluster.grant("* * in *", "Group", "system:serviceaccounts").await;
     let path = "/api/v1/namespaces/default/serviceaccounts/default";
     let request = json!({"spec": {"expirationSeconds": 600}});
     let answer = cluster.post(&format!("{path}/token"), request).await.ok();

@@ -1,48 +1,10 @@
 //! The one place where a request is allowed or not.
 
-use async_trait::async_trait;
-
 use super::authn::User;
 use super::route::RequestInfo;
 use crate::api::gvk::GroupResource;
 use crate::api::status::{Failure, Result};
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    Allow(String),
-    /// Nobody allowed it; with a reason where there is one.
-    Deny(String),
-}
-
-/// Decides whether a user may do what a request asks.
-#[async_trait]
-pub trait Authorizer: Send + Sync + 'static {
-    async fn authorize(&self, user: &User, request: &RequestInfo) -> Decision;
-}
-
-/// What everybody may see: health, version and discovery (upstream's `system:public-info-viewer` and
-/// `system:discovery`).
-pub fn is_public(request: &RequestInfo) -> bool {
-    let path = request.path.trim_end_matches('/');
-    let under = |root: &str| path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    let reads = matches!(request.verb.as_str(), "get" | "head" | "options");
-    let health = ["/healthz", "/livez", "/readyz"].iter().any(|root| under(root));
-    let discovery = !request.is_resource && ["/api", "/apis", "/openapi"].iter().any(|root| under(root));
-    reads && (health || discovery || path == "/version")
-}
-
-/// Lets in whoever is known. What the RBAC authorizer of a later version replaces.
-pub struct AuthenticatedUsers;
-
-#[async_trait]
-impl Authorizer for AuthenticatedUsers {
-    async fn authorize(&self, user: &User, request: &RequestInfo) -> Decision {
-        match !user.is_anonymous() || is_public(request) {
-            true => Decision::Allow(String::new()),
-            false => Decision::Deny(String::new()),
-        }
-    }
-}
+pub use crate::server::authorization::{Authorizer, Decision};
 
 /// The 403 of a denied request, in upstream's words.
 pub fn denied(user: &User, request: &RequestInfo, reason: &str) -> Failure {
@@ -68,7 +30,7 @@ pub fn denied(user: &User, request: &RequestInfo, reason: &str) -> Failure {
         why = format!("{why}: {reason}");
     }
     let about = GroupResource { group: &request.group, resource: &request.resource };
-    Failure::forbidden(about, &request.name, &why)
+    Failure::forbidden(about, request.target(), &why)
 }
 
 /// Ok or 403.

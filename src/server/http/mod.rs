@@ -30,12 +30,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::status::Result;
 use crate::server::admission::Chain;
+use crate::server::authorization::Authorization;
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::{Pipeline, ServiceRanges};
 use crate::server::subresource::Subresources;
 use crate::store::Store;
 use authn::{Authenticator, Connection, User};
-use authz::{AuthenticatedUsers, Authorizer, Decision};
+use authz::{Authorizer, Decision};
 use body::Body;
 use endpoint::Endpoints;
 use health::{Health, Scope};
@@ -47,7 +48,6 @@ use session::Session;
 /// What an API server is made of, besides its store.
 pub struct ApiServerConfig {
     pub authenticator: Authenticator,
-    pub authorizer: Arc<dyn Authorizer>,
     pub admission: Chain,
     pub subresources: Subresources,
     pub services: ServiceRanges,
@@ -62,7 +62,6 @@ impl Default for ApiServerConfig {
     fn default() -> Self {
         Self {
             authenticator: Authenticator::default(),
-            authorizer: Arc::new(AuthenticatedUsers),
             admission: Chain::standard(),
             subresources: Subresources::standard(None),
             services: ServiceRanges::default(),
@@ -81,7 +80,7 @@ pub struct ApiServer {
 struct Inner {
     pipeline: Arc<Pipeline>,
     authenticator: Authenticator,
-    authorizer: Arc<dyn Authorizer>,
+    authorization: Arc<Authorization>,
     health: Health,
     metrics: Arc<Metrics>,
     /// The process was told to stop.
@@ -96,10 +95,20 @@ impl ApiServer {
         let stopping = Arc::new(AtomicBool::new(false));
         let health = health(&store, &stopping);
         let metrics = Arc::new(Metrics::new(store.clone()));
+        let authorization = Arc::new(Authorization::standard(&store));
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
-        let ApiServerConfig { authenticator, authorizer, subresources, endpoints, openid, .. } = config;
-        let inner =
-            Inner { pipeline, authenticator, authorizer, health, metrics, stopping, subresources, endpoints, openid };
+        let ApiServerConfig { authenticator, subresources, endpoints, openid, .. } = config;
+        let inner = Inner {
+            pipeline,
+            authenticator,
+            authorization,
+            health,
+            metrics,
+            stopping,
+            subresources,
+            endpoints,
+            openid,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -173,7 +182,7 @@ impl ApiServer {
         mut request: Request<Body>,
     ) -> Result<Response<Body>> {
         authn::strip(request.headers_mut());
-        let authorizer = self.inner.authorizer.as_ref();
+        let authorizer = self.inner.authorization.as_ref();
         let user = authn::impersonate::user(authorizer, user, request.headers_mut()).await?;
         authz::check(authorizer, &user, &info).await?;
         if info.is_resource {
@@ -189,7 +198,7 @@ impl ApiServer {
 
     /// What the authorizer says, for reviews and for subresources that ask about more than their own path.
     pub async fn decide(&self, user: &User, request: &RequestInfo) -> Decision {
-        self.inner.authorizer.authorize(user, request).await
+        self.inner.authorization.authorize(user, request).await
     }
 
     /// Who answers for tokens, for reviews.

@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::api::names;
+use crate::api::selector::FieldSelector;
 use crate::server::pipeline::query::Query;
 
 /// A request, taken apart.
@@ -19,8 +21,20 @@ pub struct RequestInfo {
     pub resource: String,
     pub subresource: String,
     pub name: String,
+    /// The one object that the field selector of a collection's request lets through.
+    pub selected: String,
+    /// The selectors of a request for a collection, as given.
+    pub field_selector: String,
+    pub label_selector: String,
     /// What follows the subresource: the path of a proxy.
     pub rest: Vec<String>,
+}
+
+impl RequestInfo {
+    /// The name that authorizers look at: the path's, or the only one that is selected.
+    pub fn target(&self) -> &str {
+        if self.name.is_empty() { &self.selected } else { &self.name }
+    }
 }
 
 /// `/namespaces/x/<these>` belong to the namespace itself.
@@ -82,6 +96,16 @@ fn settle_collection_verb(info: &mut RequestInfo, query: &Query, watch_path: boo
         }
         "delete" if info.name.is_empty() => info.verb = "deletecollection".to_owned(),
         _ => {}
+    }
+    if !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        return;
+    }
+    info.field_selector = query.get("fieldSelector").to_owned();
+    info.label_selector = query.get("labelSelector").to_owned();
+    if info.name.is_empty() && info.verb != "deletecollection" {
+        let selector = FieldSelector::parse(&info.field_selector).unwrap_or_default();
+        let name = selector.exact("metadata.name").filter(|name| names::path_segment_name(name).is_empty());
+        info.selected = name.unwrap_or_default().to_owned();
     }
 }
 

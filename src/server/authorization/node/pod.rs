@@ -1,0 +1,188 @@
+//! What a pod names: the objects its node may read for it (upstream's `VisitPodSecretNames` and its
+//! kin). Also read by the admission plugin that keeps nodes from making pods that name something. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::graph::{Kind, Vertex};
+
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The fields of a pod that name other objects; the rest is not even decoded.
+#[derive(Default, Deserialize)]
+pub struct PodView {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    pub spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    pub node_name: Option<String>,
+    service_account_name: Option<String>,
+    image_pull_secrets: Vec<LocalObjectReference>,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+    ephemeral_containers: Vec<Container>,
+    volumes: Vec<Value>,
+    resource_claims: Vec<Claim>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    env: Vec<EnvVar>,
+    env_from: Vec<EnvFromSource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    resource_claim_statuses: Vec<Claim>,
+    extended_resource_claim_status: Option<Claim>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Claim {
+    resource_claim_name: Option<String>,
+}
+
+/// Everything the pod names. A mirror pod names nothing: its node made it, and must not give itself rights by that.
+pub fn uses(pod: &PodView, namespace: &str, name: &str) -> BTreeSet<Vertex> {
+    let mut found = BTreeSet::new();
+    if pod.metadata.annotations.contains_key(MIRROR) {
+        return found;
+    }
+    let mut add = |kind, name: &str| {
+        if !name.is_empty() {
+            found.insert(Vertex::new(kind, namespace, name));
+        }
+    };
+    let spec = &pod.spec;
+    add(Kind::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
+    spec.image_pull_secrets.iter().for_each(|secret| add(Kind::Secret, &secret.name));
+    let containers = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
+    for container in containers {
+        environment(container, &mut add);
+    }
+    spec.volumes.iter().for_each(|source| volume(source, name, &mut add));
+    let status = &pod.status;
+    let claims = spec.resource_claims.iter().chain(&status.resource_claim_statuses);
+    for claim in claims.chain(&status.extended_resource_claim_status) {
+        add(Kind::ResourceClaim, claim.resource_claim_name.as_deref().unwrap_or_default());
+    }
+    found
+}
+
+fn environment(container: &Container, add: &mut impl FnMut(Kind, &str)) {
+    for source in &container.env_from {
+        source.secret_ref.iter().for_each(|reference| add(Kind::Secret, &reference.name));
+        source.config_map_ref.iter().for_each(|reference| add(Kind::ConfigMap, &reference.name));
+    }
+    for source in container.env.iter().filter_map(|variable| variable.value_from.as_ref()) {
+        source.secret_key_ref.iter().for_each(|reference| add(Kind::Secret, &reference.name));
+        source.config_map_key_ref.iter().for_each(|reference| add(Kind::ConfigMap, &reference.name));
+    }
+}
+
+fn volume(volume: &Value, pod: &str, add: &mut impl FnMut(Kind, &str)) {
+    let text = |path: &str| volume.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    add(Kind::Secret, text("/secret/secretName"));
+    add(Kind::Secret, text("/azureFile/secretName"));
+    for source in ["cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"] {
+        add(Kind::Secret, text(&format!("/{source}/secretRef/name")));
+    }
+    add(Kind::Secret, text("/csi/nodePublishSecretRef/name"));
+    add(Kind::ConfigMap, text("/configMap/name"));
+    add(Kind::Claim, text("/persistentVolumeClaim/claimName"));
+    if volume.get("ephemeral").is_some_and(Value::is_object) {
+        add(Kind::Claim, &format!("{pod}-{}", text("/name")));
+    }
+    let projected = volume.pointer("/projected/sources").and_then(Value::as_array);
+    for source in projected.into_iter().flatten() {
+        let text = |path: &str| source.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        add(Kind::Secret, text("/secret/name"));
+        add(Kind::ConfigMap, text("/configMap/name"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(pod: Value) -> Vec<String> {
+        let pod: PodView = serde_json::from_value(pod).unwrap();
+        uses(&pod, "a", "p").iter().map(|vertex| format!("{:?} {}", vertex.kind, vertex.name)).collect()
+    }
+
+    #[test]
+    fn every_place_that_names_an_object_is_seen() {
+        let container = |from: &str| {
+            json!({"name": "c", "env": [
+                {"name": "A", "valueFrom": {"secretKeyRef": {"name": format!("{from}-env"), "key": "k"}}},
+                {"name": "B", "valueFrom": {"configMapKeyRef": {"name": format!("{from}-env"), "key": "k"}}},
+                {"name": "C", "value": "plain"},
+            ], "envFrom": [{"secretRef": {"name": format!("{from}-all")}}, {"configMapRef": {"name": format!("{from}-all")}}]})
+        };
+        let pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "serviceAccountName": "bot",
+                "imagePullSecrets": [{"name": "pull"}],
+                "initContainers": [container("init")], "containers": [container("main")],
+                "ephemeralContainers": [container("debug")],
+                "volumes": [
+                    {"name": "v1", "secret": {"secretName": "vol"}},
+                    {"name": "v2", "configMap": {"name": "vol"}},
+                    {"name": "v3", "projected": {"sources": [{"secret": {"name": "pro"}}, {"configMap": {"name": "pro"}}]}},
+                    {"name": "v4", "persistentVolumeClaim": {"claimName": "data"}},
+                    {"name": "v5", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+                    {"name": "v6", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "csi"}}},
+                    {"name": "v7", "iscsi": {"secretRef": {"name": "iscsi"}}},
+                    {"name": "v8", "emptyDir": {}},
+                ],
+                "resourceClaims": [{"name": "x", "resourceClaimName": "gpu"}],
+            },
+            "status": {"resourceClaimStatuses": [{"name": "y", "resourceClaimName": "made"}]},
+        });
+        let mut expected = Vec::new();
+        for from in ["init", "main", "debug"] {
+            expected.extend(["Secret", "ConfigMap"].map(|kind| format!("{kind} {from}-env")));
+            expected.extend(["Secret", "ConfigMap"].map(|kind| format!("{kind} {from}-all")));
+        }
+        let rest = ["ServiceAccount bot", "Secret pull", "Secret vol", "ConfigMap vol", "Secret pro", "ConfigMap pro"];
+        expected.extend(rest.map(str::to_owned));
+        let rest =
+            ["Claim data", "Claim p-v5", "Secret csi", "Secret iscsi", "ResourceClaim gpu", "ResourceClaim made"];
+        expected.extend(rest.map(str::to_owned));
+        let mut found = found(pod);
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_mirror_pod_gives_its_node_nothing() {
+        let pod = json!({
+            "metadata": {"annotations": {MIRROR: "x"}},
+            "spec": {"volumes": [{"name": "v", "secret": {"secretName": "s"}}], "containers": []},
+        });
+        assert!(found(pod).is_empty());
+    }
+}
