@@ -85,15 +85,27 @@ impl Cluster {
 
     /// Lets somebody do what a rule says, everywhere. The rule is written as in `manifests/rbac/`.
     pub async fn grant(&self, rule: &str, kind: &str, name: &str) {
+        self.grant_by("clusterroles", "clusterrolebindings", "ClusterRole", rule, kind, name).await;
+    }
+
+    /// The same in one namespace.
+    pub async fn grant_in(&self, namespace: &str, rule: &str, kind: &str, name: &str) {
+        let (roles, bindings) =
+            (format!("namespaces/{namespace}/roles"), format!("namespaces/{namespace}/rolebindings"));
+        self.grant_by(&roles, &bindings, "Role", rule, kind, name).await;
+    }
+
+    async fn grant_by(&self, roles: &str, bindings: &str, role_kind: &str, rule: &str, kind: &str, name: &str) {
         const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-        let role = json!({"metadata": {"name": format!("of-{name}")}, "rules": [policy::rule(rule)]});
-        self.post(&format!("{RBAC}/clusterroles"), role).await.ok();
+        let metadata = json!({"name": format!("of-{name}")});
+        let role = json!({"metadata": metadata, "rules": [policy::rule(rule)]});
+        self.post(&format!("{RBAC}/{roles}"), role).await.ok();
         let binding = json!({
-            "metadata": {"name": format!("of-{name}")},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("of-{name}")},
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": metadata["name"]},
             "subjects": [{"kind": kind, "name": name}],
         });
-        self.post(&format!("{RBAC}/clusterrolebindings"), binding).await.ok();
+        self.post(&format!("{RBAC}/{bindings}"), binding).await.ok();
     }
 
     pub async fn over(server: ApiServer) -> Self {

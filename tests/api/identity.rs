@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, Request, request};
 use http_body_util::BodyExt;
 use orch::server::http::authn::{Authenticator, Connection, StaticToken, TokenAuthenticator, User};
-use orch::server::http::authz::{Authorizer, Decision};
 use orch::server::http::body;
 use orch::server::http::openid::OpenId;
-use orch::server::http::route::RequestInfo;
 use orch::server::http::{ApiServer, ApiServerConfig};
 use orch::server::pki::token::{Bound, Issuer, Kubernetes};
 use orch::server::service_accounts::ServiceAccountTokens;
@@ -39,11 +36,8 @@ struct Signing {
 }
 
 impl Signing {
+    /// Accounts may read pods, and everybody may ask who they are.
     async fn new() -> Self {
-        Self::with(ApiServerConfig::default().authorizer).await
-    }
-
-    async fn with(authorizer: Arc<dyn Authorizer>) -> Self {
         let issuer = Arc::new(Issuer::new(&new_key(), ISSUER).unwrap());
         let store = MemoryStore::new();
         let tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![
@@ -52,12 +46,14 @@ impl Signing {
         ];
         let config = ApiServerConfig {
             authenticator: Authenticator::new(tokens).for_audiences(vec![ISSUER.to_owned()]),
-            authorizer,
             subresources: Subresources::standard(Some(issuer.clone())),
             openid: Some(OpenId::new(&issuer.configuration("https://x/openid/v1/jwks"), &issuer.keys())),
             ..ApiServerConfig::default()
         };
-        Self { cluster: Cluster::over(ApiServer::new(config, store)).await, issuer }
+        let cluster = Cluster::over(ApiServer::new(config, store)).await;
+        cluster.grant("list pods", "Group", "system:serviceaccounts").await;
+        cluster.grant("create selfsubjectreviews in authentication.k8s.io", "Group", User::AUTHENTICATED).await;
+        Self { cluster, issuer }
     }
 
     async fn token(&self, spec: Value) -> String {
@@ -242,24 +238,12 @@ async fn others_can_verify_tokens_by_the_published_keys() {
     assert!(public.verify(&signed.as_bytes()[1..], &decode(signature)).is_err());
 }
 
-/// `boss` may act as `jane` and as the accounts of `default`; everybody may do everything else.
-struct Boss;
-
-#[async_trait]
-impl Authorizer for Boss {
-    async fn authorize(&self, user: &User, request: &RequestInfo) -> Decision {
-        let jane = request.resource == "users" && request.name == "jane";
-        let account = request.resource == "serviceaccounts" && request.namespace == "default";
-        match request.verb != "impersonate" || user.name == "boss" && (jane || account) {
-            true => Decision::Allow(String::new()),
-            false => Decision::Deny(String::new()),
-        }
-    }
-}
-
 #[tokio::test]
 async fn impersonation_is_for_those_who_may() {
-    let signing = Signing::with(Arc::new(Boss)).await;
+    // `boss` may act as `jane` and as the accounts of `default`.
+    let signing = Signing::new().await;
+    signing.cluster.grant("impersonate users named jane", "User", "boss").await;
+    signing.cluster.grant_in("default", "impersonate serviceaccounts", "User", "boss").await;
     let whoami = async |user: &str, headers: &[(&'static str, &str)]| {
         let mut request = Request::post(SELF).header(CONTENT_TYPE, "application/json");
         for (name, value) in headers {
