@@ -145,7 +145,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let address = SocketAddr::new(args.bind_address, args.https_listen_port);
     let tls = TlsSource::new(Arc::new(pki.server_tls()?));
     lifecycle.start(Box::new(Listener::new(api.clone(), address, tls))).await?;
-    write_kubeconfig(args, identity, &pki)?;
+    write_kubeconfig(args, &pki)?;
 
     let disable: HashSet<String> = args.disable.iter().cloned().collect();
     let controllers = ControllersConfig {
@@ -290,7 +290,7 @@ fn admin_token(args: &ServerArgs, kept: &Path) -> anyhow::Result<String> {
 }
 
 /// Written anew at each start, because addresses and certificates change.
-fn write_kubeconfig(args: &ServerArgs, identity: &Identity, pki: &Pki) -> anyhow::Result<()> {
+fn write_kubeconfig(args: &ServerArgs, pki: &Pki) -> anyhow::Result<()> {
     let local = if args.bind_address.is_unspecified() { [127, 0, 0, 1].into() } else { args.bind_address };
     let url = format!("https://{}", SocketAddr::new(local, args.https_listen_port));
     let path = &args.host.write_kubeconfig;

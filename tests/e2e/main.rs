@@ -10,4 +10,5 @@ mod pods;
 mod resilience;
 mod streams;
 mod uninstall;
+mod verbs;
 mod workloads;

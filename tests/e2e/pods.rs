@@ -285,3 +285,49 @@ fn archives_in_the_images_folder_are_there_at_the_start_needs_root() {
 fn manifest(name: &str, spec: &str) -> String {
     format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {spec}\n")
 }
+
+#[test]
+fn a_running_container_is_resized_needs_root() {
+    let resources = "{requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}";
+    let policy = "[{resourceName: memory, restartPolicy: RestartContainer}]";
+    let container = format!(
+        "{{name: main, image: \"busybox:latest\", imagePullPolicy: Never, command: [sleep, \"3600\"], \
+         env: [{{name: POD_NAME, value: elastic}}], resources: {resources}, resizePolicy: {policy}}}"
+    );
+    let spec = format!("{{terminationGracePeriodSeconds: 0, containers: [{container}]}}");
+    let cluster = cluster_with(&manifest("elastic", &spec));
+    ready(&cluster, "elastic");
+    let resize = |resources: &str| {
+        let patch = format!(r#"{{"spec":{{"containers":[{{"name":"main","resources":{resources}}}]}}}}"#);
+        cluster.kubectl(&["patch", "pod", "elastic", "--subresource=resize", "-p", &patch]);
+    };
+    let given = |path: &str| format!(".status.containerStatuses[0].resources.{path}");
+
+    resize(r#"{"limits":{"cpu":"400m"}}"#);
+    becomes(&cluster, "elastic", &given("limits.cpu"), "400m");
+    let pid = cluster.process_of("elastic");
+    assert!(["40000", "40000 100000"].contains(&limit(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").as_str()));
+    assert_eq!(field(&cluster, "elastic", RESTARTS), "0");
+
+    resize(r#"{"limits":{"memory":"96Mi"}}"#);
+    becomes(&cluster, "elastic", &given("limits.memory"), "96Mi");
+    assert_eq!(field(&cluster, "elastic", RESTARTS), "1", "its policy wants a restart for memory");
+    ready(&cluster, "elastic");
+    let pid = cluster.process_of("elastic");
+    assert_eq!(limit(pid, "memory", "memory.limit_in_bytes", "memory.max"), (96 << 20).to_string());
+
+    let pending = ".status.conditions[?(@.type==\"PodResizePending\")]";
+    resize(r#"{"requests":{"cpu":"900"},"limits":{"cpu":"900"}}"#);
+    becomes(&cluster, "elastic", &format!("{pending}.reason"), "Infeasible");
+    let message = field(&cluster, "elastic", &format!("{pending}.message"));
+    assert!(message.starts_with("Node didn't have enough capacity: cpu, requested: 900000, capacity: "), "{message}");
+    assert_eq!(field(&cluster, "elastic", &given("limits.cpu")), "400m");
+    resize(r#"{"requests":{"cpu":"100m"},"limits":{"cpu":"400m"}}"#);
+    cluster.kubectl(&[
+        "wait",
+        &format!("--for=jsonpath={{{}}}=100m", given("requests.cpu")),
+        "pod/elastic",
+        "--timeout=60s",
+    ]);
+    assert_eq!(field(&cluster, "elastic", &pending.replace(".status", "..status")), "");
+}

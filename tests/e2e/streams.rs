@@ -289,7 +289,8 @@ spec:
         assert!(["sleep 1001", "sleep 1002", "1 /orch pause"].into_iter().all(|line| seen.contains(line)), "{seen}");
     }
     // A container that ends leaves the namespace to the other.
-    cluster.kubectl(&["exec", "shared", "-c", "a", "--", "pkill", "-f", "sleep 1002"]);
+    let pid = "ps -o pid,args | grep '[s]leep 1002' | sed 's/^ *//; s/ .*//'";
+    cluster.kubectl(&["exec", "shared", "-c", "a", "--", "sh", "-c", &format!("kill $({pid})")]);
     let again = "--for=jsonpath={.status.containerStatuses[?(@.name==\"b\")].restartCount}=1";
     cluster.kubectl(&["wait", again, "pod/shared", "--timeout=60s"]);
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/shared", "--timeout=60s"]);

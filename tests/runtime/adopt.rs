@@ -15,8 +15,8 @@ async fn running_containers_are_adopted_without_losing_a_line_needs_root() {
     let counting =
         "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); usleep 5000; done; printf tail; sleep 2; echo ' end'";
     let pid = node.run(&node.spec("c", counting)).await;
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    for line in [60, 120, 180] {
+        node.logged("c", &format!("stdout F line {line}")).await;
         node.restart_orch().await;
         let info = node.info("c").await;
         assert_eq!((info.state, info.pid), (ContainerState::Running, pid));
@@ -40,12 +40,9 @@ async fn an_exit_while_orch_was_away_is_found_needs_root() {
     let mut node = Node::with_busybox().await;
     let pid = node.run(&node.spec("c", "sleep 0.3; exit 9")).await;
     node.runtime.abandon().await;
-    let gone = async {
-        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    if let Ok(process) = pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()) {
+        ended(&process);
+    }
     node.restart_orch().await;
     let info = node.info("c").await;
     assert_eq!((info.state, info.exit_code, info.reason.as_str()), (ContainerState::Exited, Some(9), "Error"));
@@ -96,6 +93,13 @@ fn kill(pid: i32) -> Option<OwnedFd> {
     Some(process)
 }
 
+/// Waits for the end of a process, whose descriptor tells it.
+fn ended(process: &OwnedFd) {
+    let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)).unwrap();
+    assert_eq!(ended, 1, "a process does not die");
+}
+
 /// All processes and mounts of the node gone, /run empty.
 fn reboot(socket: &std::path::Path) {
     let run = socket.parent().unwrap();
@@ -111,11 +115,7 @@ fn reboot(socket: &std::path::Path) {
         pids.filter(|pid| *pid != std::process::id().cast_signed()).filter(named).collect()
     };
     let dying: Vec<_> = pids(&run.to_string_lossy()).into_iter().filter_map(kill).collect();
-    for process in &dying {
-        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
-        let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit)).unwrap();
-        assert_eq!(ended, 1, "a process does not die");
-    }
+    dying.iter().for_each(ended);
     assert_eq!(processes_naming(&run.to_string_lossy()), Vec::<String>::new());
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {

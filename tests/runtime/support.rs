@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use orch::agent::runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
 use orch::agent::runtime::{ContainerInfo, ContainerSpec, Namespaces, Runtime, RuntimeEvent, no_progress};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 use tokio::sync::broadcast::Receiver;
 
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
@@ -81,6 +83,27 @@ impl Node {
     pub fn log(&self, id: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.log_path(id)).unwrap_or_default();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    /// Waits until a line is in the log: the kernel tells of every write.
+    pub async fn logged(&self, id: &str, line: &str) {
+        let dir = self.log_path(id).parent().unwrap().to_owned();
+        std::fs::create_dir_all(&dir).unwrap();
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&inotify, &dir, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE).unwrap();
+        let since = std::time::Instant::now();
+        while !self.log(id).iter().any(|known| known == line) {
+            let left = PATIENCE.checked_sub(since.elapsed()).unwrap_or_else(|| panic!("{line:?} was not logged"));
+            let inotify = inotify.try_clone().unwrap();
+            let wait = move || {
+                let limit = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: 0 };
+                if poll(&mut [PollFd::new(&inotify, PollFlags::IN)], Some(&limit)).unwrap() > 0 {
+                    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+                    inotify::Reader::new(&inotify, &mut buffer).next().unwrap();
+                }
+            };
+            tokio::task::spawn_blocking(wait).await.unwrap();
+        }
     }
 
     pub async fn run(&self, spec: &ContainerSpec) -> u32 {

@@ -141,8 +141,41 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_written_as_the_unified_hierarchy_wants_them() {
+        let mount = tempfile::tempdir().unwrap();
+        let root = mount.path();
+        fs::write(root.join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let cgroups = Cgroups::at(root, "orch");
+        let limits = Resources {
+            cpu_shares: Some(1024),
+            cpu_quota: Some(150_000),
+            cpu_period: Some(100_000),
+            memory_limit: Some(64 << 20),
+            pids_limit: None,
+        };
+        let cases = [
+            ("podu", &limits, Some("39"), Some("150000 100000"), Some("67108864")),
+            ("burstable/podv", &Resources { cpu_shares: Some(2), ..Resources::default() }, Some("1"), None, None),
+            ("besteffort/podw", &Resources::default(), None, None, None),
+        ];
+        for (parent, limits, weight, max, memory) in cases {
+            cgroups.create(parent, limits).unwrap();
+            let read = |file: &str| fs::read_to_string(root.join("orch").join(parent).join(file)).ok();
+            let found = ["cpu.weight", "cpu.max", "memory.max"].map(read);
+            assert_eq!(found, [weight, max, memory].map(|value| value.map(str::to_owned)), "{parent}");
+        }
+        assert_eq!(fs::read_to_string(root.join("orch/besteffort/cpu.weight")).unwrap(), "1");
+        // Every level above a pod's containers hands the controllers on.
+        for level in ["", "orch", "orch/burstable", "orch/burstable/podv"] {
+            assert!(root.join(level).join("cgroup.subtree_control").exists(), "{level}");
+        }
+    }
+
     #[test]
     fn weights_span_the_whole_range() {
-        assert_eq!([2, 1024, 262_144].map(super::weight), [1, 39, 10_000]);
+        assert_eq!([2, 1024, 262_144].map(weight), [1, 39, 10_000]);
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
 use kube::Client;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::cgroup::Cgroups;
 use super::env::Facts;
 use super::pull::Puller;
+use super::resize::Claim;
 use super::sandbox::Sandboxes;
 use super::sources::Sources;
 use crate::agent::runtime::Runtime;
@@ -60,6 +61,8 @@ pub struct Host {
     pub boot: String,
     /// The newest status of each pod, by uid.
     pub statuses: Mutex<HashMap<String, Arc<PodStatus>>>,
+    /// What each pod, by uid, takes of the node; who waits for more hears of every change.
+    pub claims: watch::Sender<HashMap<String, Claim>>,
 }
 
 impl Host {

@@ -27,6 +27,7 @@ mod probes;
 mod pull;
 mod qos;
 mod record;
+mod resize;
 mod resolv;
 mod sandbox;
 mod server;
@@ -136,6 +137,7 @@ impl Kubelet {
             probes: Semaphore::new(PROBES),
             boot: record::boot_id(),
             statuses: Default::default(),
+            claims: watch::Sender::default(),
         });
         let reporter = Arc::new(NodeReporter {
             client,

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::resize::{Applied, Progress};
+
 use crate::api::hex::hex;
 
 /// The part a container plays in its pod.
@@ -77,6 +79,7 @@ pub enum Activity {
     None,
     Starting,
     Stopping,
+    Resizing,
 }
 
 /// All that is known of one container of the pod.
@@ -86,6 +89,9 @@ pub struct ContainerState {
     /// The run before the current one.
     pub previous: Option<Instance>,
     pub crash: CrashBackoff,
+    /// What the current run was given.
+    #[serde(default)]
+    pub applied: Option<Applied>,
     #[serde(skip)]
     pub activity: Activity,
     /// Why the last try to start it failed, and when the next may be made.
@@ -175,6 +181,7 @@ pub struct Observed {
     pub epoch: u32,
     pub containers: BTreeMap<String, ContainerState>,
     pub ending: Option<Ending>,
+    pub resize: Progress,
     /// When the kubelet first saw the pod.
     pub start_time: Option<Timestamp>,
 }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::model::{Activity, ContainerState, Ending, Instance, Observed, PodId, Role, Waiting, containers, spec_hash};
+use super::resize::{self, Change, Verdict};
 use super::words;
 
 /// The next steps, all of which may be taken at once.
@@ -13,6 +14,8 @@ pub struct Plan {
     pub create_sandbox: bool,
     pub start: Vec<Start>,
     pub stop: Vec<Stop>,
+    /// Running containers that get other resources.
+    pub resize: Vec<String>,
     /// Containers that wait, and why, until something else happens.
     pub waiting: Vec<(String, Waiting)>,
     /// The kubelet itself ends the pod.
@@ -241,6 +244,8 @@ impl Planner<'_> {
         let usual = grace_seconds(self.pod);
         let (message, grace) = if run.hash != spec_hash(container) {
             (format!("Container {name} definition changed, will be restarted"), usual)
+        } else if self.resizes(container, state, plan) {
+            (format!("Container {name} resize requires restart"), usual)
         } else if let Some(condemned) = state.and_then(|state| state.condemned.as_ref()) {
             let sequel = if container_restarts(self.spec, container) { ", will be restarted" } else { "" };
             (format!("{}{sequel}", condemned.why), condemned.grace.unwrap_or(usual))
@@ -248,6 +253,24 @@ impl Planner<'_> {
             return;
         };
         plan.stop.push(Stop { name: name.clone(), message, grace });
+    }
+
+    /// Plans new resources where there are any to give; true where the container must be restarted for them.
+    fn resizes(&self, container: &Container, state: Option<&ContainerState>, plan: &mut Plan) -> bool {
+        let Some(applied) = state.and_then(|state| state.applied.as_ref()) else { return false };
+        let progress = &self.seen.resize;
+        match resize::change(container, applied) {
+            Change::None => false,
+            _ if progress.verdict != Verdict::Fits => false,
+            Change::Restart => true,
+            Change::InPlace => {
+                match progress.failed {
+                    Some((_, at)) if at > self.now => plan.wake(at),
+                    _ => plan.resize.push(container.name.clone()),
+                }
+                false
+            }
+        }
     }
 
     fn start_again(

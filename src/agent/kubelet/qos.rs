@@ -111,32 +111,39 @@ pub fn container_resources(container: &Container, pids_limit: Option<i64>) -> Re
     }
 }
 
+/// One value of all containers as they run together, and whether every one of them has it.
+fn sum(spec: &PodSpec, of: fn(Option<&ResourceRequirements>) -> Option<i64>) -> (i64, bool) {
+    let (mut mains, mut sidecars, mut peak) = (0, 0, 0);
+    let mut bounded = true;
+    for (role, container) in containers(spec) {
+        let value = of(container.resources.as_ref());
+        bounded &= value.is_some();
+        let value = value.unwrap_or(0);
+        match role {
+            super::model::Role::Init => peak = peak.max(value + sidecars),
+            super::model::Role::Sidecar => sidecars += value,
+            _ => mains += value,
+        }
+    }
+    (peak.max(mains + sidecars), bounded)
+}
+
+/// What the pod asks of a node: millicores and bytes.
+pub fn pod_requests(spec: &PodSpec) -> (i64, i64) {
+    let pod = spec.resources.as_ref();
+    let request = |of: fn(Option<&ResourceRequirements>) -> Option<i64>| of(pod).unwrap_or_else(|| sum(spec, of).0);
+    (request(cpu_request), request(memory_request))
+}
+
 /// The limits of the pod's cgroup: the sum of its containers', set only where every container has one.
 pub fn pod_resources(spec: &PodSpec) -> Resources {
-    let sum = |of: fn(Option<&ResourceRequirements>) -> Option<i64>| {
-        let mut mains = 0;
-        let mut peak = 0;
-        let mut bounded = true;
-        let mut sidecars = 0;
-        for (role, container) in containers(spec) {
-            let value = of(container.resources.as_ref());
-            bounded &= value.is_some();
-            let value = value.unwrap_or(0);
-            match role {
-                super::model::Role::Init => peak = peak.max(value + sidecars),
-                super::model::Role::Sidecar => sidecars += value,
-                _ => mains += value,
-            }
-        }
-        (peak.max(mains + sidecars), bounded)
-    };
     let pod = spec.resources.as_ref();
     let limit = |of: fn(Option<&ResourceRequirements>) -> Option<i64>| {
-        of(pod).or_else(|| Some(sum(of)).filter(|(_, bounded)| *bounded).map(|(value, _)| value))
+        of(pod).or_else(|| Some(sum(spec, of)).filter(|(_, bounded)| *bounded).map(|(value, _)| value))
     };
     let cpu = limit(cpu_limit);
     Resources {
-        cpu_shares: Some(shares(cpu_request(pod).unwrap_or_else(|| sum(cpu_request).0))),
+        cpu_shares: Some(shares(pod_requests(spec).0)),
         cpu_quota: cpu.map(quota),
         cpu_period: cpu.map(|_| PERIOD as u64),
         memory_limit: limit(memory_limit),

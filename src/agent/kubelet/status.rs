@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::model::{self, Instance, Observed, Role, Waiting, common, containers};
 use super::plan;
 use super::qos;
+use super::resize::{self, Verdict};
 
 /// The node's address, as pods on the host's network and `hostIP` show it.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +89,15 @@ fn container_status(spec: &PodSpec, role: Role, container: &Container, seen: &Ob
         _ => running && state.ready && state.started,
     };
     let (now, last) = states(spec, role, state);
-    let requests = container.resources.as_ref().and_then(|r| r.requests.clone());
+    let spec_resources = container.resources.as_ref();
+    // Allocated is what the node has agreed to, whether the container has it already or not.
+    let pending = seen.resize.verdict != Verdict::Fits;
+    let resources = match &state.applied {
+        Some(applied) => applied.show(spec_resources),
+        None => spec_resources.cloned(),
+    };
+    let allocated = if pending { resources.as_ref() } else { spec_resources };
+    let requests = allocated.and_then(|r| r.requests.clone());
     ContainerStatus {
         name: container.name.clone(),
         state: Some(now),
@@ -100,7 +109,7 @@ fn container_status(spec: &PodSpec, role: Role, container: &Container, seen: &Ob
         image_id: run.map(|run| run.image_id.clone()).unwrap_or_default(),
         container_id: run.map(|run| container_uri(&run.id)),
         allocated_resources: requests.filter(|requests| !requests.is_empty() && running),
-        resources: container.resources.clone().filter(|_| running),
+        resources: resources.filter(|_| running),
         volume_mounts: container.volume_mounts.as_ref().map(|mounts| mounts.iter().map(mount_status).collect()),
         ..ContainerStatus::default()
     }
@@ -234,7 +243,28 @@ fn conditions(pod: &Pod, spec: &PodSpec, seen: &Observed, phase: &str, status: &
     let ready = ready(pod, spec, &containers_ready);
     let sandbox =
         Wanted { kind: "PodReadyToStartContainers", status: seen.sandbox.is_some(), reason: None, message: None };
-    vec![sandbox, initialized, ready, containers_ready, Wanted::yes("PodScheduled")]
+    let mut all = vec![sandbox, initialized, ready, containers_ready, Wanted::yes("PodScheduled")];
+    all.extend(resizing(spec, seen));
+    all
+}
+
+/// Present only while a resize waits or is being made.
+fn resizing(spec: &PodSpec, seen: &Observed) -> Option<Wanted> {
+    let pending = |reason, message: &String| Wanted {
+        reason: Some(reason),
+        message: Some(message.clone()),
+        ..Wanted::yes("PodResizePending")
+    };
+    match &seen.resize.verdict {
+        Verdict::Deferred(message) => return Some(pending("Deferred", message)),
+        Verdict::Infeasible(message) => return Some(pending("Infeasible", message)),
+        Verdict::Fits => {}
+    }
+    let progress = Wanted::yes("PodResizeInProgress");
+    match &seen.resize.failed {
+        Some((why, _)) => Some(Wanted { reason: Some("Error"), message: Some(why.clone()), ..progress }),
+        None => resize::is_wanted(spec, seen).then_some(progress),
+    }
 }
 
 fn initialized(spec: &PodSpec, seen: &Observed, phase: &str) -> Wanted {

@@ -2,6 +2,8 @@
 //! plans, has the steps carried out, publishes the status, and sleeps until the next event. It alone changes what
 //! is known of its pod.
 
+mod resize;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::plan::{self, Plan, plan};
 use super::prepare::{self, Keeper, Prepared, keep_current, prepare};
 use super::probes::{self, Kind, Probes, Verdict};
 use super::record::Record;
+use super::resize::{Applied, Verdict as Resizable};
 use super::status::{self, NodeFacts};
 use super::status_writer::StatusWriter;
 use super::{last_words, pid_namespace, start, stop, teardown};
@@ -38,8 +41,9 @@ pub enum News {
 /// What a step of the worker's own came to.
 enum Done {
     Prepared(Result<Prepared, prepare::Error>),
-    Started { name: String, result: Result<Instance, start::Failure> },
+    Started { name: String, applied: Applied, result: Result<Instance, start::Failure> },
     Stopped { name: String },
+    Resized { name: String, applied: Applied, result: Result<(), String> },
     Hooked { name: String, id: String, outcome: Outcome },
     TornDown(Result<(), teardown::Error>),
 }
@@ -80,6 +84,7 @@ impl Drop for Worker {
         if let Some(keeping) = &self.keeping {
             keeping.abort();
         }
+        self.host.claims.send_if_modified(|claims| claims.remove(&self.id.uid).is_some());
     }
 }
 
@@ -125,7 +130,10 @@ impl Worker {
 
     /// Runs until nothing of the pod is left here and in the API.
     pub async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
+        let mut claims = self.host.claims.subscribe();
         loop {
+            claims.mark_unchanged();
+            self.consider_resize();
             let plan = plan(&self.pod(), &self.seen, Timestamp::now());
             let wake = self.execute(plan);
             self.save();
@@ -155,6 +163,8 @@ impl Worker {
                     Err(error) => tracing::error!(pod = %self.id, %error, "a step of the pod's worker failed"),
                 },
                 Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
+                // Others may have left what this pod waits for.
+                _ = claims.changed(), if matches!(self.seen.resize.verdict, Resizable::Deferred(_)) => {}
                 () = sleep => {}
             }
         }
@@ -249,6 +259,9 @@ impl Worker {
         for stop in plan.stop {
             self.stop(stop);
         }
+        for name in plan.resize {
+            self.resize(&name);
+        }
         if plan.finished && !self.torn_down {
             sooner(self.tear_down());
         }
@@ -294,7 +307,7 @@ impl Worker {
         let host = self.host.clone();
         self.steps.spawn(async move {
             let result = start::start(&host, &job).await;
-            Done::Started { name: start.name, result }
+            Done::Started { name: start.name, applied: Applied::of(&job.container), result }
         });
     }
 
@@ -342,7 +355,8 @@ impl Worker {
     fn finish_step(&mut self, done: Done) {
         match done {
             Done::Prepared(result) => self.prepared(result),
-            Done::Started { name, result } => self.started(&name, result),
+            Done::Started { name, applied, result } => self.started(&name, applied, result),
+            Done::Resized { name, applied, result } => self.resized(&name, applied, result),
             Done::Stopped { name } => {
                 let state = self.state(&name);
                 state.activity = Activity::None;
@@ -391,13 +405,14 @@ impl Worker {
         }
     }
 
-    fn started(&mut self, name: &str, result: Result<Instance, start::Failure>) {
+    fn started(&mut self, name: &str, applied: Applied, result: Result<Instance, start::Failure>) {
         self.starting.remove(name);
         let state = self.state(name);
         state.activity = Activity::None;
         match result {
             Ok(run) => {
                 let older = state.current.replace(run);
+                state.applied = Some(applied);
                 state.waiting = None;
                 state.started = false;
                 state.ready = false;

@@ -213,6 +213,11 @@ impl Runtime for FakeRuntime {
         Ok(pid)
     }
 
+    async fn update(&self, id: &str, _: &Resources) -> Result<(), Error> {
+        self.record(format!("update {id}"));
+        Ok(())
+    }
+
     async fn kill(&self, id: &str, signal: i32) -> Result<(), Error> {
         self.record(format!("kill {id} {signal}"));
         self.end(id, 128 + signal, "Error");

@@ -44,6 +44,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts the process and returns its pid. After an error the container is listed as exited with
     /// code 128 and reason `StartError`, as upstream's CRI does.
     async fn start(&self, id: &str) -> Result<u32, Error>;
+    /// Gives a running container other limits.
+    async fn update(&self, id: &str, resources: &Resources) -> Result<(), Error>;
     /// Sends a signal to the container's first process.
     async fn kill(&self, id: &str, signal: i32) -> Result<(), Error>;
     /// Kills what still runs and deletes the container and its root file system. Log files stay.

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 pub use facts::{Machine, capacity};
 use status::Inputs;
+pub use status::allocatable_memory;
 
 use super::host::Capacity;
 use crate::agent::runtime::Runtime;

@@ -39,7 +39,7 @@ pub fn generate(inputs: &Inputs, old: Option<&NodeStatus>, now: Timestamp) -> No
         ]),
         capacity: Some(resources(inputs.capacity, 0)),
         // The eviction threshold for memory is not for pods to have.
-        allocatable: Some(resources(inputs.capacity, 100 << 20)),
+        allocatable: Some(resources(inputs.capacity, RESERVED_MEMORY)),
         conditions: Some(conditions(inputs, old, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(inputs.identity.kubelet_port) }),
@@ -59,6 +59,14 @@ pub fn generate(inputs: &Inputs, old: Option<&NodeStatus>, now: Timestamp) -> No
         }),
         ..NodeStatus::default()
     }
+}
+
+/// Upstream's default threshold of eviction.
+const RESERVED_MEMORY: i64 = 100 << 20;
+
+/// The memory that pods may ask for together, in bytes.
+pub fn allocatable_memory(capacity: Capacity) -> i64 {
+    (capacity.memory - RESERVED_MEMORY).max(0)
 }
 
 fn resources(capacity: Capacity, reserved_memory: i64) -> BTreeMap<String, Quantity> {

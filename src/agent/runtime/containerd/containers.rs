@@ -10,7 +10,7 @@ use containerd_client::services::v1::container::Runtime as ShimRuntime;
 use containerd_client::services::v1::snapshots::{MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest};
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest, GetRequest,
-    KillRequest, StartRequest, WaitRequest,
+    KillRequest, StartRequest, UpdateTaskRequest, WaitRequest,
 };
 use containerd_client::types::v1::Status as TaskStatus;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ use super::content::Labels;
 use super::fifo::Fifos;
 use super::log_file::LogLimits;
 use super::logs::Pump;
-use super::spec::SPEC_TYPE;
+use super::spec::{RESOURCES_TYPE, SPEC_TYPE};
 use super::state::{EXTENSION, End, MANAGED, Record, Status, StatusFiles, info};
 use super::unpack::SNAPSHOTTER;
 use super::{cgroup, options};
@@ -362,6 +362,21 @@ impl Containers {
         let kill = KillRequest { container_id: id.to_owned(), exec_id: String::new(), signal, all: false };
         // NotFound: it has ended already.
         optional(self.client.tasks().kill(self.client.request(kill)).await).map(drop).map_err(rpc("kill task"))
+    }
+
+    /// `limits` is what the runtime specification calls the resources of Linux.
+    pub(super) async fn update(&self, id: &str, limits: &serde_json::Value) -> Result<(), Error> {
+        let entry = self.get(id)?;
+        if !entry.running() {
+            return Err(Error::NotRunning { id: id.to_owned() });
+        }
+        let resources = Any { type_url: RESOURCES_TYPE.to_owned(), value: limits.to_string().into_bytes() };
+        let update = UpdateTaskRequest {
+            container_id: id.to_owned(),
+            resources: Some(resources),
+            ..UpdateTaskRequest::default()
+        };
+        self.client.tasks().update(self.client.request(update)).await.map(drop).map_err(rpc("update task"))
     }
 
     pub(super) async fn kill(&self, id: &str, signal: i32) -> Result<(), Error> {

@@ -21,9 +21,22 @@ pub(super) fn observe(devices: bool) -> Host {
         cgroup_v2: cgroup::is_v2(),
         // The first line is the heading.
         swap: swaps.lines().count() > 1,
+        lowest_oom_score_adj: lowest_oom_score_adj(),
         all_capabilities: capabilities::known(),
         devices: found,
     }
+}
+
+/// Our own, where the kernel lets us not go below it.
+fn lowest_oom_score_adj() -> Option<i32> {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
+    if effective & 1 << CAP_SYS_RESOURCE != 0 {
+        return None;
+    }
+    std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
 }
 
 fn walk(dir: &Path, found: &mut Vec<HostDevice>) {

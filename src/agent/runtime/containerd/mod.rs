@@ -308,6 +308,10 @@ impl Runtime for Containerd {
         self.containers.start(id).await
     }
 
+    async fn update(&self, id: &str, resources: &Resources) -> Result<(), Error> {
+        self.containers.update(id, &spec::limits(resources, &host::observe(false))).await
+    }
+
     async fn kill(&self, id: &str, signal: i32) -> Result<(), Error> {
         self.containers.kill(id, signal).await
     }

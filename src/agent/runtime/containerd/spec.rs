@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::capabilities;
 use super::seccomp;
-use crate::agent::runtime::{ContainerSpec, Error, ImageConfig, Mount, MountSource, Propagation, Seccomp};
+use crate::agent::runtime::{ContainerSpec, Error, ImageConfig, Mount, MountSource, Propagation, Resources, Seccomp};
 
-/// The type name containerd gives a runtime specification, and the one of a process in it.
+/// The type name containerd gives a runtime specification, and those of parts of it.
 pub(super) const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+pub(super) const RESOURCES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 pub(super) const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,6 +36,8 @@ pub(super) struct Host {
     pub cgroup_v2: bool,
     /// Swap is in use, so that a memory limit must name it too.
     pub swap: bool,
+    /// Where we may not lower it (inside of somebody's container), processes get this at least.
+    pub lowest_oom_score_adj: Option<i32>,
     /// `CAP_…` the kernel knows.
     pub all_capabilities: Vec<String>,
     /// Every device node below /dev, for privileged containers.
@@ -96,7 +99,7 @@ fn process(spec: &ContainerSpec, image: &ImageConfig, identity: &Identity, host:
         "cwd": working_dir.into_iter().find(|dir| !dir.is_empty()),
         "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
         "noNewPrivileges": spec.no_new_privileges,
-        "oomScoreAdj": spec.oom_score_adj,
+        "oomScoreAdj": host.lowest_oom_score_adj.map_or(spec.oom_score_adj, |lowest| lowest.max(spec.oom_score_adj)),
     }))
 }
 
@@ -246,14 +249,8 @@ fn device_node(device: &HostDevice) -> Value {
     })
 }
 
-fn resources(spec: &ContainerSpec, host: &Host, devices: &[HostDevice]) -> Value {
-    let limits = &spec.resources;
-    let mut rules = vec![json!({"allow": spec.privileged, "access": "rwm"})];
-    for (device, asked) in devices.iter().zip(&spec.devices) {
-        rules.push(json!({
-            "allow": true, "type": device.kind, "major": device.major, "minor": device.minor, "access": asked.permissions,
-        }));
-    }
+/// What a container may use, without devices.
+pub(super) fn limits(limits: &Resources, host: &Host) -> Value {
     let mut cpu = Map::new();
     if let Some(shares) = limits.cpu_shares {
         cpu.insert("shares".to_owned(), json!(shares));
@@ -269,10 +266,22 @@ fn resources(spec: &ContainerSpec, host: &Host, devices: &[HostDevice]) -> Value
             memory.insert("swap".to_owned(), json!(limit));
         }
     }
-    let mut all = json!({"devices": rules, "cpu": cpu, "memory": memory});
+    let mut all = json!({"cpu": cpu, "memory": memory});
     if let Some(limit) = limits.pids_limit {
         all["pids"] = json!({"limit": limit});
     }
+    all
+}
+
+fn resources(spec: &ContainerSpec, host: &Host, devices: &[HostDevice]) -> Value {
+    let mut rules = vec![json!({"allow": spec.privileged, "access": "rwm"})];
+    for (device, asked) in devices.iter().zip(&spec.devices) {
+        rules.push(json!({
+            "allow": true, "type": device.kind, "major": device.major, "minor": device.minor, "access": asked.permissions,
+        }));
+    }
+    let mut all = limits(&spec.resources, host);
+    all["devices"] = json!(rules);
     if host.cgroup_v2 {
         // All of a container dies with its first victim, not a random child of it.
         all["unified"] = json!({"memory.oom.group": "1"});

@@ -91,6 +91,16 @@ fn privileged_lifts_the_fences() {
 }
 
 #[test]
+fn a_score_below_what_we_may_give_is_raised() {
+    let score = |asked: i32, lowest: Option<i32>| {
+        let host = Host { lowest_oom_score_adj: lowest, ..Host::default() };
+        let wanted = ContainerSpec { oom_score_adj: asked, ..container() };
+        runtime_spec(&wanted, &image(), &Identity::default(), &host, "", &[]).unwrap()["process"]["oomScoreAdj"].clone()
+    };
+    assert_eq!([score(-997, None), score(-997, Some(0)), score(1000, Some(0))], [-997, 0, 1000]);
+}
+
+#[test]
 fn limits_arrive() {
     let mut wanted = container();
     wanted.resources = Resources {

@@ -11,6 +11,7 @@ mod tolerations;
 mod update;
 mod volume_mounts;
 mod volumes;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use resources::requirements;
 pub use tolerations::tolerations;
 pub use update::update;
 pub use volumes::host_path;
+pub use window::window;
 
 use std::collections::BTreeMap;
 

@@ -63,6 +63,11 @@ impl Strategy for Pods {
         }
     }
 
+    /// Through `/status` no spec changes: these are the rules of the other windows.
+    fn validate_status(&self, new: &Pod, old: &Pod) -> Errors {
+        validation::pod::window(new, old)
+    }
+
     fn same_spec(&self, new: &Pod, old: &Pod) -> bool {
         new.spec == old.spec
     }
