@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::field::Errors;
-use crate::api::lenient;
 use crate::api::object::Object;
+use crate::api::reading;
 use crate::store::Durability;
 
 /// The static facts of a kind: routing, discovery, storage and RBAC names derive from them.
@@ -383,21 +383,12 @@ fn typed_mut<K: 'static>(object: &mut dyn Object) -> &mut K {
     found.unwrap_or_else(|| panic!("an object that is not a {} reached its strategy", type_name::<K>()))
 }
 
-/// Tries a body again that gives quantities as numbers; the first error stands where that is not what is wrong.
-fn mended<K: DeserializeOwned>(json: &[u8], error: serde_json::Error) -> serde_json::Result<K> {
-    let Ok(mut value) = serde_json::from_slice(json) else { return Err(error) };
-    if !lenient::quantities(&mut value) {
-        return Err(error);
-    }
-    serde_json::from_value(value)
-}
-
 impl<S: Strategy> Kind for Erased<S> {
     fn meta(&self) -> &Meta {
         &self.meta
     }
     fn decode(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError> {
-        let object: S::Kind = serde_json::from_slice(json).or_else(|error| mended(json, error)).map_err(DecodeError)?;
+        let object: S::Kind = reading::from_slice(json).map_err(DecodeError)?;
         Ok(Box::new(object))
     }
     fn to_stored(&self, object: &dyn Object) -> Option<Box<dyn Object>> {

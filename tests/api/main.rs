@@ -4,7 +4,9 @@
 mod admission;
 mod authorization;
 mod cluster;
+mod fuzz;
 mod identity;
+mod kinds;
 mod observe;
 mod subresources;
 mod verbs;

@@ -33,8 +33,19 @@ async fn a_pod_is_bound_once() {
         )
     );
     assert_eq!(bind(&cluster, "none").await.code, 404);
-    let targetless = cluster.post(&format!("{PODS}/a/binding"), json!({"target": {}})).await;
-    assert_eq!(targetless.code, 422);
+    let cases = [
+        (json!({"target": {"name": "n"}}), "BadRequest: name in URL does not match name in Binding object"),
+        (
+            json!({"metadata": {"name": "a"}, "target": {"kind": "Pod"}}),
+            ": [target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]",
+        ),
+    ];
+    for (binding, said) in cases {
+        assert_eq!(cluster.post(&format!("{PODS}/a/binding"), binding).await.said(), said);
+    }
+    let other = json!({"metadata": {"name": "a", "uid": "x"}, "target": {"name": "n"}});
+    let reply = cluster.post(&format!("{PODS}/a/binding"), other).await;
+    assert!(reply.said().contains("AdditionalErrorMsg: Precondition failed: UID in precondition: x"), "{}", reply.text);
 }
 
 #[tokio::test]
@@ -90,7 +101,148 @@ async fn an_eviction_asks_the_budget() {
     let budget = cluster.get(&format!("{budgets}/b")).await.ok();
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
     assert!(budget["status"]["disruptedPods"]["a"].is_string());
+    assert_eq!(budget["status"]["conditions"][0]["reason"], "InsufficientPods");
     assert!(cluster.get(&format!("{PODS}/a")).await.ok()["metadata"]["deletionTimestamp"].is_string());
+}
+
+/// A pod that runs on a node; ready where `ready`.
+async fn running(cluster: &Cluster, name: &str, ready: bool) {
+    cluster.post(PODS, pod(name)).await.ok();
+    bind(cluster, name).await.ok();
+    let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}});
+    let path = format!("{PODS}/{name}/status");
+    cluster.call(http::Method::PATCH, &path, "application/merge-patch+json", status.to_string()).await.ok();
+}
+
+async fn budget(cluster: &Cluster, name: &str, spec: Value, status: Value) {
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let mut object = json!({"metadata": {"name": name}, "spec": spec});
+    object["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+    let mut object = cluster.post(budgets, object).await.ok();
+    object["status"] = status;
+    cluster.put(&format!("{budgets}/{name}/status"), object).await.ok();
+}
+
+#[tokio::test]
+async fn evictions_in_every_case() {
+    let full = |allowed: i32, healthy: i32| {
+        json!({"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1, "currentHealthy": healthy, "expectedPods": 1})
+    };
+    let none = json!({"minAvailable": 1});
+    let always = json!({"minAvailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"});
+    // ready, spec, status → code
+    let cases = [
+        (true, &none, full(1, 1), 201),
+        (true, &none, full(0, 1), 429),
+        (true, &none, full(-1, 1), 403),
+        // Unready, but the others suffice; or they do not, and the policy decides.
+        (false, &none, full(0, 1), 201),
+        (false, &none, full(0, 0), 429),
+        (false, &always, full(0, 0), 201),
+    ];
+    for (ready, spec, status, code) in cases {
+        let cluster = Cluster::new().await;
+        running(&cluster, "a", ready).await;
+        budget(&cluster, "b", spec.clone(), status.clone()).await;
+        let path = format!("{PODS}/a/eviction");
+        let eviction = json!({"metadata": {"name": "a"}});
+        let before = cluster.server.pipeline().store().revision();
+        let dry = cluster.post(&format!("{path}?dryRun=All"), eviction.clone()).await;
+        assert_eq!(dry.code, code, "{ready} {spec} {status}: {}", dry.text);
+        assert_eq!(cluster.server.pipeline().store().revision(), before);
+        let reply = cluster.post(&path, eviction).await;
+        assert_eq!(reply.code, code, "{ready} {spec} {status}: {}", reply.text);
+        let pod = cluster.get(&format!("{PODS}/a")).await.ok();
+        assert_eq!(pod["metadata"]["deletionTimestamp"].is_string(), code == 201);
+        let conditions = pod["status"]["conditions"].as_array().unwrap();
+        let why = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget");
+        assert_eq!(why.map(|why| why["reason"].as_str().unwrap()), (code == 201).then_some("EvictionByEvictionAPI"));
+    }
+}
+
+#[tokio::test]
+async fn evictions_that_no_budget_decides() {
+    let cluster = Cluster::new().await;
+    running(&cluster, "a", true).await;
+    let path = format!("{PODS}/a/eviction");
+    for name in ["b", "c"] {
+        budget(&cluster, name, json!({"minAvailable": 0}), json!({"observedGeneration": 1, "disruptionsAllowed": 1, "desiredHealthy": 0, "currentHealthy": 1, "expectedPods": 1})).await;
+    }
+    let two = cluster.post(&path, json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(
+        (two.code, two.said().as_str()),
+        (500, ": This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+    );
+    let cases = [
+        (json!({}), 400, "BadRequest: name in URL does not match name in Eviction object"),
+        (
+            json!({"metadata": {"name": "a"}, "deleteOptions": {"propagationPolicy": "X"}}),
+            422,
+            "Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"X\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+        ),
+    ];
+    for (eviction, code, said) in cases {
+        let reply = cluster.post(&path, eviction).await;
+        assert_eq!((reply.code, reply.said().as_str()), (code, said));
+    }
+    // A pod that has not begun disturbs nobody.
+    cluster.post(PODS, pod("p")).await.ok();
+    assert_eq!(cluster.post(&format!("{PODS}/p/eviction"), json!({"metadata": {"name": "p"}})).await.code, 201);
+    assert_eq!(cluster.get(&format!("{PODS}/p")).await.code, 404);
+    let gone = cluster.post(&format!("{PODS}/p/eviction"), json!({"metadata": {"name": "p"}})).await;
+    assert_eq!(gone.said(), "NotFound: pods \"p\" not found");
+    let stale = json!({"metadata": {"name": "q"}, "deleteOptions": {"preconditions": {"resourceVersion": "1"}}});
+    cluster.post(PODS, pod("q")).await.ok();
+    assert_eq!(cluster.post(&format!("{PODS}/q/eviction"), stale).await.code, 409);
+}
+
+/// Every kind that can be scaled, in every way.
+#[tokio::test]
+async fn everything_scalable_scales() {
+    let cluster = Cluster::new().await;
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x", "y"]}]});
+    let mut tiered = template.clone();
+    tiered["metadata"]["labels"]["tier"] = "x".into();
+    let kinds = [
+        ("/api/v1/namespaces/default/replicationcontrollers", json!({"selector": {"app": "web"}, "template": template}), "app=web"),
+        ("/apis/apps/v1/namespaces/default/deployments", json!({"selector": selector, "template": tiered}), "app=web,tier in (x,y)"),
+        ("/apis/apps/v1/namespaces/default/replicasets", json!({"selector": selector, "template": tiered}), "app=web,tier in (x,y)"),
+        (
+            "/apis/apps/v1/namespaces/default/statefulsets",
+            json!({"selector": selector, "template": tiered, "serviceName": "s"}),
+            "app=web,tier in (x,y)",
+        ),
+    ];
+    for (collection, spec, selector) in kinds {
+        cluster.post(collection, json!({"metadata": {"name": "s"}, "spec": spec})).await.ok();
+        let path = format!("{collection}/s/scale");
+        let scale = cluster.get(&path).await.ok();
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(1), &json!(selector)));
+        let mut two = scale.clone();
+        two["spec"]["replicas"] = 2.into();
+        let written = cluster.put(&path, two.clone()).await.ok();
+        let object = cluster.get(&format!("{collection}/s")).await.ok();
+        assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(2), &json!(2)), "{collection}");
+        assert_eq!(written["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"]);
+        let stale = cluster.put(&path, two).await;
+        assert!(stale.said().contains("the object has been modified"), "{}", stale.text);
+        for (media, body, replicas) in [
+            ("merge-patch+json", json!({"spec": {"replicas": 3}}), 3),
+            ("json-patch+json", json!([{"op": "replace", "path": "/spec/replicas", "value": 4}]), 4),
+            ("strategic-merge-patch+json", json!({"spec": {"replicas": 5}}), 5),
+            ("apply-patch+yaml", json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 6}}), 6),
+        ] {
+            let path = match media {
+                "apply-patch+yaml" => format!("{path}?fieldManager=m&force=true"),
+                _ => path.clone(),
+            };
+            let media = format!("application/{media}");
+            let scale = cluster.call(http::Method::PATCH, &path, &media, body.to_string()).await.ok();
+            assert_eq!(scale["spec"]["replicas"], replicas, "{collection} {media}");
+        }
+        assert_eq!(cluster.get(&format!("{collection}/s")).await.ok()["spec"]["replicas"], 6);
+    }
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ fn pki_options() -> PkiOptions {
 }
 
 /// An API server that listens, and the kubeconfig of its admin.
-async fn listening() -> (tempfile::TempDir, ApiServer, Listener, String) {
+pub async fn listening() -> (tempfile::TempDir, ApiServer, Listener, String) {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::load_or_create(dir.path(), &pki_options()).unwrap();
     let config = ApiServerConfig {
@@ -160,4 +160,38 @@ async fn service_account_tokens_end_with_their_account() {
 fn rcgen_key() -> String {
     let dir = tempfile::tempdir().unwrap();
     Pki::load_or_create(dir.path(), &pki_options()).unwrap().service_account_key_pem
+}
+
+#[tokio::test]
+async fn a_watch_may_be_a_web_socket() {
+    use futures::{SinkExt, StreamExt};
+    use hyper_util::rt::TokioIo;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+    let (_dir, server, mut listener, kubeconfig) = listening().await;
+    let cluster = Cluster::over(server).await;
+    let client = client::from_kubeconfig(&kubeconfig).await.unwrap();
+    let request = http::Request::get("/api/v1/namespaces?watch=1")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let upgraded = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    let mut socket = tokio_tungstenite::WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    let next = async |socket: &mut tokio_tungstenite::WebSocketStream<_>| {
+        let message = tokio::time::timeout(std::time::Duration::from_secs(5), socket.next()).await;
+        let text = message.expect("in time").expect("a message").unwrap().into_text().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+        format!("{} {}", event["type"].as_str().unwrap(), event["object"]["metadata"]["name"].as_str().unwrap())
+    };
+    assert_eq!(next(&mut socket).await, "ADDED default");
+    socket.send(Message::text("nobody listens")).await.unwrap();
+    cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "other"}})).await.ok();
+    assert_eq!(next(&mut socket).await, "ADDED other");
+    listener.stop().await;
 }

@@ -43,7 +43,9 @@ impl PatchError {
                 failure.0.details = Some(StatusDetails::default());
                 failure
             }
-            Self::TooLarge(message) => Failure::new(413, "RequestEntityTooLarge", message),
+            Self::TooLarge(message) => {
+                Failure::new(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"))
+            }
             Self::Unclear(message) => Failure::new(500, "", message),
         }
     }

@@ -17,6 +17,7 @@ pub mod route;
 pub mod session;
 pub mod view;
 mod watch;
+mod watch_socket;
 
 use std::convert::Infallible;
 use std::future::Future;

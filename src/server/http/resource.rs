@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 
 use super::ApiServer;
 use super::authn::User;
@@ -12,7 +12,8 @@ use super::body::{self, Body};
 use super::negotiate::{self, Accept};
 use super::route::RequestInfo;
 use super::view::{self, Include};
-use super::{respond, watch};
+use super::{respond, watch, watch_socket};
+use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
@@ -101,9 +102,10 @@ impl ApiServer {
         let include = Include::parse(query.get("includeObject"))?;
         let (parts, body) = request.into_parts();
         let asked = Asked { info, query, headers: parts.headers, accept, include };
+        let mut extensions = parts.extensions;
         match asked.info.verb.as_str() {
             "list" => self.list(&context, &asked).await,
-            "watch" => self.watch(context, &asked).await,
+            "watch" => self.watch(context, &asked, &mut extensions).await,
             "deletecollection" => self.delete_collection(&context, &asked, body).await,
             _ => {
                 let result = self.single(&context, &asked, body).await;
@@ -143,13 +145,17 @@ impl ApiServer {
                 }
             }
             "patch" => {
-                if negotiate::content_type(&asked.headers) == APPLY && !scale {
+                if negotiate::content_type(&asked.headers) == APPLY {
                     let options = WriteOptions::parse(query, WriteKind::Apply)?;
-                    return pipeline.apply(context, body::read(body).await?, &options, part).await;
+                    let body = body::read(body).await?;
+                    return match scale {
+                        true => pipeline.apply_scale(context, &body, &options).await,
+                        false => pipeline.apply(context, body, &options, part).await,
+                    };
                 }
                 let (kind, bytes) = patch_body(&asked.headers, body).await?;
                 let options = WriteOptions::parse(query, WriteKind::Patch)?;
-                let patch = Patch::parse(kind, &bytes)?;
+                let patch = Patch::parse(kind, &bytes, options.field_validation)?;
                 match scale {
                     true => pipeline.patch_scale(context, &patch, &options).await,
                     false => pipeline.patch(context, &patch, &options, part).await,
@@ -176,18 +182,40 @@ impl ApiServer {
         let options = DeleteOptions::parse(&asked.query, &body)?;
         let listed = self.inner.pipeline.delete_collection(context, &list, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        respond::bytes(200, bytes, asked.accept.format)
+        let mut response = respond::bytes(200, bytes, asked.accept.format)?;
+        respond::warn(response.headers_mut(), context.take_warnings());
+        Ok(response)
     }
 
-    async fn watch(&self, context: Context, asked: &Asked) -> Result<Response<Body>> {
+    async fn watch(
+        &self,
+        context: Context,
+        asked: &Asked,
+        extensions: &mut Extensions,
+    ) -> Result<Response<Body>> {
         let mut options = ListOptions::parse(&asked.query)?;
         options.watch = true;
+        // The old path of one object's watch.
         if !asked.info.name.is_empty() {
-            options.field_selector = format!("metadata.name={}", asked.info.name);
+            options.field_selector = named(&asked.info.name, &options.field_selector)?;
         }
         let stream = self.inner.pipeline.watch(context, &options).await?;
         let sent = self.inner.metrics.watch_events(stream.context().kind.meta());
-        Ok(watch::respond(stream, asked.accept, asked.include, sent))
+        let events = watch::Events::new(stream, asked.accept, asked.include, sent);
+        match watch_socket::is_asked_for(&asked.headers) {
+            true => watch_socket::respond(events, &asked.headers, extensions),
+            false => Ok(watch::respond(events)),
+        }
+    }
+}
+
+/// The selector of one object's watch; a selector of another object contradicts the path.
+fn named(name: &str, selector: &str) -> Result<String> {
+    let given = FieldSelector::parse(selector).map_err(|error| Failure::bad_request(error.to_string()))?;
+    match given.exact("metadata.name") {
+        _ if given.is_everything() => Ok(format!("metadata.name={name}")),
+        Some(selected) if selected == name => Ok(selector.to_owned()),
+        _ => Err(Failure::bad_request("fieldSelector metadata.name doesn't match requested name")),
     }
 }
 

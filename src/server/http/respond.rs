@@ -49,12 +49,28 @@ pub fn failure(failure: &Failure, format: Format) -> Response<Body> {
     response
 }
 
-/// Adds `Warning: 299 - "…"` headers (RFC 7234, as kubectl reads them).
+/// Letters of all warnings together, beyond which each is cut.
+const WARNING_LETTERS: usize = 4 * 1024;
+/// Letters that a cut warning keeps.
+const CUT_WARNING_LETTERS: usize = 256;
+
+/// Adds `Warning: 299 - "…"` headers (RFC 7234, as kubectl reads them): all of them whole, or as many as fit cut short.
+/// One that a header cannot carry is left out.
 pub fn warn(headers: &mut HeaderMap, warnings: Vec<String>) {
-    for warning in warnings {
-        let quoted: String = warning.chars().filter(|letter| !letter.is_control()).collect();
-        let quoted = quoted.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+    let letters = |text: &String| text.chars().count();
+    let cut = warnings.iter().map(letters).sum::<usize>() > WARNING_LETTERS;
+    let mut written = 0;
+    for warning in warnings.into_iter().filter(|text| !text.is_empty() && !text.contains(char::is_control)) {
+        let text: String = match cut {
+            true => warning.chars().take(CUT_WARNING_LETTERS).collect(),
+            false => warning,
+        };
+        if written >= WARNING_LETTERS {
+            break;
+        }
+        written += letters(&text);
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             headers.append(WARNING, value);
         }
     }
@@ -66,5 +82,28 @@ pub fn common(headers: &mut HeaderMap, audit_id: Option<HeaderValue>) {
     let id = audit_id.or_else(|| HeaderValue::from_str(&crate::server::pipeline::random::uid()).ok());
     if let Some(id) = id {
         headers.insert(HeaderName::from_static("audit-id"), id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(texts: &[&str]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        warn(&mut headers, texts.iter().map(|text| (*text).to_owned()).collect());
+        let values = headers.get_all(WARNING).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    }
+
+    #[test]
+    fn warnings_are_quoted_and_bounded() {
+        assert_eq!(warned(&["a \"b\" \\ é", "two\nlines", ""]), ["299 - \"a \\\"b\\\" \\\\ é\""]);
+        let long = "x".repeat(3000);
+        assert_eq!(warned(&[&long])[0].len(), 3000 + 8);
+        let both = warned(&[&long, &"y".repeat(3000)]);
+        assert_eq!(both.iter().map(String::len).collect::<Vec<_>>(), [256 + 8, 256 + 8]);
+        let many = vec![long.as_str(); 40];
+        assert_eq!(warned(&many).len(), 16);
     }
 }

@@ -90,7 +90,7 @@ pub fn request_info(method: &Method, path: &str, query: &Query) -> RequestInfo {
 fn settle_collection_verb(info: &mut RequestInfo, query: &Query, watch_path: bool) {
     let watch = watch_path || query.flag("watch");
     match info.verb.as_str() {
-        "get" if watch_path => info.verb = "watch".to_owned(),
+        "get" if watch_path && !info.name.is_empty() => info.verb = "watch".to_owned(),
         "get" if info.name.is_empty() => {
             info.verb = if watch { "watch" } else { "list" }.to_owned();
         }
@@ -147,6 +147,9 @@ mod tests {
             ("GET", "/api/v1/namespaces/a/pods", "", "list|||v1|a|pods|||"),
             ("GET", "/api/v1/namespaces/a/pods/b", "watch=true", "get|||v1|a|pods||b|"),
             ("GET", "/api/v1/pods", "watch=1", "watch|||v1||pods|||"),
+            ("GET", "/api/v1/pods", "watch=False&fieldSelector=metadata.name%3Dp", "list|||v1||pods|||"),
+            ("GET", "/api/v1/pods", "fieldSelector=metadata.name!%3Dp,spec.nodeName%3Dn", "list|||v1||pods|||"),
+            ("GET", "/api/v1/watch/namespaces/a/pods/p", "", "watch|||v1|a|pods||p|"),
             ("GET", "/api/v1/watch/namespaces/a/pods", "", "watch|||v1|a|pods|||"),
             ("POST", "/api/v1/namespaces/a/pods/b/exec", "", "create|||v1|a|pods|exec|b|"),
             ("DELETE", "/apis/apps/v1/namespaces/a/deployments", "", "deletecollection||apps|v1|a|deployments|||"),

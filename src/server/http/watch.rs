@@ -11,32 +11,55 @@ use super::view::{self, Include};
 use crate::api::status::Result;
 use crate::server::pipeline::watch::{WatchEvent, WatchKind, WatchStream};
 
-/// `sent` counts the events.
-pub fn respond(stream: WatchStream, accept: Accept, include: Include, sent: Counter) -> Response<Body> {
-    let state = (stream, true, sent);
-    let lines = futures::stream::unfold(state, move |(mut stream, first, sent)| async move {
-        let event = stream.next().await?;
-        sent.inc();
-        let line = line(&stream, &event, accept.view, include, first);
-        let shown = matches!(event.kind, WatchKind::Added | WatchKind::Modified | WatchKind::Deleted);
-        let line = line.map_err(|failure| BoxError::from(failure.to_string()));
-        Some((line, (stream, first && !shown, sent)))
+/// The events of a watch as the client wants to see them.
+pub struct Events {
+    stream: WatchStream,
+    view: View,
+    include: Include,
+    /// The columns of a table were not described yet.
+    first: bool,
+    sent: Counter,
+}
+
+impl Events {
+    /// `sent` counts them.
+    pub fn new(stream: WatchStream, accept: Accept, include: Include, sent: Counter) -> Self {
+        Self { stream, view: accept.view, include, first: true, sent }
+    }
+
+    /// The next one, as a line of JSON; `None` at the end of the watch.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        let event = self.stream.next().await?;
+        self.sent.inc();
+        let line = self.line(&event);
+        self.first &= !matches!(event.kind, WatchKind::Added | WatchKind::Modified | WatchKind::Deleted);
+        Some(line)
+    }
+
+    fn line(&self, event: &WatchEvent) -> Result<Bytes> {
+        let object = match event.kind {
+            WatchKind::Error => event.object.clone(),
+            _ => {
+                let kind = &*self.stream.context().kind;
+                view::event(kind, &event.object, self.view, self.include, self.first)?
+            }
+        };
+        let mut out = Vec::with_capacity(object.len() + 32);
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(event.kind.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        out.extend_from_slice(&object);
+        out.extend_from_slice(b"}\n");
+        Ok(out.into())
+    }
+}
+
+pub fn respond(events: Events) -> Response<Body> {
+    let lines = futures::stream::unfold(events, |mut events| async move {
+        let line = events.next().await?.map_err(|failure| BoxError::from(failure.to_string()));
+        Some((line, events))
     });
     let mut response = Response::new(body::stream(lines));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-fn line(stream: &WatchStream, event: &WatchEvent, view: View, include: Include, first: bool) -> Result<Bytes> {
-    let object = match event.kind {
-        WatchKind::Error => event.object.clone(),
-        _ => view::event(&*stream.context().kind, &event.object, view, include, first)?,
-    };
-    let mut out = Vec::with_capacity(object.len() + 32);
-    out.extend_from_slice(b"{\"type\":\"");
-    out.extend_from_slice(event.kind.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"object\":");
-    out.extend_from_slice(&object);
-    out.extend_from_slice(b"}\n");
-    Ok(out.into())
 }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::decode::{Media, Payload, decode_json};
-use super::options::WriteOptions;
-use super::update::{CONFLICT_TRIES, Part, Replaced};
-use super::{Answer, Context, Pipeline, managed};
+use super::decode::{typed, unfit};
+use super::options::{FieldValidation, WriteOptions};
+use super::patch::json_type;
+use super::update::{MAX_TRIES, Part, Replaced};
+use super::{Answer, Context, Pipeline, managed, yaml};
 use crate::api::object::Object;
 use crate::api::patch::apply::{Applied, ApplyError, apply};
 use crate::api::status::{Failure, Result};
@@ -14,9 +15,9 @@ use crate::api::status::{Failure, Result};
 impl Pipeline {
     pub async fn apply(&self, context: &Context, body: Bytes, options: &WriteOptions, part: Part) -> Result<Answer> {
         let kind = context.kind.meta();
-        let config = parse(context, body)?;
+        let config = parse(context, &body, options.field_validation)?;
         let options = WriteOptions { applied: true, ..options.clone() };
-        for _ in 0..CONFLICT_TRIES {
+        for _ in 0..MAX_TRIES {
             let Some(item) = self.store.get(&context.key()) else {
                 match self.create_applied(context, &config, &options).await {
                     // Somebody else created it just now: apply to that.
@@ -50,17 +51,29 @@ impl Pipeline {
 }
 
 /// The configuration, with the path's name and namespace where it leaves them out.
-fn parse(context: &Context, body: Bytes) -> Result<Value> {
-    let json = Payload { bytes: body, media: Media::Yaml }.to_json()?;
-    let mut config: Value = serde_json::from_slice(&json).map_err(Failure::internal)?;
+pub(super) fn parse(context: &Context, body: &[u8], validation: FieldValidation) -> Result<Value> {
+    let wrong = |why: String| Failure::bad_request(format!("error decoding YAML: {why}"));
+    let mut config = yaml::parse(body).map_err(|why| wrong(format!("error converting YAML to JSON: {why}")))?;
+    if validation != FieldValidation::Ignore {
+        let duplicates = yaml::duplicates(body);
+        match yaml::strict_error(&duplicates) {
+            Some(why) if validation == FieldValidation::Strict => {
+                let text = format!("error strict decoding YAML: error converting YAML to JSON: {why}");
+                return Err(Failure::bad_request(text));
+            }
+            _ => duplicates.into_iter().for_each(|duplicate| context.warn(duplicate)),
+        }
+    }
+    let found = json_type(&config);
     let Some(fields) = config.as_object_mut() else {
-        return Err(Failure::bad_request("the applied configuration is not an object"));
+        let why = format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+        return Err(wrong(format!("error unmarshaling JSON: while decoding JSON: {why}")));
     };
     let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(Default::default()));
     let Some(metadata) = metadata.as_object_mut() else {
         return Err(Failure::bad_request("metadata of the applied configuration is not an object"));
     };
-    let mut settle = |field: &str, requested: &str| match metadata.get(field).and_then(Value::as_str) {
+    let mut settle = |field: &str, requested: &str, place: &str| match metadata.get(field).and_then(Value::as_str) {
         None | Some("") if requested.is_empty() => Ok(()),
         None | Some("") => {
             metadata.insert(field.to_owned(), requested.into());
@@ -68,12 +81,12 @@ fn parse(context: &Context, body: Bytes) -> Result<Value> {
         }
         Some(given) if given == requested => Ok(()),
         Some(given) => Err(Failure::bad_request(format!(
-            "the {field} of the object ({given}) does not match the {field} on the URL ({requested})"
+            "the {field} of the object ({given}) does not match the {field} on the {place} ({requested})"
         ))),
     };
-    settle("name", &context.name)?;
+    settle("name", &context.name, "URL")?;
     if context.kind.meta().namespaced {
-        settle("namespace", &context.namespace)?;
+        settle("namespace", &context.namespace, "request")?;
     }
     Ok(config)
 }
@@ -83,5 +96,6 @@ fn applied(context: &Context, live: Option<&Value>, config: &Value, options: &Wr
     let outcome = managed::with_request(context, options, |request| apply(live, config, force, request));
     let outcome = outcome.ok_or_else(|| Failure::internal("this kind has no schema to apply by"))?;
     let Applied { object, .. } = outcome.map_err(ApplyError::into_failure)?;
-    decode_json(context, object.to_string().as_bytes(), options.field_validation)
+    // What does not fit the schema was refused; what is left is for the decoder to refuse.
+    typed(context, object.to_string().as_bytes()).map_err(|why| unfit(context.kind.meta(), &why))
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 use super::{Context, Pipeline};
 use crate::api::object::{Object, Template};
 use crate::api::status::{Failure, Result};
+use crate::server::strategy::Meta;
 use crate::store::{Change, Durability, Error, Expect, Item, Write};
 
 /// Errors that are not about one object's conflict.
@@ -33,6 +34,16 @@ pub fn too_large(requested: u64, current: u64) -> Failure {
         ..Default::default()
     };
     Failure::timeout(format!("Timeout: {text}")).with_causes(vec![cause]).retry_after(1)
+}
+
+/// A precondition that the storage layer found broken, in its own words, which upstream lets through.
+pub(crate) fn precondition_failed(kind: &Meta, namespace: &str, name: &str, what: &str, wanted: &str, found: &str) -> Failure {
+    let place = if kind.namespaced { format!("{namespace}/") } else { String::new() };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{place}{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}",
+        kind.plural
+    );
+    Failure::conflict(kind.resource(), name, &why)
 }
 
 /// What a write does, in the pipeline's words.

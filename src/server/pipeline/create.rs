@@ -3,11 +3,12 @@
 use super::commit::{Goal, store_failure};
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
+use super::update::version_of;
 use super::{Answer, Context, Pipeline, managed, meta, random};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
-use crate::store::Error;
+use crate::store::{Error, Item};
 
 /// How often a taken generated name is drawn again (KEP-4420).
 const NAME_TRIES: usize = 8;
@@ -27,10 +28,6 @@ impl Pipeline {
     ) -> Result<Answer> {
         let kind = context.kind.meta();
         meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
-        if !object.meta().resource_version.as_deref().unwrap_or_default().is_empty() {
-            let text = "resourceVersion should not be set on objects to be created";
-            return Err(Failure::new(500, "", text));
-        }
         let generate = object.name().is_empty();
         let base = object.meta().generate_name.clone().filter(|base| generate && !base.is_empty());
         let mut tries = 0;
@@ -78,15 +75,33 @@ impl Pipeline {
         let _held = self.services.claim(context, &self.store, object.as_mut()).await?;
         let key = kind.meta().key(&context.namespace, object.name());
         if options.dry_run {
-            if self.store.get(&key).is_some() {
-                return Err(Failure::already_exists(kind.meta().resource(), object.name()));
-            }
-            return Ok(Answer::object(201, object.to_json()));
+            let Some(there) = self.store.get(&key) else { return Ok(Answer::object(201, object.to_json())) };
+            return Err(self.taken(context, object.as_ref(), Some(&there)));
+        }
+        if version_of(object.as_ref())? != 0 {
+            return Err(Failure::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         match self.commit(context, &key, object.as_mut(), Goal::Create).await {
             Ok(item) => Ok(Answer::object(201, self.present(context, &item.value)?)),
-            Err(Error::Conflict { .. }) => Err(Failure::already_exists(kind.meta().resource(), object.name())),
+            Err(Error::Conflict { current }) => Err(self.taken(context, object.as_ref(), current.as_ref())),
             Err(error) => Err(store_failure(&error)),
         }
+    }
+
+    /// The name is in use. Says so differently where the server chose it, and where its owner is on its way out.
+    fn taken(&self, context: &Context, object: &dyn Object, there: Option<&Item>) -> Failure {
+        let mut failure = Failure::already_exists(context.kind.meta().resource(), object.name());
+        let generated = object.meta().generate_name.as_deref().is_some_and(|base| !base.is_empty());
+        let mut message = failure.message().to_owned();
+        if generated {
+            message += ", the server was not able to generate a unique name for the object";
+            failure = failure.retry_after(1);
+        }
+        let going = there.and_then(|item| self.load(context, item).ok());
+        if going.is_some_and(|there| there.meta().deletion_timestamp.is_some()) {
+            message = format!("object is being deleted: {message}");
+        }
+        failure.0.message = Some(message);
+        failure
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::options::FieldValidation;
-use super::{Context, strict};
+use super::{Context, strict, yaml};
 use crate::api::gvk::{api_version, split_api_version};
 use crate::api::hex::hex;
 use crate::api::object::Object;
@@ -13,6 +13,7 @@ use crate::api::schema;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::pipeline::go_error;
+use crate::server::strategy::Meta;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,7 @@ impl Payload {
         match self.media {
             Media::Json => Ok(self.bytes.clone()),
             Media::Yaml => {
-                let value: serde_json::Value = serde_yaml_ng::from_slice(&self.bytes)
-                    .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
+                let value = yaml::parse(&self.bytes).map_err(|why| unrecognized(kind, &why, &self.bytes))?;
                 serde_json::to_vec(&value).map(Bytes::from).map_err(Failure::internal)
             }
             Media::Protobuf => match protobuf::to_json(&self.bytes, api_version, kind) {
@@ -81,29 +81,42 @@ pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation)
     let meta = context.kind.meta();
     let json = payload.to_json_as(&meta.api_version(), meta.kind)?;
     check_type(context, &json)?;
-    decode_json(context, &json, validation)
+    let object = typed(context, &json).map_err(|why| unfit(meta, &why))?;
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    if validation != FieldValidation::Ignore {
+        if payload.media == Media::Yaml {
+            warnings = yaml::duplicates(&payload.bytes);
+            errors.extend(yaml::strict_error(&warnings));
+        }
+        let problems = unknown(context, &json, object.as_ref());
+        errors.extend(problems.iter().cloned());
+        warnings.extend(problems);
+    }
+    if validation == FieldValidation::Strict && !errors.is_empty() {
+        return Err(unfit(meta, &strict_decoding_error(&errors)));
+    }
+    warnings.into_iter().for_each(|warning| context.warn(warning));
+    Ok(object)
 }
 
-/// The same for JSON that is known to be of this kind (the result of a patch).
-pub fn decode_json(context: &Context, json: &[u8], validation: FieldValidation) -> Result<Box<dyn Object>> {
+/// JSON that is known to be of this kind, whatever else it holds. What is wrong is in Go's words.
+pub(super) fn typed(context: &Context, json: &[u8]) -> std::result::Result<Box<dyn Object>, String> {
+    context.kind.decode(json).map_err(|error| go_error::words(json, &error.0, context.kind.meta()))
+}
+
+/// Unknown and repeated fields of an object's text.
+pub(super) fn unknown(context: &Context, json: &[u8], object: &dyn Object) -> Vec<String> {
     let meta = context.kind.meta();
-    let object = context.kind.decode(json).map_err(|error| {
-        let why = go_error::words(json, &error.0, meta);
-        Failure::bad_request(format!(
-            "{0} in version \"{1}\" cannot be handled as a {0}: {why}",
-            meta.kind, meta.version
-        ))
-    })?;
-    if validation != FieldValidation::Ignore {
-        let problems = strict::problems(json, object.as_ref(), schema::for_kind(meta.group, meta.version, meta.kind));
-        if validation == FieldValidation::Strict && !problems.is_empty() {
-            let why = format!("strict decoding error: {}", problems.join(", "));
-            let text = format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", meta.kind, meta.version);
-            return Err(Failure::bad_request(text));
-        }
-        problems.into_iter().for_each(|problem| context.warn(problem));
-    }
-    Ok(object)
+    strict::problems(json, object, schema::for_kind(meta.group, meta.version, meta.kind))
+}
+
+pub(super) fn strict_decoding_error(errors: &[String]) -> String {
+    format!("strict decoding error: {}", errors.join(", "))
+}
+
+/// A body that is of this kind but does not fit it.
+pub(super) fn unfit(meta: &Meta, why: &str) -> Failure {
+    Failure::bad_request(format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", meta.kind, meta.version))
 }
 
 /// `apiVersion` and `kind`, where given, must be the path's.

@@ -15,6 +15,10 @@ pub fn words(json: &[u8], error: &serde_json::Error, meta: &Meta) -> String {
     }
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    // Go's decoder passes on what a type's own decoder says.
+    if message.starts_with("quantities must match") || message.starts_with("unable to parse") {
+        return message.to_owned();
+    }
     let path = path_at(json, offset(json, error));
     let Some((met, expected)) = mismatch(message) else {
         return format!("json: {message}");

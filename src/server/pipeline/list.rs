@@ -1,11 +1,8 @@
 //! LIST: the stored bytes of a range, at one revision, in pages.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-
 use super::commit::{store_failure, too_large};
 use super::options::{ListOptions, VersionMatch};
+use super::continue_token::Token;
 use super::selection::Selection;
 use super::{Context, Pipeline};
 use crate::api::status::{Failure, Result};
@@ -23,16 +20,6 @@ pub struct Listed {
     pub remaining: Option<usize>,
 }
 
-/// The continue token, as upstream's (`meta.k8s.io/v1`).
-#[derive(Serialize, Deserialize)]
-struct Token {
-    v: String,
-    /// The revision all pages show; -1: whatever is newest.
-    rv: i64,
-    /// The first key not yet seen, relative to the list's prefix.
-    start: String,
-}
-
 /// Items fetched at a time where a selector leaves some out.
 const CHUNK: usize = 500;
 
@@ -43,9 +30,10 @@ impl Pipeline {
         let mut at = self.revision_of(options)?;
         let mut after = None;
         if !options.continue_token.is_empty() {
-            let token = decode_token(&options.continue_token)?;
-            at = u64::try_from(token.rv).ok();
-            after = Some(format!("{prefix}{}", token.start));
+            let token = Token::decode(&options.continue_token)
+                .map_err(|why| Failure::bad_request(format!("invalid continue token: {why}")))?;
+            at = token.revision;
+            after = Some(format!("{prefix}{}", token.after));
         }
         let mut found = Vec::new();
         let (revision, remaining) = loop {
@@ -66,7 +54,7 @@ impl Pipeline {
             after = last;
         };
         let continue_token = match (remaining, found.last()) {
-            (1.., Some((key, _))) => Some(encode_token(revision, key)),
+            (1.., Some((key, _))) => Some(Token::new(Some(revision), key).encode()),
             _ => None,
         };
         let remaining = (continue_token.is_some() && selection.is_everything()).then_some(remaining);
@@ -121,27 +109,6 @@ impl Pipeline {
     }
 }
 
-fn encode_token(revision: u64, start: &str) -> String {
-    let token =
-        Token { v: "meta.k8s.io/v1".to_owned(), rv: i64::try_from(revision).unwrap_or(-1), start: start.to_owned() };
-    // Three plain fields always encode.
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
-}
-
-fn decode_token(text: &str) -> Result<Token> {
-    let invalid = |why: &str| Failure::bad_request(format!("continue key is not valid: {why}"));
-    let raw = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(&error.to_string()))?;
-    let token: Token = serde_json::from_slice(&raw).map_err(|error| invalid(&error.to_string()))?;
-    match token.v.as_str() {
-        "meta.k8s.io/v1" if token.start.is_empty() => Err(invalid("encoded start key empty (version meta.k8s.io/v1)")),
-        "meta.k8s.io/v1" if token.rv == 0 => {
-            Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"))
-        }
-        "meta.k8s.io/v1" => Ok(token),
-        other => Err(invalid(&format!("server does not recognize this encoded version {other}"))),
-    }
-}
-
 /// Compacted history: with a continue token the client may go on without consistency.
 fn list_failure(error: &store::Error, options: &ListOptions, prefix: &str, after: Option<&str>) -> Failure {
     let store::Error::Compacted { .. } = error else { return store_failure(error) };
@@ -150,9 +117,7 @@ fn list_failure(error: &store::Error, options: &ListOptions, prefix: &str, after
     }
     let text = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
     let mut failure = Failure::expired(text);
-    let start = after.and_then(|key| key.strip_prefix(prefix)).unwrap_or_default();
-    let token = Token { v: "meta.k8s.io/v1".to_owned(), rv: -1, start: start.to_owned() };
-    let token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default());
-    failure.0.metadata.continue_ = Some(token);
+    let after = after.and_then(|key| key.strip_prefix(prefix)).unwrap_or_default();
+    failure.0.metadata.continue_ = Some(Token::new(None, after).encode());
     failure
 }

@@ -29,6 +29,27 @@ pub(super) fn with_request<T>(
     Some(act(&request))
 }
 
+/// The same for a write through `/scale`.
+pub(super) fn with_scale_request<T>(
+    context: &Context,
+    options: &WriteOptions,
+    act: impl FnOnce(&Request<'_>) -> T,
+) -> Option<T> {
+    let manager = manager_of(&options.field_manager, &context.agent);
+    let request = Request {
+        schema: schema::for_kind("autoscaling", "v1", "Scale")?,
+        group: "autoscaling",
+        version: "v1",
+        kind: "Scale",
+        subresource: &context.subresource,
+        status_is_separate: false,
+        custom: false,
+        manager: &manager,
+        now: jiff::Timestamp::now(),
+    };
+    Some(act(&request))
+}
+
 /// Records what this write changes. Its place is after defaults and before admission.
 pub(super) fn record(context: &Context, options: &WriteOptions, old: Option<&dyn Object>, new: &mut dyn Object) {
     if !options.applied {

@@ -38,10 +38,9 @@ pub fn settle_namespace(meta: &mut ObjectMeta, kind: &Meta, requested: &str) -> 
     match meta.namespace.as_deref() {
         None | Some("") => meta.namespace = Some(requested.to_owned()),
         Some(given) if given == requested => {}
-        Some(given) => {
-            return Err(Failure::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({given} != {requested})"
-            )));
+        Some(_) => {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Failure::bad_request(why));
         }
     }
     Ok(())
@@ -52,7 +51,8 @@ pub fn inherit(new: &mut ObjectMeta, old: &ObjectMeta) {
     if new.uid.as_deref().is_none_or(str::is_empty) {
         new.uid.clone_from(&old.uid);
     }
-    if new.creation_timestamp.is_none() {
+    // A change of it is ignored, not refused.
+    if old.creation_timestamp.is_some() {
         new.creation_timestamp.clone_from(&old.creation_timestamp);
     }
     if old.deletion_timestamp.is_some() {

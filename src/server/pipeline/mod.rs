@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod commit;
 pub mod context;
+mod continue_token;
 pub mod create;
 pub mod decode;
 pub mod delete;
@@ -30,6 +31,7 @@ pub mod strict;
 pub mod update;
 pub mod user;
 pub mod watch;
+pub mod yaml;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! admission and validation, because what they write is their own.
 
 use super::commit::{Goal, store_failure};
-use super::update::CONFLICT_TRIES;
+use super::update::MAX_TRIES;
 use super::{Context, Pipeline};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
@@ -16,7 +16,7 @@ impl Pipeline {
         dry_run: bool,
         change: impl Fn(&mut K) -> Result<()>,
     ) -> Result<Item> {
-        for _ in 0..CONFLICT_TRIES * 2 {
+        for _ in 0..MAX_TRIES {
             let item = self.current(context)?;
             let old = self.load(context, &item)?;
             let mut new: Box<dyn Object> = old.boxed_clone();

@@ -69,7 +69,10 @@ pub struct DeleteOptions {
     pub preconditions: Option<Preconditions>,
     pub propagation_policy: Option<String>,
     pub dry_run: Option<Vec<String>>,
+    pub ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
 }
+
+const IGNORE_READ_ERROR: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
 fn invalid(kind: &'static str, errors: &[Error]) -> Failure {
     Failure::invalid(GroupKind { group: "meta.k8s.io", kind }, "", errors)
@@ -79,16 +82,24 @@ fn check(kind: &'static str, errors: &Errors) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(invalid(kind, errors)) }
 }
 
-/// A resource version from a query or an object; empty is 0.
-pub fn parse_version(text: &str) -> Result<u64> {
+/// A resource version from a query; empty is 0.
+fn parse_version(text: &str) -> std::result::Result<u64, Error> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| {
-        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        let error = Error::invalid(&Path::new("resourceVersion"), text, why);
-        Failure::bad_request(format!("invalid resource version: {error}"))
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let why = match error.kind() {
+            std::num::IntErrorKind::PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        let why = format!("strconv.ParseUint: parsing {text:?}: {why}");
+        Error::invalid(&Path::new("resourceVersion"), text, why)
     })
+}
+
+/// Get and watch pass on an error that list explains; upstream leaves it without a reason.
+fn unexplained(error: &Error) -> Failure {
+    Failure::new(500, "", error.to_string())
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bool {
@@ -104,7 +115,8 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bo
 
 impl GetOptions {
     pub fn parse(query: &Query) -> Result<Self> {
-        Ok(Self { resource_version: parse_version(query.get("resourceVersion"))? })
+        let version = parse_version(query.get("resourceVersion")).map_err(|error| unexplained(&error))?;
+        Ok(Self { resource_version: version })
     }
 }
 
@@ -171,10 +183,15 @@ impl ListOptions {
     pub fn parse(query: &Query) -> Result<Self> {
         let version = query.get("resourceVersion");
         let limit = query.number("limit")?.unwrap_or(0);
+        let watch = query.flag("watch");
+        let number = parse_version(version).map_err(|error| match watch {
+            true => unexplained(&error),
+            false => Failure::bad_request(format!("invalid resource version: {error}")),
+        })?;
         let options = Self {
             label_selector: query.get("labelSelector").to_owned(),
             field_selector: query.get("fieldSelector").to_owned(),
-            resource_version: if version.is_empty() { None } else { Some(parse_version(version)?) },
+            resource_version: (!version.is_empty()).then_some(number),
             version_match: match query.get("resourceVersionMatch") {
                 "Exact" => Some(VersionMatch::Exact),
                 "NotOlderThan" => Some(VersionMatch::NotOlderThan),
@@ -182,7 +199,7 @@ impl ListOptions {
             },
             limit: usize::try_from(limit).unwrap_or(0),
             continue_token: query.get("continue").to_owned(),
-            watch: query.flag("watch"),
+            watch,
             bookmarks: query.flag("allowWatchBookmarks"),
             timeout_seconds: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
             send_initial_events: query.optional_flag("sendInitialEvents"),
@@ -192,46 +209,58 @@ impl ListOptions {
     }
 
     fn check(&self, version_match: &str) -> Result<()> {
+        let errors = if self.watch { self.watch_errors(version_match) } else { self.list_errors(version_match) };
+        check("ListOptions", &errors)
+    }
+
+    fn watch_errors(&self, version_match: &str) -> Errors {
         let mut errors = Errors::new();
-        let initial = Path::new("sendInitialEvents");
         let path = Path::new("resourceVersionMatch");
-        if self.watch {
-            match (self.send_initial_events, version_match) {
-                (Some(_), "") => {
-                    let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                    errors.push(Error::forbidden(&path, why));
-                }
-                (None, "") | (Some(_), "NotOlderThan") => {}
-                (None, _) => {
-                    let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-                    errors.push(Error::forbidden(&path, why));
-                }
-                (Some(_), other) => errors.push(Error::not_supported(&path, other, &["NotOlderThan"])),
-            }
-            return check("ListOptions", &errors);
+        let initial = self.send_initial_events.is_some();
+        if initial && version_match != "NotOlderThan" {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(Error::forbidden(&path, why));
         }
-        if self.send_initial_events.is_some() {
-            errors.push(Error::forbidden(&initial, "sendInitialEvents is forbidden for list"));
+        if version_match.is_empty() {
+            return errors;
         }
+        if !initial {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.push(Error::forbidden(&path, why));
+        }
+        if version_match != "NotOlderThan" {
+            errors.push(Error::not_supported(&path, version_match, &["NotOlderThan"]));
+        }
+        if !self.continue_token.is_empty() {
+            errors.push(Error::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        errors
+    }
+
+    fn list_errors(&self, version_match: &str) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("resourceVersionMatch");
         if !version_match.is_empty() {
             if self.resource_version.is_none() {
                 let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
                 errors.push(Error::forbidden(&path, why));
             }
             if !self.continue_token.is_empty() {
-                let why = "resourceVersionMatch is forbidden when continue is provided";
-                errors.push(Error::forbidden(&path, why));
+                errors.push(Error::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
             }
             if self.version_match.is_none() {
-                let supported = ["Exact", "NotOlderThan", ""];
-                errors.push(Error::not_supported(&path, version_match, &supported));
+                errors.push(Error::not_supported(&path, version_match, &["Exact", "NotOlderThan", ""]));
             }
             if version_match == "Exact" && self.resource_version == Some(0) {
                 let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
                 errors.push(Error::forbidden(&path, why));
             }
         }
-        check("ListOptions", &errors)
+        if self.send_initial_events.is_some() {
+            let path = Path::new("sendInitialEvents");
+            errors.push(Error::forbidden(&path, "sendInitialEvents is forbidden for list"));
+        }
+        errors
     }
 }
 
@@ -243,6 +272,11 @@ impl DeleteOptions {
                 grace_period_seconds: query.number("gracePeriodSeconds")?,
                 orphan_dependents: query.optional_flag("orphanDependents"),
                 propagation_policy: query.find("propagationPolicy").map(str::to_owned),
+                ignore_store_read_error_with_cluster_breaking_potential: query.optional_flag(IGNORE_READ_ERROR),
+                preconditions: query
+                    .find("uid")
+                    .filter(|uid| !uid.is_empty())
+                    .map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
                 ..Self::default()
             }
         } else {
@@ -263,7 +297,9 @@ impl DeleteOptions {
         Ok(options)
     }
 
-    fn check(&self) -> Result<()> {
+    /// # Errors
+    /// 422 for options that contradict each other or are unknown.
+    pub fn check(&self) -> Result<()> {
         let mut errors = Errors::new();
         let policy = Path::new("propagationPolicy");
         if let Some(given) = self.propagation_policy.as_deref() {
@@ -278,7 +314,34 @@ impl DeleteOptions {
         }
         let values = self.dry_run.iter().flatten();
         dry_run(values.map(String::as_str), &mut errors);
+        if self.ignore_store_read_error_with_cluster_breaking_potential == Some(true) {
+            self.check_alone(&mut errors);
+        }
         check("DeleteOptions", &errors)
+    }
+
+    /// Deleting what cannot be read goes with no other option.
+    fn check_alone(&self, errors: &mut Errors) {
+        let others = [
+            (self.is_dry_run(), "dryRun"),
+            (self.propagation_policy.is_some(), "propagationPolicy"),
+            (self.orphan_dependents.is_some(), "orphanDependents"),
+            (self.grace_period_seconds.is_some(), "gracePeriodSeconds"),
+            (self.preconditions.is_some(), "preconditions"),
+        ];
+        for (_, other) in others.iter().filter(|(given, _)| *given) {
+            let why = format!("cannot be set together with .{other}");
+            errors.push(Error::invalid(&Path::new(IGNORE_READ_ERROR), true, why));
+        }
+    }
+
+    /// The rules of a collection's deletion beyond those of one object's.
+    pub fn check_collection(&self) -> Result<()> {
+        if self.ignore_store_read_error_with_cluster_breaking_potential != Some(true) {
+            return Ok(());
+        }
+        let why = "is not allowed with DELETECOLLECTION, try again after removing the option";
+        check("DeleteOptions", &vec![Error::invalid(&Path::new(IGNORE_READ_ERROR), true, why)])
     }
 
     pub fn is_dry_run(&self) -> bool {

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::decode::decode_json;
-use super::options::WriteOptions;
-use super::update::{CONFLICT_TRIES, Part, Replaced};
-use super::{Answer, Context, Pipeline, go_error};
+use super::decode::{strict_decoding_error, typed, unknown};
+use super::options::{FieldValidation, WriteOptions};
+use super::update::{MAX_TRIES, Part, Replaced, check_name};
+use super::{Answer, Context, Pipeline, go_error, strict};
 use crate::api::field::{Error, Path};
 use crate::api::gvk::GroupKind;
 use crate::api::object::Object;
-use crate::api::patch::{PatchError, json, merge, strategic};
+use crate::api::patch::{PatchError, go_syntax, json, merge, strategic};
 use crate::api::schema;
 use crate::api::status::{Failure, Result};
 
@@ -29,15 +29,32 @@ pub enum PatchKind {
 pub struct Patch {
     pub kind: PatchKind,
     pub body: Value,
+    /// What a strict reader finds in the text of the patch itself.
+    problems: Vec<String>,
 }
 
 impl Patch {
     /// # Errors
-    /// 400 where the body is no JSON.
-    pub fn parse(kind: PatchKind, bytes: &Bytes) -> Result<Self> {
-        let body = serde_json::from_slice(bytes);
-        let body = body.map_err(|error| Failure::bad_request(go_error::syntax(bytes, &error)))?;
-        Ok(Self { kind, body })
+    /// 400 where the body is not what such a patch is made of.
+    pub fn parse(kind: PatchKind, bytes: &Bytes, validation: FieldValidation) -> Result<Self> {
+        let strictly = validation != FieldValidation::Ignore;
+        let prefix = if strictly && kind != PatchKind::Strategic { "error decoding patch: " } else { "" };
+        let wrong = |why: String| Failure::bad_request(format!("{prefix}{why}"));
+        let body: Value = serde_json::from_slice(bytes).map_err(|error| wrong(go_error::syntax(bytes, &error)))?;
+        let fits = if kind == PatchKind::Json { body.is_array() } else { body.is_object() };
+        if !fits && (strictly || kind == PatchKind::Strategic) {
+            let wanted = match kind {
+                PatchKind::Json => "[]handlers.jsonPatchOp",
+                PatchKind::Merge | PatchKind::Strategic => "map[string]interface {}",
+            };
+            return Err(wrong(format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(&body))));
+        }
+        let problems = match kind {
+            _ if !strictly => Vec::new(),
+            PatchKind::Json => strict::of_json_patch(bytes),
+            PatchKind::Merge | PatchKind::Strategic => strict::duplicates(bytes),
+        };
+        Ok(Self { kind, body, problems })
     }
 
     /// Applies the patch to `target`, an object of the request's kind or of a subresource.
@@ -56,18 +73,51 @@ impl Patch {
         };
         result.map_err(PatchError::into_failure)
     }
+
+    /// What is wrong with the patched object is the patch's fault. `result` is the object's text.
+    pub(crate) fn misfit(&self, result: &str, why: &str) -> Failure {
+        let shown = match self.kind {
+            PatchKind::Strategic => go_syntax(&self.body),
+            PatchKind::Json | PatchKind::Merge => result.to_owned(),
+        };
+        let error = Error::invalid(&Path::new("patch"), shown, why);
+        Failure::invalid(GroupKind { group: "", kind: "" }, "", &[error])
+    }
+
+    /// Refuses or warns about fields that are unknown or repeated, in the patch first.
+    pub(crate) fn check(&self, context: &Context, result: &str, unknown: Vec<String>, strict: bool) -> Result<()> {
+        let mut problems = self.problems.clone();
+        problems.extend(unknown);
+        if strict && !problems.is_empty() {
+            return Err(self.misfit(result, &strict_decoding_error(&problems)));
+        }
+        problems.into_iter().for_each(|problem| context.warn(problem));
+        Ok(())
+    }
+}
+
+/// What Go's JSON decoder calls a value.
+pub(super) fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 impl Pipeline {
     pub async fn patch(&self, context: &Context, patch: &Patch, options: &WriteOptions, part: Part) -> Result<Answer> {
         let kind = context.kind.meta();
-        for _ in 0..CONFLICT_TRIES {
+        for _ in 0..MAX_TRIES {
             let item = self.current(context)?;
             let shown = self.present(context, &item.value)?;
             let mut value: Value = serde_json::from_slice(&shown).map_err(Failure::internal)?;
             patch.apply(&mut value, schema::for_kind(kind.group, kind.version, kind.kind))?;
-            let new = decode_result(context, &value, options)?;
-            check_identity(context, new.as_ref())?;
+            let new = decode_result(context, patch, &value, options)?;
+            check_name(context, new.as_ref())?;
             if let Replaced::Done(answer) = self.replace(context, &item, new, options, part).await? {
                 return Ok(answer);
             }
@@ -76,33 +126,12 @@ impl Pipeline {
     }
 }
 
-/// The patched object; what is wrong with it is the patch's fault.
-fn decode_result(context: &Context, value: &Value, options: &WriteOptions) -> Result<Box<dyn Object>> {
+fn decode_result(context: &Context, patch: &Patch, value: &Value, options: &WriteOptions) -> Result<Box<dyn Object>> {
     let text = value.to_string();
-    decode_json(context, text.as_bytes(), options.field_validation).map_err(|failure| {
-        let message = failure.message();
-        let why = message.split_once(&format!("handled as a {}: ", context.kind.meta().kind));
-        let why = why.map_or(message, |(_, why)| why).to_owned();
-        let error = Error::invalid(&Path::new("patch"), text.as_str(), why);
-        Failure::invalid(GroupKind { group: "", kind: "" }, "", &[error])
-    })
-}
-
-/// A patch may not turn the object into another one.
-fn check_identity(context: &Context, new: &dyn Object) -> Result<()> {
-    if new.name() != context.name {
-        return Err(Failure::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            new.name(),
-            context.name
-        )));
+    let object = typed(context, text.as_bytes()).map_err(|why| patch.misfit(&text, &why))?;
+    if options.field_validation != FieldValidation::Ignore {
+        let unknown = unknown(context, text.as_bytes(), object.as_ref());
+        patch.check(context, &text, unknown, options.field_validation == FieldValidation::Strict)?;
     }
-    if context.kind.meta().namespaced && new.namespace() != context.namespace {
-        return Err(Failure::bad_request(format!(
-            "the namespace of the object ({}) does not match the namespace on the URL ({})",
-            new.namespace(),
-            context.namespace
-        )));
-    }
-    Ok(())
+    Ok(object)
 }

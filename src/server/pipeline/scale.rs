@@ -1,20 +1,24 @@
 //! `/scale`: an `autoscaling/v1` Scale made of any object that has `spec.replicas`,
 //! `status.replicas` and `spec.selector`, and written back to it.
 
+use bytes::Bytes;
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as ApiSelector, ObjectMeta};
 use serde_json::Value;
 
-use super::decode::{Payload, decode_json};
-use super::options::{FieldValidation, WriteOptions, parse_version};
+use super::apply::parse as parse_config;
+use super::decode::{Payload, strict_decoding_error, typed, unfit};
+use super::options::{FieldValidation, WriteOptions};
 use super::patch::Patch;
-use super::update::{CONFLICT_TRIES, Part, Replaced};
-use super::{Answer, Context, Pipeline, go_error};
+use super::update::{MAX_TRIES, Part, Replaced, check_name};
+use super::{Answer, Context, Pipeline, go_error, managed, strict};
 use crate::api::field::{Error, Path};
-use crate::api::gvk::GroupKind;
+use crate::api::gvk::{GroupKind, GroupResource};
+use crate::api::patch::apply::{ApplyError, Request, apply, scale as scale_managers, update_managed_fields};
 use crate::api::schema;
 use crate::api::selector::LabelSelector;
 use crate::api::status::{Failure, Result};
+use crate::server::strategy::Meta;
 use crate::store::Item;
 
 impl Pipeline {
@@ -25,51 +29,81 @@ impl Pipeline {
 
     pub async fn update_scale(&self, context: &Context, payload: &Payload, options: &WriteOptions) -> Result<Answer> {
         let json = payload.to_json_as("autoscaling/v1", "Scale")?;
-        let wanted = parse(&json)?;
-        let name = wanted.metadata.name.as_deref().unwrap_or_default();
-        if !name.is_empty() && name != context.name {
-            return Err(Failure::bad_request(format!(
-                "the name of the object ({name}) does not match the name on the URL ({})",
-                context.name
-            )));
+        let wanted = parse(&json).map_err(|why| unfit(&scale_meta(), &why))?;
+        if options.field_validation != FieldValidation::Ignore {
+            let problems = unknown(&json, &wanted);
+            if options.field_validation == FieldValidation::Strict && !problems.is_empty() {
+                return Err(unfit(&scale_meta(), &strict_decoding_error(&problems)));
+            }
+            problems.into_iter().for_each(|problem| context.warn(problem));
         }
-        self.write_scale(context, options, |_| Ok(wanted.clone())).await
-    }
-
-    pub async fn patch_scale(&self, context: &Context, patch: &Patch, options: &WriteOptions) -> Result<Answer> {
-        self.write_scale(context, options, |scale| {
-            let mut value = serde_json::to_value(scale).map_err(Failure::internal)?;
-            patch.apply(&mut value, schema::for_kind("autoscaling", "v1", "Scale"))?;
-            parse(value.to_string().as_bytes())
+        check_name(context, &wanted)?;
+        let wanted = serde_json::to_value(wanted).map_err(Failure::internal)?;
+        self.write_scale(context, options, |live, request| {
+            let mut new = wanted.clone();
+            update_managed_fields(Some(live), &mut new, request);
+            Ok(new)
         })
         .await
     }
 
+    pub async fn patch_scale(&self, context: &Context, patch: &Patch, options: &WriteOptions) -> Result<Answer> {
+        self.write_scale(context, options, |live, request| {
+            let mut value = live.clone();
+            patch.apply(&mut value, schema::for_kind("autoscaling", "v1", "Scale"))?;
+            let text = value.to_string();
+            let scale = parse(text.as_bytes()).map_err(|why| patch.misfit(&text, &why))?;
+            if options.field_validation != FieldValidation::Ignore {
+                let unknown = unknown(text.as_bytes(), &scale);
+                patch.check(context, &text, unknown, options.field_validation == FieldValidation::Strict)?;
+            }
+            check_name(context, &scale)?;
+            update_managed_fields(Some(live), &mut value, request);
+            Ok(value)
+        })
+        .await
+    }
+
+    pub async fn apply_scale(&self, context: &Context, body: &Bytes, options: &WriteOptions) -> Result<Answer> {
+        let config = parse_config(context, body, options.field_validation)?;
+        let force = options.force.unwrap_or(false);
+        self.write_scale(context, options, |live, request| {
+            let applied = apply(Some(live), &config, force, request).map_err(ApplyError::into_failure)?;
+            Ok(applied.object)
+        })
+        .await
+    }
+
+    /// Makes a Scale of the object, lets `change` make another of it, and writes what that says to the object.
     async fn write_scale(
         &self,
         context: &Context,
         options: &WriteOptions,
-        change: impl Fn(&Scale) -> Result<Scale>,
+        change: impl Fn(&Value, &Request<'_>) -> Result<Value>,
     ) -> Result<Answer> {
-        let resource = context.kind.meta().resource();
-        for _ in 0..CONFLICT_TRIES {
+        // Managers are recorded here, on the Scale.
+        let settled = WriteOptions { applied: true, ..options.clone() };
+        for _ in 0..MAX_TRIES {
             let item = self.current(context)?;
-            let (mut value, scale) = self.read_scale(context, &item)?;
-            let wanted = change(&scale)?;
-            let version = parse_version(wanted.metadata.resource_version.as_deref().unwrap_or_default())?;
-            if version != 0 && version != item.revision {
-                return Err(Failure::stale(resource, &context.name));
-            }
-            let replicas = wanted.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
+            let (mut object, scale) = self.read_scale(context, &item)?;
+            let mut live = serde_json::to_value(&scale).map_err(Failure::internal)?;
+            scale_managers::to_scale(&object, &mut live);
+            let wanted = managed::with_scale_request(context, options, |request| change(&live, request));
+            let wanted = wanted.ok_or_else(|| Failure::internal("Scale has no schema"))??;
+            let typed_scale = parse(wanted.to_string().as_bytes()).map_err(|why| unfit(&scale_meta(), &why))?;
+            let replicas = typed_scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
             check(context, replicas)?;
-            value["spec"]["replicas"] = replicas.into();
-            let new = decode_json(context, value.to_string().as_bytes(), FieldValidation::Ignore)?;
-            if let Replaced::Done(done) = self.replace(context, &item, new, options, Part::Main).await? {
+            check_uid(context, &typed_scale, &scale)?;
+            scale_managers::to_object(&wanted, &mut object);
+            object["spec"]["replicas"] = replicas.into();
+            object["metadata"]["resourceVersion"] = typed_scale.metadata.resource_version.clone().into();
+            let new = typed(context, object.to_string().as_bytes()).map_err(Failure::internal)?;
+            if let Replaced::Done(done) = self.replace(context, &item, new, &settled, Part::Main).await? {
                 let value: Value = serde_json::from_slice(&done.bytes).map_err(Failure::internal)?;
                 return answer(&scale_of(&value)?);
             }
         }
-        Err(Failure::stale(resource, &context.name))
+        Err(Failure::stale(context.kind.meta().resource(), &context.name))
     }
 
     fn read_scale(&self, context: &Context, item: &Item) -> Result<(Value, Scale)> {
@@ -80,16 +114,34 @@ impl Pipeline {
     }
 }
 
-fn answer(scale: &Scale) -> Result<Answer> {
-    Ok(Answer::other(200, serde_json::to_vec(scale).map_err(Failure::internal)?))
+fn scale_meta() -> Meta {
+    Meta::namespaced::<Scale>("scales")
 }
 
-fn parse(json: &[u8]) -> Result<Scale> {
-    serde_json::from_slice(json).map_err(|error| {
-        let meta = crate::server::strategy::Meta::namespaced::<Scale>("scales");
-        let why = go_error::words(json, &error, &meta);
-        Failure::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {why}"))
-    })
+/// What is wrong is in Go's words.
+fn parse(json: &[u8]) -> std::result::Result<Scale, String> {
+    serde_json::from_slice(json).map_err(|error| go_error::words(json, &error, &scale_meta()))
+}
+
+fn unknown(json: &[u8], scale: &Scale) -> Vec<String> {
+    strict::problems(json, scale, schema::for_kind("autoscaling", "v1", "Scale"))
+}
+
+/// A Scale that says its UID means that very object.
+fn check_uid(context: &Context, wanted: &Scale, found: &Scale) -> Result<()> {
+    let uid = |scale: &Scale| scale.metadata.uid.clone().unwrap_or_default();
+    let (wanted, found) = (uid(wanted), uid(found));
+    if wanted.is_empty() || wanted == found {
+        return Ok(());
+    }
+    let meta = context.kind.meta();
+    let resource = format!("{}/scale", meta.plural);
+    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}");
+    Err(Failure::conflict(GroupResource { group: meta.group, resource: &resource }, &context.name, &why))
+}
+
+fn answer(scale: &Scale) -> Result<Answer> {
+    Ok(Answer::other(200, serde_json::to_vec(scale).map_err(Failure::internal)?))
 }
 
 fn check(context: &Context, replicas: i32) -> Result<()> {

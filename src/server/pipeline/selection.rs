@@ -38,6 +38,12 @@ struct PeekMeta {
 const NAME: &str = "metadata.name";
 const NAMESPACE: &str = "metadata.namespace";
 
+/// Namespace and name of a stored object.
+pub(super) fn name_of(stored: &[u8]) -> Result<(String, String)> {
+    let peek: Peek = serde_json::from_slice(stored).map_err(Failure::internal)?;
+    Ok((peek.metadata.namespace, peek.metadata.name))
+}
+
 impl Selection {
     pub fn parse(kind: &dyn Kind, options: &ListOptions) -> Result<Self> {
         let unable = |error: crate::api::selector::SelectorError| Failure::bad_request(error.to_string());
@@ -46,16 +52,10 @@ impl Selection {
         let mut deep = false;
         for requirement in fields.requirements() {
             let name = requirement.field.as_str();
-            let common = name == NAME || (name == NAMESPACE && kind.meta().namespaced);
-            if !common && !kind.selectable().contains(&name) {
-                let meta = kind.meta();
-                let text = format!(
-                    "Unable to find \"{}\" that match label selector \"{}\", field selector \"{}\": field label not supported: {name}",
-                    gvr(meta),
-                    options.label_selector,
-                    options.field_selector
-                );
-                return Err(Failure::bad_request(text));
+            let of_kind = kind.selectable();
+            let common = name == NAME || (name == NAMESPACE && (kind.meta().namespaced || of_kind.is_empty()));
+            if !common && !of_kind.contains(&name) {
+                return Err(Failure::bad_request(unsupported(kind, name)));
             }
             deep |= !common;
         }
@@ -99,11 +99,13 @@ impl Selection {
     }
 }
 
-/// A resource as Go prints a `GroupVersionResource`-like name in this message.
-fn gvr(meta: &crate::server::strategy::Meta) -> String {
-    format!("{}, Resource={}", go_group_version(meta), meta.plural)
-}
-
-fn go_group_version(meta: &crate::server::strategy::Meta) -> String {
-    format!("{}/{}", meta.group, meta.version)
+/// Upstream words it by where it looks the field up.
+fn unsupported(kind: &dyn Kind, field: &str) -> String {
+    match (kind.meta().kind, kind.selectable()) {
+        ("Job", _) => format!("field label {field:?} not supported for Job"),
+        (_, []) => {
+            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        _ => format!("field label not supported: {field}"),
+    }
 }

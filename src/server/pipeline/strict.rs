@@ -13,22 +13,47 @@ use serde_json::Value;
 use crate::api::object::Object;
 use crate::api::schema::{Type, View};
 
+/// How many problems are told at most, as sigs.k8s.io/json has it.
+const MOST: usize = 100;
+
 /// Upstream's texts, in the order found: `unknown field "spec.foo"`, `duplicate field "spec.foo"`.
 pub fn problems(json: &[u8], object: &dyn Object, shape: Option<&Type>) -> Vec<String> {
-    let reference = object.to_value();
-    let mut found = Found::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let walk = Walk { reference: Some(&reference), shape, path: String::new(), found: &mut found };
-    // The text was decoded before, so it is valid JSON; were it not, what was found until then counts.
-    let _ = walk.deserialize(&mut deserializer);
-    // Upstream reports what is repeated before what is unknown.
-    found.duplicate.into_iter().chain(found.unknown).collect()
+    walk(json, &object.to_value(), shape)
 }
 
+/// Fields given twice in a text of which nothing else is known: a patch.
+pub fn duplicates(json: &[u8]) -> Vec<String> {
+    walk(json, &Value::Null, None)
+}
+
+/// What is wrong with the operations of a JSON patch themselves.
+pub fn of_json_patch(json: &[u8]) -> Vec<String> {
+    let operations = serde_json::from_slice::<Vec<IgnoredAny>>(json).map_or(0, |operations| operations.len());
+    let known = serde_json::json!({"op": 1, "path": 1, "from": 1, "value": null});
+    let found = walk(json, &Value::Array(vec![known; operations]), None);
+    found.into_iter().map(|problem| format!("json patch {problem}")).collect()
+}
+
+fn walk(json: &[u8], reference: &Value, shape: Option<&Type>) -> Vec<String> {
+    let mut found = Found::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let walk = Walk { reference: Some(reference), shape, path: String::new(), found: &mut found };
+    // The text was decoded before, so it is valid JSON; were it not, what was found until then counts.
+    let _ = walk.deserialize(&mut deserializer);
+    found.0
+}
+
+/// Each text once.
 #[derive(Default)]
-struct Found {
-    unknown: Vec<String>,
-    duplicate: Vec<String>,
+struct Found(Vec<String>);
+
+impl Found {
+    fn add(&mut self, what: &str, path: &str) {
+        let text = format!("{what} field {path:?}");
+        if self.0.len() < MOST && !self.0.contains(&text) {
+            self.0.push(text);
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -98,18 +123,21 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let child = reference.and_then(|fields| fields.get(&key));
+            let unknown = reference.is_some() && child.is_none();
             if !seen.insert(key.clone()) {
-                self.found.duplicate.push(format!("duplicate field {path:?}"));
+                // What is unknown as well as repeated is called unknown only.
+                if !unknown || may_have(self.shape, &key) {
+                    self.found.add("duplicate", &path);
+                }
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let child = reference.and_then(|fields| fields.get(&key));
-            let unknown = reference.is_some() && child.is_none();
             if unknown {
                 let mut ignored = Found::default();
                 let seed = Walk { reference: None, shape: None, path: String::new(), found: &mut ignored };
                 if map.next_value_seed(seed)?.0 || !may_have(self.shape, &key) {
-                    self.found.unknown.push(format!("unknown field {path:?}"));
+                    self.found.add("unknown", &path);
                 }
             } else {
                 let shape = self.shape.and_then(|shape| shape.child(&key));
@@ -153,5 +181,24 @@ mod tests {
         assert_eq!(found(empty), ["unknown field \"metadata.nam\"", "unknown field \"spec.strateg\""]);
         let double = r#"{"metadata":{"labels":{"x":"y","x":"z"}},"spec":{"selector":{},"template":{}}}"#;
         assert_eq!(found(double), ["duplicate field \"metadata.labels.x\""]);
+        let both = r#"{"spec":{"unknown":1,"unknown":2,"paused":true,"paused":false,"selector":{},"template":{}},"x":1}"#;
+        let texts = ["unknown field \"spec.unknown\"", "duplicate field \"spec.paused\"", "unknown field \"x\""];
+        assert_eq!(found(both), texts);
+    }
+
+    #[test]
+    fn patches() {
+        let merge = br#"{"spec":{"paused":true,"paused":false,"unknownDupe":1,"unknownDupe":2}}"#;
+        assert_eq!(duplicates(merge), ["duplicate field \"spec.paused\"", "duplicate field \"spec.unknownDupe\""]);
+        let json = br#"[{"op":"add","path":"/a","value":{"x":1},"foo":"bar"},{"op":"add","path":"/b","path":"/c"}]"#;
+        let texts = ["json patch unknown field \"[0].foo\"", "json patch duplicate field \"[1].path\""];
+        assert_eq!(of_json_patch(json), texts);
+        assert_eq!(duplicates(b"[[[{\"a\":1,\"a\":2}"), ["duplicate field \"[0][0][0].a\""]);
+    }
+
+    #[test]
+    fn few_are_told_of_many() {
+        let many: String = (0..500).map(|at| format!("\"x{at}\":1,")).collect();
+        assert_eq!(found(&format!("{{{many}\"spec\":{{\"selector\":{{}},\"template\":{{}}}}}}")).len(), MOST);
     }
 }

@@ -1,11 +1,12 @@
 //! PUT of an object or its status, and the replacing that update, patch and scale share.
 
-use super::commit::{Goal, store_failure};
+use super::commit::{Goal, precondition_failed, store_failure};
 use super::decode::{Payload, decode};
-use super::options::{WriteOptions, parse_version};
+use super::options::WriteOptions;
 use super::services::{Held, Services};
 use super::{Answer, Context, Pipeline, delete, managed, meta};
 use crate::api::field::{Error as FieldError, Path};
+use crate::api::gvk::GroupKind;
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
@@ -28,8 +29,9 @@ pub(crate) enum Replaced {
     Stale,
 }
 
-/// Tries before a conflict that is not the client's is given up.
-pub(crate) const CONFLICT_TRIES: usize = 5;
+/// Tries before a conflict that is not the client's is given up. Each round of a crowd of writers has a winner, so
+/// that only a crowd larger than this can make one of them fail.
+pub(crate) const MAX_TRIES: usize = 1000;
 
 impl Pipeline {
     pub async fn update(
@@ -41,17 +43,20 @@ impl Pipeline {
     ) -> Result<Answer> {
         let mut object = decode(context, payload, options.field_validation)?;
         let kind = context.kind.meta();
-        settle_name(object.as_mut(), &context.name)?;
+        check_name(context, object.as_ref())?;
         meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
-        for _ in 0..CONFLICT_TRIES {
+        for _ in 0..MAX_TRIES {
             let Some(item) = self.store.get(&context.key()) else {
                 if kind.create_on_update && matches!(part, Part::Main) {
+                    check_uid(context, object.as_ref(), "")?;
                     object.meta_mut().resource_version = None;
                     return self.create_object(context, object, options).await;
                 }
                 return Err(Failure::not_found(kind.resource(), &context.name));
             };
-            match self.replace(context, &item, object.boxed_clone(), options, part).await? {
+            let old = self.load(context, &item)?;
+            check_uid(context, object.as_ref(), old.meta().uid.as_deref().unwrap_or_default())?;
+            match self.replace_read(context, &item, old, object.boxed_clone(), options, part).await? {
                 Replaced::Done(answer) => return Ok(answer),
                 Replaced::Stale if object.revision() > 0 => break,
                 Replaced::Stale => {}
@@ -65,13 +70,26 @@ impl Pipeline {
         &self,
         context: &Context,
         item: &Item,
+        new: Box<dyn Object>,
+        options: &WriteOptions,
+        part: Part,
+    ) -> Result<Replaced> {
+        let old = self.load(context, item)?;
+        self.replace_read(context, item, old, new, options, part).await
+    }
+
+    /// The same, where the caller has decoded `item` already.
+    async fn replace_read(
+        &self,
+        context: &Context,
+        item: &Item,
+        old: Box<dyn Object>,
         mut new: Box<dyn Object>,
         options: &WriteOptions,
         part: Part,
     ) -> Result<Replaced> {
         let kind = &context.kind;
-        let old = self.load(context, item)?;
-        preconditions(context, new.as_ref(), old.as_ref(), item)?;
+        check_version(context, new.as_ref(), item)?;
         let attributes = Attributes {
             context,
             operation: Operation::Update,
@@ -103,6 +121,7 @@ impl Pipeline {
             Part::Main => self.services.claim(context, &self.store, new.as_mut()).await?,
             Part::Status | Part::Other(_) => Held::default(),
         };
+        ignore_times(context, new.as_mut(), old.as_ref());
         self.finish(context, item, new, old.as_ref(), options).await
     }
 
@@ -153,39 +172,78 @@ impl Pipeline {
     }
 }
 
-/// The name in the body must be the path's, or absent.
-fn settle_name(object: &mut dyn Object, requested: &str) -> Result<()> {
-    let name = object.name();
-    if name == requested {
-        return Ok(());
+/// A write that changes nothing but when managers wrote changes nothing: values may differ in form only, so that
+/// their managers could not know.
+fn ignore_times(context: &Context, new: &mut dyn Object, old: &dyn Object) {
+    let timeless = |object: &dyn Object| {
+        let mut entries = object.meta().managed_fields.clone().unwrap_or_default();
+        entries.iter_mut().for_each(|entry| entry.time = None);
+        entries
+    };
+    let (ours, before) = (timeless(new), timeless(old));
+    let same = ours.len() == before.len() && ours.iter().all(|entry| before.contains(entry));
+    if new.meta().managed_fields == old.meta().managed_fields || !same {
+        return;
     }
-    if !name.is_empty() {
-        return Err(Failure::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({requested})"
-        )));
+    let managers = std::mem::replace(&mut new.meta_mut().managed_fields, old.meta().managed_fields.clone());
+    let version = std::mem::replace(&mut new.meta_mut().resource_version, old.meta().resource_version.clone());
+    if !context.kind.equal(new, old) {
+        new.meta_mut().managed_fields = managers;
+        new.meta_mut().resource_version = version;
     }
-    object.meta_mut().name = Some(requested.to_owned());
+}
+
+/// The object must be the one that the path names.
+pub(super) fn check_name(context: &Context, object: &dyn Object) -> Result<()> {
+    let (name, requested) = (object.name(), context.name.as_str());
+    if name.is_empty() {
+        let why = format!("the name of the object ({requested} based on URL) was undeterminable: name must be provided");
+        return Err(Failure::bad_request(why));
+    }
+    if name != requested {
+        let why = format!("the name of the object ({name}) does not match the name on the URL ({requested})");
+        return Err(Failure::bad_request(why));
+    }
+    let (namespace, requested) = (object.namespace(), context.namespace.as_str());
+    if !requested.is_empty() && !namespace.is_empty() && namespace != requested {
+        let why =
+            format!("the namespace of the object ({namespace}) does not match the namespace on the request ({requested})");
+        return Err(Failure::bad_request(why));
+    }
     Ok(())
 }
 
-/// The revision and the UID that the client means, where it says.
-fn preconditions(context: &Context, new: &dyn Object, old: &dyn Object, item: &Item) -> Result<()> {
+/// The revision that the client means, where it says or has to say.
+fn check_version(context: &Context, new: &dyn Object, item: &Item) -> Result<()> {
     let kind = context.kind.meta();
-    let given = new.meta().resource_version.as_deref().unwrap_or_default();
-    let version = parse_version(given)?;
+    let version = version_of(new)?;
     if version == 0 && !kind.unconditional_update {
         let path = Path::new("metadata").child("resourceVersion");
         let error = FieldError::invalid(&path, 0, "must be specified for an update");
-        return Err(Failure::invalid(kind.group_kind(), &context.name, &[error]));
+        let about = GroupKind { group: kind.group, kind: kind.plural };
+        return Err(Failure::invalid(about, &context.name, &[error]));
     }
     if version != 0 && version != item.revision {
         return Err(Failure::stale(kind.resource(), &context.name));
     }
-    let uid = new.meta().uid.as_deref().unwrap_or_default();
-    let current = old.meta().uid.as_deref().unwrap_or_default();
-    if !uid.is_empty() && uid != current {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
-        return Err(Failure::conflict(kind.resource(), &context.name, &why));
-    }
     Ok(())
+}
+
+/// The revision an object names; 0 where it names none.
+pub(super) fn version_of(object: &dyn Object) -> Result<u64> {
+    let given = object.meta().resource_version.as_deref().unwrap_or_default();
+    if given.is_empty() {
+        return Ok(0);
+    }
+    let invalid = || Failure::new(500, "", format!("strconv.ParseUint: parsing {given:?}: invalid syntax"));
+    given.parse().map_err(|_| invalid())
+}
+
+/// A PUT of an object that says its UID means that very object.
+fn check_uid(context: &Context, new: &dyn Object, found: &str) -> Result<()> {
+    let wanted = new.meta().uid.as_deref().unwrap_or_default();
+    if wanted.is_empty() || wanted == found {
+        return Ok(());
+    }
+    Err(precondition_failed(context.kind.meta(), &context.namespace, &context.name, "UID", wanted, found))
 }

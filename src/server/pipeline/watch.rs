@@ -48,6 +48,8 @@ impl WatchKind {
 
 /// About how often an idle watch is told the current revision.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before its end a watch is told the revision once more, so that its client can go on from there.
+const BEFORE_END: Duration = Duration::from_secs(2);
 /// The shortest time a watch without a timeout lasts; the longest is twice that.
 const MIN_TIMEOUT: u64 = 1800;
 
@@ -61,6 +63,8 @@ pub struct WatchStream {
     /// Events to give before those of the source.
     ready: VecDeque<WatchEvent>,
     bookmarks: Option<tokio::time::Interval>,
+    /// When the last bookmark is due, just before the end.
+    last_bookmark: Option<Instant>,
     deadline: Instant,
     /// Everything up to this revision was given.
     seen: u64,
@@ -98,23 +102,29 @@ impl Pipeline {
             }
             Err(error) => return Err(store_failure(&error)),
         };
-        let seconds = options.timeout_seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
-            let spread = u64::from_le_bytes({
-                let mut random = [0u8; 8];
-                // Without randomness all watches end at the same age, which is harmless.
-                let _ = getrandom::fill(&mut random);
-                random
-            });
-            MIN_TIMEOUT + spread % MIN_TIMEOUT
-        });
+        let now = Instant::now();
+        let deadline = now + lifetime(options);
         let bookmarks = options.bookmarks.then(|| {
-            let mut timer = interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+            let mut timer = interval_at(now + BOOKMARK_EVERY, BOOKMARK_EVERY);
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
             timer
         });
-        let deadline = Instant::now() + Duration::from_secs(seconds.min(u64::from(u32::MAX)));
+        let last_bookmark = deadline.checked_sub(BEFORE_END).filter(|due| options.bookmarks && *due > now);
         let pipeline = self.clone();
-        Ok(WatchStream { context, selection, prefix, pipeline, source, ready, bookmarks, deadline, seen: after, ended })
+        let seen = after;
+        Ok(WatchStream {
+            context,
+            selection,
+            prefix,
+            pipeline,
+            source,
+            ready,
+            bookmarks,
+            last_bookmark,
+            deadline,
+            seen,
+            ended,
+        })
     }
 
     /// What exists already, as ADDED events. Gives the revision they show.
@@ -134,6 +144,24 @@ impl Pipeline {
             }
         }
         Ok(page.revision)
+    }
+}
+
+/// How long the watch lasts: as asked, else something between half an hour and an hour, so that not all end at once.
+fn lifetime(options: &ListOptions) -> Duration {
+    let seconds = options.timeout_seconds.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
+        let mut random = [0u8; 8];
+        // Without randomness all watches end at the same age, which is harmless.
+        let _ = getrandom::fill(&mut random);
+        MIN_TIMEOUT + u64::from_le_bytes(random) % MIN_TIMEOUT
+    });
+    Duration::from_secs(seconds.min(u64::from(u32::MAX)))
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -166,6 +194,10 @@ impl WatchStream {
                 biased;
                 event = self.source.events.recv() => self.accept(event),
                 _ = bookmark_due => self.mark(),
+                () = at(self.last_bookmark) => {
+                    self.last_bookmark = None;
+                    self.mark();
+                }
                 () = sleep_until(self.deadline) => self.ended = true,
             }
         }
@@ -249,7 +281,7 @@ fn restamp(object: &Bytes, revision: u64) -> Result<Bytes> {
 /// The state up to `revision` has been sent; `initial` marks the end of the initial events.
 fn bookmark(context: &Context, revision: u64, initial: bool) -> WatchEvent {
     let meta = context.kind.meta();
-    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
     if initial {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }

@@ -5,11 +5,12 @@ use http::Response;
 use k8s_openapi::api::core::v1::{Binding as Wanted, Pod, PodCondition};
 
 use super::{Call, Handler};
-use crate::api::field::{Error, Path};
-use crate::api::gvk::{GroupKind, GroupResource};
+use crate::api::field::{Error, Path, aggregate};
+use crate::api::gvk::GroupResource;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::http::body::Body;
+use crate::server::pipeline::commit::precondition_failed;
 use crate::server::pipeline::meta::now;
 use crate::server::pipeline::{Context, KindRef};
 
@@ -21,23 +22,25 @@ impl Handler for Binding {
         let pipeline = call.pipeline();
         let (asked, wanted) = call.decode::<Wanted>("Binding").await?;
         let name = wanted.metadata.name.as_deref().unwrap_or_default();
-        let name = match asked.context.name.as_str() {
-            "" => name,
-            path if name.is_empty() || name == path => path,
-            path => {
-                let text = format!("name in URL does not match name in Binding object: {path} != {name}");
-                return Err(Failure::bad_request(text));
-            }
-        };
-        validate(&wanted, name)?;
+        // The old path has no name of its own.
+        if !asked.context.name.is_empty() && name != asked.context.name {
+            return Err(Failure::bad_request("name in URL does not match name in Binding object"));
+        }
+        validate(&wanted)?;
         let kind = catalog().find("", "v1", "pods").ok_or_else(Failure::no_route)?;
         let context = Context::new(asked.context.user.clone(), KindRef::BuiltIn(kind), &asked.context.namespace, name);
-        pipeline.modify::<Pod>(&context, asked.dry_run(), |pod| assign(pod, &wanted, name)).await?;
+        pipeline
+            .modify::<Pod>(&context, asked.dry_run(), |pod| {
+                check_preconditions(&context, pod, &wanted)?;
+                assign(pod, &wanted)
+            })
+            .await?;
         asked.created()
     }
 }
 
-fn validate(wanted: &Wanted, name: &str) -> Result<()> {
+/// Upstream gives these errors no reason.
+fn validate(wanted: &Wanted) -> Result<()> {
     let path = Path::new("target");
     let mut errors = Vec::new();
     let kind = wanted.target.kind.as_deref().unwrap_or_default();
@@ -49,21 +52,32 @@ fn validate(wanted: &Wanted, name: &str) -> Result<()> {
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(Failure::invalid(GroupKind { group: "", kind: "Binding" }, name, &errors)),
+        false => Err(Failure::new(500, "", aggregate(&errors))),
     }
 }
 
-fn assign(pod: &mut Pod, wanted: &Wanted, name: &str) -> Result<()> {
-    let conflict = |why: String| {
-        let about = GroupResource { group: "", resource: "pods/binding" };
-        Err(Failure::conflict(about, name, &why))
-    };
-    if let Some(uid) = wanted.metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
-        let found = pod.metadata.uid.as_deref().unwrap_or_default();
-        if uid != found {
-            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"));
+/// The pod that is meant, where the binding says more than its name.
+fn check_preconditions(context: &Context, pod: &Pod, wanted: &Wanted) -> Result<()> {
+    let pairs = [
+        ("UID", &wanted.metadata.uid, &pod.metadata.uid),
+        ("ResourceVersion", &wanted.metadata.resource_version, &pod.metadata.resource_version),
+    ];
+    for (what, wanted, found) in pairs {
+        let (wanted, found) = (wanted.as_deref().unwrap_or_default(), found.as_deref().unwrap_or_default());
+        if !wanted.is_empty() && wanted != found {
+            let kind = context.kind.meta();
+            return Err(precondition_failed(kind, &context.namespace, &context.name, what, wanted, found));
         }
     }
+    Ok(())
+}
+
+fn assign(pod: &mut Pod, wanted: &Wanted) -> Result<()> {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let conflict = |why: String| {
+        let about = GroupResource { group: "", resource: "pods/binding" };
+        Err(Failure::conflict(about, &name, &why))
+    };
     if pod.metadata.deletion_timestamp.is_some() {
         return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

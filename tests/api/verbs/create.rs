@@ -91,7 +91,13 @@ async fn bad_input_is_refused_in_upstreams_words() {
             CONFIG_MAPS,
             r#"{"metadata":{"name":"a","namespace":"other"}}"#,
             400,
-            "BadRequest: the namespace of the provided object does not match the namespace sent on the request (other != default)",
+            "BadRequest: the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            CONFIG_MAPS,
+            r#"{"metadata":{"name":"a","resourceVersion":"5"}}"#,
+            500,
+            ": resourceVersion should not be set on objects to be created",
         ),
         (missing, r#"{"metadata":{"name":"a"}}"#, 404, "NotFound: namespaces \"nowhere\" not found"),
         (
@@ -168,4 +174,100 @@ async fn unknown_fields_are_warned_about_by_default() {
     let reply = cluster.post(CONFIG_MAPS, json!({"metadata": {"name": "a"}, "foo": 1})).await;
     assert_eq!(reply.code, 201);
     assert_eq!(reply.warnings(), ["299 - \"unknown field \\\"foo\\\"\""]);
+}
+
+/// Upstream's table of field validation, with the paths that newer versions tell.
+#[tokio::test]
+async fn strict_readers_tell_everything_in_order() {
+    let cluster = Cluster::new().await;
+    let json = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","unknown":1,"labels":{"x":"1","x":"2"}},
+        "foo":1,"foo":2,"immutable":true,"immutable":false}"#;
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  unknown: 1\n  labels:\n    x: \"1\"\n    x: \"2\"\nfoo: 1\nfoo: 2\n";
+    let cases = [
+        (
+            "application/json",
+            json,
+            "unknown field \"metadata.unknown\", duplicate field \"metadata.labels.x\", unknown field \"foo\", duplicate field \"immutable\"",
+            vec![
+                "unknown field \"metadata.unknown\"",
+                "duplicate field \"metadata.labels.x\"",
+                "unknown field \"foo\"",
+                "duplicate field \"immutable\"",
+            ],
+        ),
+        (
+            "application/yaml",
+            yaml,
+            "yaml: unmarshal errors:\n  line 8: key \"x\" already set in map\n  line 10: key \"foo\" already set in map, unknown field \"foo\", unknown field \"metadata.unknown\"",
+            vec![
+                "line 8: key \"x\" already set in map",
+                "line 10: key \"foo\" already set in map",
+                "unknown field \"foo\"",
+                "unknown field \"metadata.unknown\"",
+            ],
+        ),
+    ];
+    for (media, body, why, warnings) in cases {
+        let call = async |validation: &str| {
+            let path = format!("{CONFIG_MAPS}?dryRun=All{validation}");
+            cluster.call(Method::POST, &path, media, body.to_owned()).await
+        };
+        let strict = call("&fieldValidation=Strict").await;
+        let said = format!(
+            "BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {why}"
+        );
+        assert_eq!((strict.code, strict.said()), (400, said));
+        let wanted: Vec<_> =
+            warnings.iter().map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))).collect();
+        for quiet in ["", "&fieldValidation=Warn"] {
+            let reply = call(quiet).await;
+            assert_eq!((reply.code, reply.warnings()), (201, wanted.iter().map(String::as_str).collect()), "{media}");
+        }
+        assert_eq!(call("&fieldValidation=Ignore").await.warnings(), Vec::<&str>::new());
+    }
+    let reply = cluster.post(&format!("{CONFIG_MAPS}?fieldValidation=Maybe"), config_map("a")).await;
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            422,
+            "Invalid: CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: \"Ignore\", \"Warn\", \"Strict\""
+        )
+    );
+    let reply = cluster.call(Method::POST, CONFIG_MAPS, "application/yaml", "a: b: c").await;
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            400,
+            "BadRequest: the object provided is unrecognized (must be of type ConfigMap): yaml: line 1: mapping values are not allowed in this context (613a20623a2063)"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_takes_no_address() {
+    let cluster = Cluster::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.43.9.9", "ports": [{"port": 80, "nodePort": 30099}]}})
+    };
+    let dry = cluster.post(&format!("{services}?dryRun=All"), service("a")).await.ok();
+    assert_eq!(dry["spec"]["clusterIP"], "10.43.9.9");
+    let made = cluster.post(services, service("b")).await.ok();
+    assert_eq!(made["spec"]["ports"][0]["nodePort"], 30099);
+    assert_eq!(cluster.post(&format!("{services}?dryRun=All"), service("c")).await.code, 422);
+}
+
+#[tokio::test]
+async fn a_generated_name_that_is_taken_is_said_so() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
+    let reply = cluster.post(CONFIG_MAPS, json!({"metadata": {"name": "a", "generateName": "a"}})).await;
+    assert_eq!(
+        (reply.code, reply.said().as_str()),
+        (
+            409,
+            "AlreadyExists: configmaps \"a\" already exists, the server was not able to generate a unique name for the object"
+        )
+    );
+    assert_eq!(reply.json()["details"]["retryAfterSeconds"], 1);
 }

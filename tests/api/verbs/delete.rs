@@ -63,3 +63,119 @@ async fn a_namespace_waits_for_its_content() {
         "Forbidden: namespaces \"default\" is forbidden: this namespace may not be deleted"
     );
 }
+
+/// options → code, `reason: message`
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused() {
+    let cluster = Cluster::new().await;
+    let uid = cluster.post(CONFIG_MAPS, config_map("a")).await.ok()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let version = cluster.get(&format!("{CONFIG_MAPS}/a")).await.ok()["metadata"]["resourceVersion"].clone();
+    let version = version.as_str().unwrap();
+    let invalid = "Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: ";
+    let alone = "ignoreStoreReadErrorWithClusterBreakingPotential: Invalid value: true: ";
+    let cases = [
+        (
+            json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
+            422,
+            format!("{invalid}propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"),
+        ),
+        (
+            json!({"propagationPolicy": "Sideways"}),
+            422,
+            format!("{invalid}propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+        ),
+        (
+            json!({"dryRun": ["Some"]}),
+            422,
+            format!("{invalid}dryRun: Unsupported value: \"Some\": supported values: \"All\""),
+        ),
+        (
+            json!({"preconditions": {"uid": "x"}}),
+            409,
+            format!("Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (x) does not match the UID in record ({uid}). The object might have been deleted and then recreated"),
+        ),
+        (
+            json!({"preconditions": {"resourceVersion": "1"}}),
+            409,
+            format!("Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({version}). The object might have been modified"),
+        ),
+        (
+            json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true, "gracePeriodSeconds": 0}),
+            422,
+            format!("{invalid}{alone}cannot be set together with .gracePeriodSeconds"),
+        ),
+        (
+            json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true}),
+            422,
+            format!("Invalid: configmaps \"a\" is invalid: {alone}is exclusively used to delete corrupt object(s), try again by removing this option"),
+        ),
+    ];
+    for (options, code, said) in cases {
+        let reply = cluster.delete(&format!("{CONFIG_MAPS}/a"), options.clone()).await;
+        assert_eq!((reply.code, reply.said()), (code, said), "{options}");
+    }
+    let all = cluster.delete(CONFIG_MAPS, json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true})).await;
+    assert_eq!(
+        all.said(),
+        format!("{invalid}{alone}is not allowed with DELETECOLLECTION, try again after removing the option")
+    );
+    let by_query = cluster.delete(&format!("{CONFIG_MAPS}/a?uid=x"), Value::Null).await;
+    assert_eq!(by_query.code, 409);
+    let right = json!({"preconditions": {"uid": uid, "resourceVersion": version}});
+    assert_eq!(cluster.delete(&format!("{CONFIG_MAPS}/a"), right).await.code, 200);
+}
+
+#[tokio::test]
+async fn jobs_keep_their_pods_unless_told() {
+    let cluster = Cluster::new().await;
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}}});
+    cluster.post(jobs, job).await.ok();
+    let reply = cluster.delete(&format!("{jobs}/j"), Value::Null).await;
+    assert_eq!(
+        reply.warnings(),
+        ["299 - \"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\""]
+    );
+    assert_eq!(reply.ok()["metadata"]["finalizers"], json!(["orphan"]));
+    let reply = cluster.delete(&format!("{jobs}/j"), json!({"propagationPolicy": "Background"})).await;
+    assert_eq!((reply.warnings().len(), reply.json()["status"].as_str()), (0, Some("Success")));
+}
+
+#[tokio::test]
+async fn the_answer_is_202_for_what_stays_in_the_old_way() {
+    let cluster = Cluster::new().await;
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["example.com/wait"]);
+    cluster.post(CONFIG_MAPS, object).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    let dry = cluster.delete(&path, json!({"dryRun": ["All"]})).await.ok();
+    assert!(dry["metadata"]["deletionTimestamp"].is_string());
+    assert!(cluster.get(&path).await.ok()["metadata"]["deletionTimestamp"].is_null());
+    let reply = cluster.delete(&path, json!({"orphanDependents": false})).await;
+    assert_eq!((reply.code, &reply.json()["kind"]), (202, &json!("ConfigMap")));
+    // Nothing changes, so that nothing is written.
+    let before = cluster.server.pipeline().store().revision();
+    cluster.delete(&path, Value::Null).await.ok();
+    assert_eq!(cluster.server.pipeline().store().revision(), before);
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_page_by_page() {
+    let cluster = Cluster::new().await;
+    for name in ["a", "b", "c", "d"] {
+        cluster.post(CONFIG_MAPS, config_map(name)).await.ok();
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter();
+        items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let dry = cluster.delete(&format!("{CONFIG_MAPS}?limit=3"), json!({"dryRun": ["All"]})).await.ok();
+    assert_eq!(names(&dry), ["a", "b", "c"]);
+    let first = cluster.delete(&format!("{CONFIG_MAPS}?limit=3"), Value::Null).await.ok();
+    assert_eq!(names(&first), ["a", "b", "c"]);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = cluster.delete(&format!("{CONFIG_MAPS}?limit=3&continue={token}"), Value::Null).await.ok();
+    assert_eq!((first["kind"].as_str(), names(&second)), (Some("ConfigMapList"), vec!["d".to_owned()]));
+    assert_eq!(names(&cluster.get(CONFIG_MAPS).await.ok()).len(), 0);
+}

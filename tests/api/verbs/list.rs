@@ -100,3 +100,94 @@ async fn tables_and_metadata() {
     assert_eq!(list["items"][0].get("data"), None);
     assert_eq!(cluster.get_as(CONFIG_MAPS, "image/png").await.code, 406);
 }
+
+/// The table of the API concepts page: resourceVersion × resourceVersionMatch × limit → what is seen.
+#[tokio::test]
+async fn revisions_and_matches_in_every_combination() {
+    let cluster = five().await;
+    let now = cluster.server.pipeline().store().revision();
+    let past = now - 2;
+    let (invalid, forbidden) = ("Invalid: ListOptions.meta.k8s.io \"\" is invalid: ", "resourceVersionMatch: Forbidden: ");
+    let unset = format!("422 {invalid}{forbidden}resourceVersionMatch is forbidden unless resourceVersion is provided");
+    let zero = format!("422 {invalid}{forbidden}resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    let unknown = format!(
+        "422 {invalid}resourceVersionMatch: Unsupported value: \"Sometimes\": supported values: \"Exact\", \"NotOlderThan\", \"\""
+    );
+    let future = now + 9;
+    let large = format!("504 Timeout: Timeout: Too large resource version: {future}, current: {now}");
+    let initial = format!("422 {invalid}sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list");
+    let bad = "400 BadRequest: invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax";
+    let cases: &[(&str, &str)] = &[
+        ("", "a,b,c,d,e"),
+        ("resourceVersion=0", "a,b,c,d,e"),
+        ("resourceVersion={past}", "a,b,c,d,e"),
+        ("resourceVersion={past}&resourceVersionMatch=NotOlderThan", "a,b,c,d,e"),
+        ("resourceVersion=0&resourceVersionMatch=NotOlderThan", "a,b,c,d,e"),
+        ("resourceVersion={past}&resourceVersionMatch=Exact", "a,b,c"),
+        ("limit=2", "a,b"),
+        ("limit=2&resourceVersion={past}", "a,b"),
+        ("limit=4&resourceVersion={past}", "a,b,c"),
+        ("limit=4&resourceVersion={past}&resourceVersionMatch=NotOlderThan", "a,b,c,d"),
+        ("limit=4&resourceVersion={past}&resourceVersionMatch=Exact", "a,b,c"),
+        ("resourceVersionMatch=Exact", &unset),
+        ("resourceVersionMatch=NotOlderThan", &unset),
+        ("resourceVersion=0&resourceVersionMatch=Exact", &zero),
+        ("resourceVersion=1&resourceVersionMatch=Sometimes", &unknown),
+        ("resourceVersion={future}", &large),
+        ("resourceVersion={future}&resourceVersionMatch=Exact", &large),
+        ("sendInitialEvents=true", &initial),
+        ("resourceVersion=x", bad),
+    ];
+    for (query, wanted) in cases {
+        let query = query.replace("{past}", &past.to_string()).replace("{future}", &future.to_string());
+        let reply = cluster.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        let seen = if reply.code == 200 { names(&reply.json()) } else { format!("{} {}", reply.code, reply.said()) };
+        assert_eq!(seen, *wanted, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_forgotten_history_brings_another() {
+    let cluster = five().await;
+    let first = cluster.get(&format!("{CONFIG_MAPS}?limit=2")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    let with_version = cluster.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}&resourceVersion=1")).await;
+    assert_eq!(
+        (with_version.code, with_version.said().as_str()),
+        (400, "BadRequest: specifying resource version is not allowed when using continue")
+    );
+    let with_match =
+        cluster.get(&format!("{CONFIG_MAPS}?continue={token}&resourceVersion=0&resourceVersionMatch=NotOlderThan")).await;
+    assert_eq!(
+        with_match.said(),
+        "Invalid: ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
+    );
+    let forged = cluster.get(&format!("{CONFIG_MAPS}?continue=a!")).await;
+    assert_eq!(
+        (forged.code, forged.said().as_str()),
+        (
+            400,
+            "BadRequest: invalid continue token: continue key is not valid: illegal base64 data at input byte 1"
+        )
+    );
+    cluster.delete(&format!("{CONFIG_MAPS}/c"), Value::Null).await.ok();
+    let store = cluster.server.pipeline().store();
+    store.compact(store.revision()).await.unwrap();
+    let expired = cluster.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((expired.code, expired.json()["reason"].as_str()), (410, Some("Expired")));
+    assert!(expired.said().starts_with("Expired: The provided continue parameter is too old to display a consistent list result."));
+    let token = expired.json()["metadata"]["continue"].as_str().unwrap().to_owned();
+    let rest = cluster.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.ok();
+    assert_eq!(names(&rest), "d,e");
+}
+
+#[tokio::test]
+async fn how_many_remain_is_told_only_where_it_is_known() {
+    let cluster = five().await;
+    let page = async |query: &str| cluster.get(&format!("{CONFIG_MAPS}?{query}")).await.ok()["metadata"].clone();
+    assert_eq!(page("limit=3").await["remainingItemCount"], 2);
+    let selected = page("limit=1&labelSelector=odd%3Dtrue").await;
+    assert!(selected["continue"].is_string() && selected.get("remainingItemCount").is_none());
+    let whole = page("limit=5").await;
+    assert!(whole.get("continue").is_none() && whole.get("remainingItemCount").is_none());
+}

@@ -122,7 +122,7 @@ async fn bad_patches_change_nothing() {
         ("merge-patch+json", json!({"metadata": {"resourceVersion": "1"}}), 409),
         ("merge-patch+json", json!({"metadata": {"name": "b"}}), 400),
         ("merge-patch+json", json!({"data": {"a": 1}}), 422),
-        ("merge-patch+json", json!({"metadata": {"uid": "x"}}), 409),
+        ("merge-patch+json", json!({"metadata": {"uid": "x"}}), 422),
         ("json-patch+json", json!([{"op": "test", "path": "/data/a", "value": "no"}]), 422),
         ("json-patch+json", json!({"op": "test"}), 400),
         ("json", json!({}), 415),
@@ -155,4 +155,181 @@ async fn patches_without_a_revision_never_conflict_with_each_other() {
     }
     let object = cluster.get(&format!("{CONFIG_MAPS}/a")).await.ok();
     assert_eq!(object["data"].as_object().unwrap().len(), 17);
+}
+
+/// patch → code, `reason: message`
+#[tokio::test]
+async fn bad_patches_are_refused_in_upstreams_words() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
+    let rejected = "Invalid: the server rejected our request due to an error in our request";
+    let many: String = (0..=10_000).map(|_| r#"{"op":"remove","path":"/a"},"#).collect();
+    let many = format!("[{}]", many.trim_end_matches(','));
+    let cases: &[(&str, &str, &str, u16, &str)] = &[
+        ("json-patch+json", "", r#"[{"op":"test","path":"/data/a","value":"2"}]"#, 422, rejected),
+        ("json-patch+json", "", r#"[{"op":"remove","path":"/data/none"}]"#, 422, rejected),
+        (
+            "json-patch+json",
+            "",
+            &many,
+            413,
+            "RequestEntityTooLarge: Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001",
+        ),
+        (
+            "json-patch+json",
+            "",
+            "{}",
+            400,
+            "BadRequest: error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ),
+        (
+            "json-patch+json",
+            "?fieldValidation=Ignore",
+            "{}",
+            400,
+            "BadRequest: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        ),
+        ("merge-patch+json", "", "{", 400, "BadRequest: error decoding patch: unexpected end of JSON input"),
+        (
+            "merge-patch+json",
+            "",
+            r#"{"data":{"a":1}}"#,
+            422,
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            "strategic-merge-patch+json",
+            "?fieldValidation=Strict",
+            r#"{"data":{"a":"2","a":"3"},"foo":"x"}"#,
+            422,
+            "Invalid:  \"\" is invalid: patch: Invalid value: \"map[data:map[a:3] foo:x]\": strict decoding error: duplicate field \"data.a\", unknown field \"foo\"",
+        ),
+        (
+            "json-patch+json",
+            "?fieldValidation=Strict",
+            r#"[{"op":"add","path":"/foo","value":1,"bar":2},{"op":"add","path":"/x","path":"/data/b","value":"c"}]"#,
+            422,
+            "strict decoding error: json patch unknown field \"[0].bar\", json patch duplicate field \"[1].path\", unknown field \"foo\"",
+        ),
+        ("merge-patch+json", "?force=true", "{}", 422, "Invalid: PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"),
+        ("apply-patch+yaml", "?fieldManager=m", "a: b: c", 400, "BadRequest: error decoding YAML: error converting YAML to JSON: yaml: line 1: mapping values are not allowed in this context"),
+        (
+            "apply-patch+yaml",
+            "?fieldManager=m",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {managedFields: [{}]}",
+            400,
+            "BadRequest: metadata.managedFields must be nil",
+        ),
+        (
+            "apply-patch+yaml",
+            "?fieldManager=m",
+            "apiVersion: v1\nkind: Secret",
+            400,
+            "BadRequest: invalid object type: /v1, Kind=Secret",
+        ),
+        (
+            "apply-patch+yaml",
+            "?fieldManager=m",
+            "apiVersion: v1\nkind: ConfigMap\nfoo: 1",
+            500,
+            ": failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .foo: field not declared in schema",
+        ),
+        (
+            "apply-patch+yaml",
+            "?fieldManager=m&fieldValidation=Strict",
+            "apiVersion: v1\nkind: ConfigMap\nkind: ConfigMap",
+            400,
+            "BadRequest: error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key \"kind\" already set in map",
+        ),
+    ];
+    for (kind, query, body, code, said) in cases {
+        let path = format!("{CONFIG_MAPS}/a{query}");
+        let reply = cluster.call(Method::PATCH, &path, &format!("application/{kind}"), (*body).to_owned()).await;
+        assert_eq!(reply.code, *code, "{kind} {query}: {}", reply.text);
+        assert!(reply.said().ends_with(said), "{kind} {query}: {}", reply.said());
+    }
+    let warned = format!("{CONFIG_MAPS}/a?dryRun=All");
+    let reply = cluster.call(Method::PATCH, &warned, "application/merge-patch+json", r#"{"data":{"b":"1","b":"2"}}"#).await;
+    assert_eq!((reply.code, reply.warnings()), (200, vec!["299 - \"duplicate field \\\"data.b\\\"\""]));
+}
+
+/// Who scales is recorded in the object, under the object's own path.
+#[tokio::test]
+async fn scale_has_managers() {
+    let cluster = Cluster::new().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    let mut config = deployment();
+    config["apiVersion"] = "apps/v1".into();
+    config["kind"] = "Deployment".into();
+    let created = patch(&cluster, &format!("{path}?fieldManager=owner"), "apply-patch+yaml", config.clone()).await;
+    assert_eq!(created.code, 201, "{}", created.text);
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}});
+    let apply = async |query: &str| patch(&cluster, &format!("{path}/scale?{query}"), "apply-patch+yaml", scale.clone()).await;
+    let conflict = apply("fieldManager=scaler").await;
+    assert_eq!(
+        (conflict.code, conflict.said().as_str()),
+        (409, "Conflict: Apply failed with 1 conflict: conflict with \"owner\": .spec.replicas")
+    );
+    assert_eq!(apply("fieldManager=scaler&force=true").await.ok()["spec"]["replicas"], 3);
+    let object = cluster.get(&path).await.ok();
+    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(3), &json!(2)));
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let mine = entries.iter().find(|entry| entry["manager"] == "scaler").unwrap();
+    assert_eq!(
+        (&mine["subresource"], &mine["apiVersion"], &mine["fieldsV1"]),
+        (&json!("scale"), &json!("apps/v1"), &json!({"f:spec": {"f:replicas": {}}}))
+    );
+    let owner = entries.iter().find(|entry| entry["manager"] == "owner").unwrap();
+    assert!(owner["fieldsV1"]["f:spec"].get("f:replicas").is_none());
+    // The owner is told, until it takes the field back.
+    let again = patch(&cluster, &format!("{path}?fieldManager=owner"), "apply-patch+yaml", config).await;
+    assert_eq!(
+        again.said(),
+        "Conflict: Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\": .spec.replicas"
+    );
+    // kubectl scale.
+    let by_patch = format!("{path}/scale?fieldManager=kubectl");
+    patch(&cluster, &by_patch, "merge-patch+json", json!({"spec": {"replicas": 4}})).await.ok();
+    let object = cluster.get(&path).await.ok();
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| entry["manager"] != "scaler"), "{entries:?}");
+    let kubectl = entries.iter().find(|entry| entry["manager"] == "kubectl").unwrap();
+    assert_eq!((&kubectl["operation"], &kubectl["subresource"]), (&json!("Update"), &json!("scale")));
+}
+
+#[tokio::test]
+async fn a_scale_means_one_object() {
+    let cluster = Cluster::new().await;
+    cluster.post(DEPLOYMENTS, deployment()).await.ok();
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    let uid = cluster.get(&path).await.ok()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let wrong = json!({"metadata": {"name": "web", "uid": "x"}, "spec": {"replicas": 2}});
+    let reply = cluster.put(&path, wrong).await;
+    assert_eq!(
+        reply.said(),
+        format!("Conflict: Operation cannot be fulfilled on deployments.apps/scale \"web\": Precondition failed: UID in precondition: x, UID in object meta: {uid}")
+    );
+    let open = json!({"metadata": {"name": "web"}, "spec": {"replicas": 2}, "foo": 1});
+    let reply = cluster.put(&path, open.clone()).await;
+    assert_eq!((reply.code, reply.warnings()), (200, vec!["299 - \"unknown field \\\"foo\\\"\""]));
+    assert_eq!(cluster.put(&format!("{path}?fieldValidation=Strict"), open).await.code, 400);
+    assert_eq!(cluster.get(&path).await.ok()["metadata"].get("managedFields"), None);
+}
+
+/// Fields that a status cannot change have no owner by it.
+#[tokio::test]
+async fn a_status_owns_what_it_sets() {
+    let cluster = Cluster::new().await;
+    cluster.post(DEPLOYMENTS, deployment()).await.ok();
+    let config = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"labels": {"a": "b"}},
+        "spec": {"replicas": 9}, "status": {"replicas": 1}});
+    let path = format!("{DEPLOYMENTS}/web/status?fieldManager=s");
+    let object = patch(&cluster, &path, "apply-patch+yaml", config).await.ok();
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let mine = entries.iter().find(|entry| entry["manager"] == "s").unwrap();
+    assert_eq!(
+        (&mine["subresource"], &mine["fieldsV1"]),
+        (&json!("status"), &json!({"f:status": {"f:replicas": {}}})),
+    );
+    assert_eq!((&object["spec"]["replicas"], &object["status"]["replicas"]), (&json!(1), &json!(1)));
 }

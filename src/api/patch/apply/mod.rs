@@ -14,6 +14,7 @@ use crate::api::status::Failure;
 
 mod managers;
 mod object;
+pub mod scale;
 mod set;
 mod typed;
 mod zero;
@@ -54,13 +55,23 @@ impl Request<'_> {
         crate::api::gvk::api_version(self.group, self.version)
     }
 
-    /// Fields that this request cannot set, so that it does not come to own them.
+    /// Fields that this request cannot set, so that it does not come to own them (`GetResetFields` of upstream's
+    /// strategies).
     fn ignored(&self) -> Set {
-        match self.subresource {
-            "" if self.status_is_separate => Set::of_fields(&["status"]),
-            "status" => Set::of_fields(&["spec"]),
-            _ => Set::default(),
-        }
+        let paths: &[&[&str]] = match (self.group, self.kind, self.subresource) {
+            ("certificates.k8s.io", "CertificateSigningRequest", "") => &[&["spec"], &["status"]],
+            (.., "") if self.status_is_separate => &[&["status"]],
+            ("apps", "Deployment", "status") => &[&["spec"], &["metadata", "labels"]],
+            ("", "Pod", "status") => {
+                &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+            }
+            (_, "CustomResourceDefinition" | "VolumeAttachment" | "ResourceClaim", "status") => {
+                &[&["metadata"], &["spec"]]
+            }
+            (.., "status" | "approval") => &[&["spec"]],
+            _ => &[],
+        };
+        paths.iter().map(|path| Set::of_fields(path)).fold(Set::default(), Set::union)
     }
 
     fn updater(&self) -> Manager {
