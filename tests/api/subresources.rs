@@ -37,7 +37,7 @@ async fn a_pod_is_bound_once() {
         (json!({"target": {"name": "n"}}), "BadRequest: name in URL does not match name in Binding object"),
         (
             json!({"metadata": {"name": "a"}, "target": {"kind": "Pod"}}),
-            ": [target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]",
+            ": [target.kind: Unsupported value: \"Pod\": supported values: \"<empty>\", \"Node\", target.name: Required value]",
         ),
     ];
     for (binding, said) in cases {
@@ -178,7 +178,7 @@ async fn evictions_that_no_budget_decides() {
         (
             json!({"metadata": {"name": "a"}, "deleteOptions": {"propagationPolicy": "X"}}),
             422,
-            "Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"X\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+            "Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"X\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\"",
         ),
     ];
     for (eviction, code, said) in cases {

@@ -3,8 +3,9 @@
 use super::commit::{Goal, store_failure};
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
+use super::owners::When;
 use super::update::version_of;
-use super::{Answer, Context, Pipeline, managed, meta, random};
+use super::{Answer, Context, Pipeline, managed, meta, owners, random};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
@@ -28,6 +29,9 @@ impl Pipeline {
     ) -> Result<Answer> {
         let kind = context.kind.meta();
         meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
+        if !options.applied {
+            owners::dedup(context, object.meta_mut(), When::Sent);
+        }
         let generate = object.name().is_empty();
         let base = object.meta().generate_name.clone().filter(|base| generate && !base.is_empty());
         let mut tries = 0;
@@ -62,6 +66,7 @@ impl Pipeline {
         kind.default(object.as_mut());
         managed::record(context, options, None, object.as_mut());
         self.admission.admit(&attributes, object.as_mut()).await?;
+        owners::dedup(context, object.meta_mut(), When::Admitted);
         kind.default(object.as_mut());
         kind.prepare_create(object.as_mut());
         let mut errors = meta::validate(object.meta(), kind.meta());

@@ -19,6 +19,7 @@ mod managed;
 pub mod meta;
 pub mod modify;
 pub mod options;
+mod owners;
 pub mod parts;
 pub mod patch;
 pub mod query;

@@ -173,8 +173,9 @@ fn manager_errors(manager: &str, errors: &mut Errors) {
     if manager.len() > 128 {
         errors.push(Error::too_long(&path, 128));
     }
-    for (at, letter) in manager.char_indices().filter(|(_, letter)| letter.is_control()) {
-        let why = format!("invalid character {:?} (at position {at})", u32::from(letter));
+    let unprintable = |letter: char| letter.is_control() || (letter.is_whitespace() && letter != ' ');
+    for (at, letter) in manager.char_indices().filter(|(_, letter)| unprintable(*letter)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(letter));
         errors.push(Error::invalid(&path, manager, why));
     }
 }

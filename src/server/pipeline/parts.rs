@@ -27,12 +27,11 @@ fn only<K: Clone + 'static>(new: &mut dyn Object, old: &dyn Object, pick: impl F
     pick(given, &wanted);
 }
 
-/// `/finalize`: the namespace controller says that its content is gone.
+/// `/finalize`: the namespace controller says that its content is gone. All but the status may change.
 fn finalize(new: &mut dyn Object, old: &dyn Object) {
-    only::<Namespace>(new, old, |namespace, wanted| {
-        let finalizers = wanted.spec.as_ref().and_then(|spec| spec.finalizers.clone());
-        namespace.spec.get_or_insert_with(Default::default).finalizers = finalizers;
-    });
+    if let (Some(new), Some(old)) = (new.downcast_mut::<Namespace>(), old.downcast_ref::<Namespace>()) {
+        new.status.clone_from(&old.status);
+    }
 }
 
 /// `/approval`: conditions, and nothing else of the status.

@@ -3,8 +3,9 @@
 use super::commit::{Goal, precondition_failed, store_failure};
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
+use super::owners::When;
 use super::services::{Held, Services};
-use super::{Answer, Context, Pipeline, delete, managed, meta};
+use super::{Answer, Context, Pipeline, delete, managed, meta, owners};
 use crate::api::field::{Error as FieldError, Path};
 use crate::api::gvk::GroupKind;
 use crate::api::object::Object;
@@ -45,6 +46,7 @@ impl Pipeline {
         let kind = context.kind.meta();
         check_name(context, object.as_ref())?;
         meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
+        owners::dedup(context, object.meta_mut(), When::Sent);
         for _ in 0..MAX_TRIES {
             let Some(item) = self.store.get(&context.key()) else {
                 if kind.create_on_update && matches!(part, Part::Main) {
@@ -101,6 +103,7 @@ impl Pipeline {
         kind.default(new.as_mut());
         managed::record(context, options, Some(old.as_ref()), new.as_mut());
         self.admission.admit(&attributes, new.as_mut()).await?;
+        owners::dedup(context, new.meta_mut(), When::Admitted);
         kind.default(new.as_mut());
         meta::inherit(new.meta_mut(), old.meta());
         match part {

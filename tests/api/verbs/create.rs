@@ -230,7 +230,7 @@ async fn strict_readers_tell_everything_in_order() {
         (reply.code, reply.said().as_str()),
         (
             422,
-            "Invalid: CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: \"Ignore\", \"Warn\", \"Strict\""
+            "Invalid: CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Maybe\": supported values: \"Ignore\", \"Strict\", \"Warn\""
         )
     );
     let reply = cluster.call(Method::POST, CONFIG_MAPS, "application/yaml", "a: b: c").await;
@@ -270,4 +270,46 @@ async fn a_generated_name_that_is_taken_is_said_so() {
         )
     );
     assert_eq!(reply.json()["details"]["retryAfterSeconds"], 1);
+}
+
+#[tokio::test]
+async fn an_owner_is_named_once() {
+    let cluster = Cluster::new().await;
+    let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"});
+    let mut object = config_map("a");
+    object["metadata"]["ownerReferences"] = json!([owner, owner]);
+    let warning = "299 - \".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u1\"";
+    let reply = cluster.post(CONFIG_MAPS, object.clone()).await;
+    assert_eq!(reply.warnings(), [warning]);
+    let created = reply.ok();
+    assert_eq!(created["metadata"]["ownerReferences"], json!([owner]));
+    let reply = cluster.put(&format!("{CONFIG_MAPS}/a"), object).await;
+    assert_eq!(reply.warnings(), [warning]);
+    assert_eq!(reply.ok(), created);
+    let patch = json!({"metadata": {"ownerReferences": [owner, owner]}}).to_string();
+    let path = format!("{CONFIG_MAPS}/a");
+    let reply = cluster.call(Method::PATCH, &path, "application/merge-patch+json", patch).await;
+    assert!(reply.warnings()[0].contains("duplicate entries after mutating admission happens; "), "{:?}", reply.warnings());
+}
+
+#[tokio::test]
+async fn quantities_are_kept_in_one_form() {
+    let cluster = Cluster::new().await;
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1000m", "memory": 1024, "pods": 4.0}}});
+    let created = cluster.post(&format!("{quotas}?fieldValidation=Strict"), quota.clone()).await.ok();
+    assert_eq!(created["spec"]["hard"], json!({"cpu": "1", "memory": "1024", "pods": "4"}));
+    // The same in another form is the same.
+    assert_eq!(cluster.put(&format!("{quotas}/q"), quota).await.ok(), created);
+    let config = "apiVersion: v1\nkind: ResourceQuota\nspec: {hard: {cpu: 2000m}}";
+    let path = format!("{quotas}/q?fieldManager=m&force=true");
+    let apply = async || cluster.call(Method::PATCH, &path, "application/apply-patch+yaml", config).await.ok();
+    let first = apply().await;
+    assert_eq!(first["spec"]["hard"]["cpu"], "2");
+    assert_eq!(apply().await, first);
+    let bad = json!({"metadata": {"name": "r"}, "spec": {"hard": {"cpu": "many"}}});
+    assert_eq!(
+        cluster.post(quotas, bad).await.said(),
+        "BadRequest: ResourceQuota in version \"v1\" cannot be handled as a ResourceQuota: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    );
 }

@@ -82,7 +82,7 @@ async fn options_that_make_no_sense_are_refused() {
         (
             json!({"propagationPolicy": "Sideways"}),
             422,
-            format!("{invalid}propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+            format!("{invalid}propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""),
         ),
         (
             json!({"dryRun": ["Some"]}),

@@ -111,7 +111,7 @@ async fn revisions_and_matches_in_every_combination() {
     let unset = format!("422 {invalid}{forbidden}resourceVersionMatch is forbidden unless resourceVersion is provided");
     let zero = format!("422 {invalid}{forbidden}resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     let unknown = format!(
-        "422 {invalid}resourceVersionMatch: Unsupported value: \"Sometimes\": supported values: \"Exact\", \"NotOlderThan\", \"\""
+        "422 {invalid}resourceVersionMatch: Unsupported value: \"Sometimes\": supported values: \"\", \"Exact\", \"NotOlderThan\""
     );
     let future = now + 9;
     let large = format!("504 Timeout: Timeout: Too large resource version: {future}, current: {now}");

@@ -307,7 +307,7 @@ async fn a_scale_means_one_object() {
     let reply = cluster.put(&path, wrong).await;
     assert_eq!(
         reply.said(),
-        format!("Conflict: Operation cannot be fulfilled on deployments.apps/scale \"web\": Precondition failed: UID in precondition: x, UID in object meta: {uid}")
+        format!("Conflict: Operation cannot be fulfilled on deployments/scale.apps \"web\": Precondition failed: UID in precondition: x, UID in object meta: {uid}")
     );
     let open = json!({"metadata": {"name": "web"}, "spec": {"replicas": 2}, "foo": 1});
     let reply = cluster.put(&path, open.clone()).await;
