@@ -271,7 +271,7 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Reads what [`Self::to_stored`] wrote.
     fn read_stored(&self, json: &[u8]) -> serde_json::Result<Self::Kind> {
-        serde_json::from_slice(json)
+        reading::from_slice(json)
     }
 
     /// Fills in what the client left out, as upstream's `SetDefaults_*`. Idempotent.

@@ -13,10 +13,40 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 /// JSON of the shapes that requests have, with the keys that mean something somewhere.
 fn tree() -> impl Strategy<Value = Value> {
     let keys = prop::sample::select(vec![
-        "metadata", "name", "namespace", "labels", "annotations", "finalizers", "managedFields", "spec", "template",
-        "containers", "image", "selector", "matchLabels", "replicas", "status", "data", "kind", "apiVersion", "uid",
-        "resourceVersion", "$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers",
-        "op", "path", "from", "value", "ports", "", "items", "preconditions", "propagationPolicy", "gracePeriodSeconds",
+        "metadata",
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "finalizers",
+        "managedFields",
+        "spec",
+        "template",
+        "containers",
+        "image",
+        "selector",
+        "matchLabels",
+        "replicas",
+        "status",
+        "data",
+        "kind",
+        "apiVersion",
+        "uid",
+        "resourceVersion",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "$deleteFromPrimitiveList/finalizers",
+        "op",
+        "path",
+        "from",
+        "value",
+        "ports",
+        "",
+        "items",
+        "preconditions",
+        "propagationPolicy",
+        "gracePeriodSeconds",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -24,8 +54,25 @@ fn tree() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         prop::sample::select(vec![
-            "a", "default", "v1", "ConfigMap", "Deployment", "apps/v1", "delete", "replace", "merge", "add", "test", "move",
-            "/metadata/labels/a", "/spec/template/spec/containers/0", "/", "", "-1", "\u{0}", "é",
+            "a",
+            "default",
+            "v1",
+            "ConfigMap",
+            "Deployment",
+            "apps/v1",
+            "delete",
+            "replace",
+            "merge",
+            "add",
+            "test",
+            "move",
+            "/metadata/labels/a",
+            "/spec/template/spec/containers/0",
+            "/",
+            "",
+            "-1",
+            "\u{0}",
+            "é",
         ])
         .prop_map(Value::from),
     ];
@@ -39,7 +86,11 @@ fn tree() -> impl Strategy<Value = Value> {
 }
 
 /// One request after the other over one cluster, each seen by `check`.
-fn requests<S: Strategy>(cases: u32, strategy: S, send: impl AsyncFn(&Cluster, S::Value) -> http::Response<body::Body>) {
+fn requests<S: Strategy>(
+    cases: u32,
+    strategy: S,
+    send: impl AsyncFn(&Cluster, S::Value) -> http::Response<body::Body>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cluster = runtime.block_on(async {
         let cluster = Cluster::new().await;
@@ -68,15 +119,25 @@ fn requests<S: Strategy>(cases: u32, strategy: S, send: impl AsyncFn(&Cluster, S
     outcome.unwrap();
 }
 
-async fn call(cluster: &Cluster, method: Method, path: &str, media: &str, bytes: Vec<u8>) -> http::Response<body::Body> {
+async fn call(
+    cluster: &Cluster,
+    method: Method,
+    path: &str,
+    media: &str,
+    bytes: Vec<u8>,
+) -> http::Response<body::Body> {
     let request = http::Request::builder().method(method).uri(path).header("content-type", media);
     let request = request.body(body::full(bytes)).unwrap();
     cluster.server.handle(orch::server::http::authn::User::admin(), request).await
 }
 
 const MEDIA: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const PATCHES: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 #[test]
 fn bodies_of_bytes() {
@@ -125,14 +186,31 @@ fn patches_of_trees() {
 #[test]
 fn queries() {
     let names = prop::sample::select(vec![
-        "labelSelector", "fieldSelector", "continue", "limit", "resourceVersion", "resourceVersionMatch", "timeoutSeconds",
-        "sendInitialEvents", "dryRun", "gracePeriodSeconds",
+        "labelSelector",
+        "fieldSelector",
+        "continue",
+        "limit",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "timeoutSeconds",
+        "sendInitialEvents",
+        "dryRun",
+        "gracePeriodSeconds",
     ]);
     let values = prop_oneof![
         "[a-z0-9=!,()/ <>.\\-]{0,30}",
         ".{0,20}",
-        prop::sample::select(vec!["0", "1", "-1", "99999999999999999999", "Exact", "NotOlderThan", "a in (b,c)", "metadata.name=a"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "0",
+            "1",
+            "-1",
+            "99999999999999999999",
+            "Exact",
+            "NotOlderThan",
+            "a in (b,c)",
+            "metadata.name=a"
+        ])
+        .prop_map(str::to_owned),
     ];
     let pairs = prop::collection::vec((names, values), 1..4);
     requests(512, pairs, async |cluster, pairs| {

@@ -125,9 +125,7 @@ async fn budget(cluster: &Cluster, name: &str, spec: Value, status: Value) {
 
 #[tokio::test]
 async fn evictions_in_every_case() {
-    let full = |allowed: i32, healthy: i32| {
-        json!({"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1, "currentHealthy": healthy, "expectedPods": 1})
-    };
+    let full = |allowed: i32, healthy: i32| json!({"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1, "currentHealthy": healthy, "expectedPods": 1});
     let none = json!({"minAvailable": 1});
     let always = json!({"minAvailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"});
     // ready, spec, status → code
@@ -200,14 +198,27 @@ async fn evictions_that_no_budget_decides() {
 #[tokio::test]
 async fn everything_scalable_scales() {
     let cluster = Cluster::new().await;
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
     let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x", "y"]}]});
     let mut tiered = template.clone();
     tiered["metadata"]["labels"]["tier"] = "x".into();
     let kinds = [
-        ("/api/v1/namespaces/default/replicationcontrollers", json!({"selector": {"app": "web"}, "template": template}), "app=web"),
-        ("/apis/apps/v1/namespaces/default/deployments", json!({"selector": selector, "template": tiered}), "app=web,tier in (x,y)"),
-        ("/apis/apps/v1/namespaces/default/replicasets", json!({"selector": selector, "template": tiered}), "app=web,tier in (x,y)"),
+        (
+            "/api/v1/namespaces/default/replicationcontrollers",
+            json!({"selector": {"app": "web"}, "template": template}),
+            "app=web",
+        ),
+        (
+            "/apis/apps/v1/namespaces/default/deployments",
+            json!({"selector": selector, "template": tiered}),
+            "app=web,tier in (x,y)",
+        ),
+        (
+            "/apis/apps/v1/namespaces/default/replicasets",
+            json!({"selector": selector, "template": tiered}),
+            "app=web,tier in (x,y)",
+        ),
         (
             "/apis/apps/v1/namespaces/default/statefulsets",
             json!({"selector": selector, "template": tiered, "serviceName": "s"}),
@@ -223,7 +234,11 @@ async fn everything_scalable_scales() {
         two["spec"]["replicas"] = 2.into();
         let written = cluster.put(&path, two.clone()).await.ok();
         let object = cluster.get(&format!("{collection}/s")).await.ok();
-        assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(2), &json!(2)), "{collection}");
+        assert_eq!(
+            (&object["spec"]["replicas"], &object["metadata"]["generation"]),
+            (&json!(2), &json!(2)),
+            "{collection}"
+        );
         assert_eq!(written["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"]);
         let stale = cluster.put(&path, two).await;
         assert!(stale.said().contains("the object has been modified"), "{}", stale.text);

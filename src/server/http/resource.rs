@@ -187,12 +187,7 @@ impl ApiServer {
         Ok(response)
     }
 
-    async fn watch(
-        &self,
-        context: Context,
-        asked: &Asked,
-        extensions: &mut Extensions,
-    ) -> Result<Response<Body>> {
+    async fn watch(&self, context: Context, asked: &Asked, extensions: &mut Extensions) -> Result<Response<Body>> {
         let mut options = ListOptions::parse(&asked.query)?;
         options.watch = true;
         // The old path of one object's watch.

@@ -38,7 +38,8 @@ pub fn respond(events: Events, headers: &HeaderMap, extensions: &mut Extensions)
         let work = async {
             match upgrade.await {
                 Ok(upgraded) => {
-                    send(events, WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await).await;
+                    send(events, WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await)
+                        .await;
                 }
                 Err(error) => tracing::debug!(%error, "upgrade"),
             }

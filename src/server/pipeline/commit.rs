@@ -37,7 +37,14 @@ pub fn too_large(requested: u64, current: u64) -> Failure {
 }
 
 /// A precondition that the storage layer found broken, in its own words, which upstream lets through.
-pub(crate) fn precondition_failed(kind: &Meta, namespace: &str, name: &str, what: &str, wanted: &str, found: &str) -> Failure {
+pub(crate) fn precondition_failed(
+    kind: &Meta,
+    namespace: &str,
+    name: &str,
+    what: &str,
+    wanted: &str,
+    found: &str,
+) -> Failure {
     let place = if kind.namespaced { format!("{namespace}/") } else { String::new() };
     let why = format!(
         "StorageError: invalid object, Code: 4, Key: /registry/{}/{place}{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}",

@@ -190,7 +190,8 @@ pub(crate) fn check_preconditions(context: &Context, old: &ObjectMeta, wanted: O
             let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
             return Err(Failure::conflict(kind.resource(), &context.name, &why));
         }
-        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {hint}");
+        let why =
+            format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). {hint}");
         // Upstream names the kind here where elsewhere it names the resource.
         let about = GroupResource { group: kind.group, resource: kind.kind };
         Err(Failure::conflict(about, &context.name, &why))

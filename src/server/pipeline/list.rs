@@ -1,8 +1,8 @@
 //! LIST: the stored bytes of a range, at one revision, in pages.
 
 use super::commit::{store_failure, too_large};
-use super::options::{ListOptions, VersionMatch};
 use super::continue_token::Token;
+use super::options::{ListOptions, VersionMatch};
 use super::selection::Selection;
 use super::{Context, Pipeline};
 use crate::api::status::{Failure, Result};

@@ -181,7 +181,8 @@ mod tests {
         assert_eq!(found(empty), ["unknown field \"metadata.nam\"", "unknown field \"spec.strateg\""]);
         let double = r#"{"metadata":{"labels":{"x":"y","x":"z"}},"spec":{"selector":{},"template":{}}}"#;
         assert_eq!(found(double), ["duplicate field \"metadata.labels.x\""]);
-        let both = r#"{"spec":{"unknown":1,"unknown":2,"paused":true,"paused":false,"selector":{},"template":{}},"x":1}"#;
+        let both =
+            r#"{"spec":{"unknown":1,"unknown":2,"paused":true,"paused":false,"selector":{},"template":{}},"x":1}"#;
         let texts = ["unknown field \"spec.unknown\"", "duplicate field \"spec.paused\"", "unknown field \"x\""];
         assert_eq!(found(both), texts);
     }

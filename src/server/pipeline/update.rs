@@ -200,7 +200,8 @@ fn ignore_times(context: &Context, new: &mut dyn Object, old: &dyn Object) {
 pub(super) fn check_name(context: &Context, object: &dyn Object) -> Result<()> {
     let (name, requested) = (object.name(), context.name.as_str());
     if name.is_empty() {
-        let why = format!("the name of the object ({requested} based on URL) was undeterminable: name must be provided");
+        let why =
+            format!("the name of the object ({requested} based on URL) was undeterminable: name must be provided");
         return Err(Failure::bad_request(why));
     }
     if name != requested {
@@ -209,8 +210,9 @@ pub(super) fn check_name(context: &Context, object: &dyn Object) -> Result<()> {
     }
     let (namespace, requested) = (object.namespace(), context.namespace.as_str());
     if !requested.is_empty() && !namespace.is_empty() && namespace != requested {
-        let why =
-            format!("the namespace of the object ({namespace}) does not match the namespace on the request ({requested})");
+        let why = format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({requested})"
+        );
         return Err(Failure::bad_request(why));
     }
     Ok(())

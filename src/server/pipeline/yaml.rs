@@ -36,7 +36,10 @@ fn placed(error: &serde_yaml_ng::Error) -> String {
 enum Open {
     Sequence,
     /// The keys so far, and the one whose value comes next.
-    Mapping { keys: HashSet<String>, key: Option<String> },
+    Mapping {
+        keys: HashSet<String>,
+        key: Option<String>,
+    },
 }
 
 /// Keys that are given twice: `line 12: key "paused" already set in map`.

@@ -115,7 +115,8 @@ impl Evicting<'_> {
             LabelSelector::from_api(selector).is_ok_and(|it| it.matches_option(pod.metadata.labels.as_ref()))
         });
         if found.len() > 1 {
-            let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            let why =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(Failure::new(500, "", why));
         }
         Ok(found.pop())
@@ -219,7 +220,8 @@ fn exhausted(status: &mut PodDisruptionBudgetStatus) {
     let observed_generation = status.observed_generation;
     let conditions = status.conditions.get_or_insert_default();
     let at = conditions.iter().position(|condition| condition.type_ == "DisruptionAllowed");
-    let since = at.map(|at| conditions.remove(at)).filter(|old| old.status == "False").map(|old| old.last_transition_time);
+    let since =
+        at.map(|at| conditions.remove(at)).filter(|old| old.status == "False").map(|old| old.last_transition_time);
     conditions.push(Condition {
         type_: "DisruptionAllowed".to_owned(),
         status: "False".to_owned(),

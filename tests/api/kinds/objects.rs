@@ -39,7 +39,8 @@ pub fn name(meta: &Meta) -> &'static str {
 }
 
 pub fn collection(meta: &Meta) -> String {
-    let root = if meta.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/{}", meta.group, meta.version) };
+    let root =
+        if meta.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/{}", meta.group, meta.version) };
     let place = if meta.namespaced { "/namespaces/default" } else { "" };
     format!("{root}{place}/{}", meta.plural)
 }

@@ -17,10 +17,8 @@ async fn kubes_dynamic_client_knows_every_kind() {
     let client = orch::client::from_kubeconfig(&kubeconfig).await.unwrap();
     for kind in catalog().kinds().filter(|kind| objects::is_stored(kind.meta())) {
         let meta = kind.meta();
-        let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk(meta.group, meta.version, meta.kind),
-            meta.plural,
-        );
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(meta.group, meta.version, meta.kind), meta.plural);
         let api: Api<DynamicObject> = match meta.namespaced {
             true => Api::namespaced_with(client.clone(), "default", &resource),
             false => Api::all_with(client.clone(), &resource),
@@ -30,7 +28,9 @@ async fn kubes_dynamic_client_knows_every_kind() {
         let created = api.create(&PostParams::default(), &object).await;
         let created = created.unwrap_or_else(|error| panic!("{}: {error}", meta.plural));
         assert_eq!(api.get(name).await.unwrap().metadata, created.metadata);
-        assert!(api.list(&ListParams::default()).await.unwrap().items.iter().any(|item| item.metadata == created.metadata));
+        assert!(
+            api.list(&ListParams::default()).await.unwrap().items.iter().any(|item| item.metadata == created.metadata)
+        );
         let label = json!({"metadata": {"labels": {"a": "b"}}});
         let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
         assert_eq!(patched.metadata.labels.as_ref().map(|labels| labels["a"].as_str()), Some("b"));

@@ -217,8 +217,7 @@ async fn strict_readers_tell_everything_in_order() {
             "BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {why}"
         );
         assert_eq!((strict.code, strict.said()), (400, said));
-        let wanted: Vec<_> =
-            warnings.iter().map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))).collect();
+        let wanted: Vec<_> = warnings.iter().map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))).collect();
         for quiet in ["", "&fieldValidation=Warn"] {
             let reply = call(quiet).await;
             assert_eq!((reply.code, reply.warnings()), (201, wanted.iter().map(String::as_str).collect()), "{media}");
@@ -247,9 +246,7 @@ async fn strict_readers_tell_everything_in_order() {
 async fn a_dry_run_takes_no_address() {
     let cluster = Cluster::new().await;
     let services = "/api/v1/namespaces/default/services";
-    let service = |name: &str| {
-        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.43.9.9", "ports": [{"port": 80, "nodePort": 30099}]}})
-    };
+    let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.43.9.9", "ports": [{"port": 80, "nodePort": 30099}]}});
     let dry = cluster.post(&format!("{services}?dryRun=All"), service("a")).await.ok();
     assert_eq!(dry["spec"]["clusterIP"], "10.43.9.9");
     let made = cluster.post(services, service("b")).await.ok();
@@ -289,7 +286,11 @@ async fn an_owner_is_named_once() {
     let patch = json!({"metadata": {"ownerReferences": [owner, owner]}}).to_string();
     let path = format!("{CONFIG_MAPS}/a");
     let reply = cluster.call(Method::PATCH, &path, "application/merge-patch+json", patch).await;
-    assert!(reply.warnings()[0].contains("duplicate entries after mutating admission happens; "), "{:?}", reply.warnings());
+    assert!(
+        reply.warnings()[0].contains("duplicate entries after mutating admission happens; "),
+        "{:?}",
+        reply.warnings()
+    );
 }
 
 #[tokio::test]

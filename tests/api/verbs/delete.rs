@@ -77,12 +77,16 @@ async fn options_that_make_no_sense_are_refused() {
         (
             json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
             422,
-            format!("{invalid}propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"),
+            format!(
+                "{invalid}propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set"
+            ),
         ),
         (
             json!({"propagationPolicy": "Sideways"}),
             422,
-            format!("{invalid}propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""),
+            format!(
+                "{invalid}propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+            ),
         ),
         (
             json!({"dryRun": ["Some"]}),
@@ -92,12 +96,16 @@ async fn options_that_make_no_sense_are_refused() {
         (
             json!({"preconditions": {"uid": "x"}}),
             409,
-            format!("Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (x) does not match the UID in record ({uid}). The object might have been deleted and then recreated"),
+            format!(
+                "Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (x) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            ),
         ),
         (
             json!({"preconditions": {"resourceVersion": "1"}}),
             409,
-            format!("Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({version}). The object might have been modified"),
+            format!(
+                "Conflict: Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({version}). The object might have been modified"
+            ),
         ),
         (
             json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true, "gracePeriodSeconds": 0}),
@@ -107,7 +115,9 @@ async fn options_that_make_no_sense_are_refused() {
         (
             json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true}),
             422,
-            format!("Invalid: configmaps \"a\" is invalid: {alone}is exclusively used to delete corrupt object(s), try again by removing this option"),
+            format!(
+                "Invalid: configmaps \"a\" is invalid: {alone}is exclusively used to delete corrupt object(s), try again by removing this option"
+            ),
         ),
     ];
     for (options, code, said) in cases {
@@ -135,7 +145,9 @@ async fn jobs_keep_their_pods_unless_told() {
     let reply = cluster.delete(&format!("{jobs}/j"), Value::Null).await;
     assert_eq!(
         reply.warnings(),
-        ["299 - \"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\""]
+        [
+            "299 - \"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\""
+        ]
     );
     assert_eq!(reply.ok()["metadata"]["finalizers"], json!(["orphan"]));
     let reply = cluster.delete(&format!("{jobs}/j"), json!({"propagationPolicy": "Background"})).await;

@@ -107,7 +107,8 @@ async fn revisions_and_matches_in_every_combination() {
     let cluster = five().await;
     let now = cluster.server.pipeline().store().revision();
     let past = now - 2;
-    let (invalid, forbidden) = ("Invalid: ListOptions.meta.k8s.io \"\" is invalid: ", "resourceVersionMatch: Forbidden: ");
+    let (invalid, forbidden) =
+        ("Invalid: ListOptions.meta.k8s.io \"\" is invalid: ", "resourceVersionMatch: Forbidden: ");
     let unset = format!("422 {invalid}{forbidden}resourceVersionMatch is forbidden unless resourceVersion is provided");
     let zero = format!("422 {invalid}{forbidden}resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     let unknown = format!(
@@ -156,8 +157,9 @@ async fn a_token_of_forgotten_history_brings_another() {
         (with_version.code, with_version.said().as_str()),
         (400, "BadRequest: specifying resource version is not allowed when using continue")
     );
-    let with_match =
-        cluster.get(&format!("{CONFIG_MAPS}?continue={token}&resourceVersion=0&resourceVersionMatch=NotOlderThan")).await;
+    let with_match = cluster
+        .get(&format!("{CONFIG_MAPS}?continue={token}&resourceVersion=0&resourceVersionMatch=NotOlderThan"))
+        .await;
     assert_eq!(
         with_match.said(),
         "Invalid: ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
@@ -165,17 +167,18 @@ async fn a_token_of_forgotten_history_brings_another() {
     let forged = cluster.get(&format!("{CONFIG_MAPS}?continue=a!")).await;
     assert_eq!(
         (forged.code, forged.said().as_str()),
-        (
-            400,
-            "BadRequest: invalid continue token: continue key is not valid: illegal base64 data at input byte 1"
-        )
+        (400, "BadRequest: invalid continue token: continue key is not valid: illegal base64 data at input byte 1")
     );
     cluster.delete(&format!("{CONFIG_MAPS}/c"), Value::Null).await.ok();
     let store = cluster.server.pipeline().store();
     store.compact(store.revision()).await.unwrap();
     let expired = cluster.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await;
     assert_eq!((expired.code, expired.json()["reason"].as_str()), (410, Some("Expired")));
-    assert!(expired.said().starts_with("Expired: The provided continue parameter is too old to display a consistent list result."));
+    assert!(
+        expired
+            .said()
+            .starts_with("Expired: The provided continue parameter is too old to display a consistent list result.")
+    );
     let token = expired.json()["metadata"]["continue"].as_str().unwrap().to_owned();
     let rest = cluster.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.ok();
     assert_eq!(names(&rest), "d,e");

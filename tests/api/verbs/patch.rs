@@ -211,8 +211,20 @@ async fn bad_patches_are_refused_in_upstreams_words() {
             422,
             "strict decoding error: json patch unknown field \"[0].bar\", json patch duplicate field \"[1].path\", unknown field \"foo\"",
         ),
-        ("merge-patch+json", "?force=true", "{}", 422, "Invalid: PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"),
-        ("apply-patch+yaml", "?fieldManager=m", "a: b: c", 400, "BadRequest: error decoding YAML: error converting YAML to JSON: yaml: line 1: mapping values are not allowed in this context"),
+        (
+            "merge-patch+json",
+            "?force=true",
+            "{}",
+            422,
+            "Invalid: PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+        ),
+        (
+            "apply-patch+yaml",
+            "?fieldManager=m",
+            "a: b: c",
+            400,
+            "BadRequest: error decoding YAML: error converting YAML to JSON: yaml: line 1: mapping values are not allowed in this context",
+        ),
         (
             "apply-patch+yaml",
             "?fieldManager=m",
@@ -249,7 +261,8 @@ async fn bad_patches_are_refused_in_upstreams_words() {
         assert!(reply.said().ends_with(said), "{kind} {query}: {}", reply.said());
     }
     let warned = format!("{CONFIG_MAPS}/a?dryRun=All");
-    let reply = cluster.call(Method::PATCH, &warned, "application/merge-patch+json", r#"{"data":{"b":"1","b":"2"}}"#).await;
+    let reply =
+        cluster.call(Method::PATCH, &warned, "application/merge-patch+json", r#"{"data":{"b":"1","b":"2"}}"#).await;
     assert_eq!((reply.code, reply.warnings()), (200, vec!["299 - \"duplicate field \\\"data.b\\\"\""]));
 }
 
@@ -264,7 +277,8 @@ async fn scale_has_managers() {
     let created = patch(&cluster, &format!("{path}?fieldManager=owner"), "apply-patch+yaml", config.clone()).await;
     assert_eq!(created.code, 201, "{}", created.text);
     let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}});
-    let apply = async |query: &str| patch(&cluster, &format!("{path}/scale?{query}"), "apply-patch+yaml", scale.clone()).await;
+    let apply =
+        async |query: &str| patch(&cluster, &format!("{path}/scale?{query}"), "apply-patch+yaml", scale.clone()).await;
     let conflict = apply("fieldManager=scaler").await;
     assert_eq!(
         (conflict.code, conflict.said().as_str()),
@@ -307,7 +321,9 @@ async fn a_scale_means_one_object() {
     let reply = cluster.put(&path, wrong).await;
     assert_eq!(
         reply.said(),
-        format!("Conflict: Operation cannot be fulfilled on deployments/scale.apps \"web\": Precondition failed: UID in precondition: x, UID in object meta: {uid}")
+        format!(
+            "Conflict: Operation cannot be fulfilled on deployments/scale.apps \"web\": Precondition failed: UID in precondition: x, UID in object meta: {uid}"
+        )
     );
     let open = json!({"metadata": {"name": "web"}, "spec": {"replicas": 2}, "foo": 1});
     let reply = cluster.put(&path, open.clone()).await;
@@ -327,9 +343,6 @@ async fn a_status_owns_what_it_sets() {
     let object = patch(&cluster, &path, "apply-patch+yaml", config).await.ok();
     let entries = object["metadata"]["managedFields"].as_array().unwrap();
     let mine = entries.iter().find(|entry| entry["manager"] == "s").unwrap();
-    assert_eq!(
-        (&mine["subresource"], &mine["fieldsV1"]),
-        (&json!("status"), &json!({"f:status": {"f:replicas": {}}})),
-    );
+    assert_eq!((&mine["subresource"], &mine["fieldsV1"]), (&json!("status"), &json!({"f:status": {"f:replicas": {}}})),);
     assert_eq!((&object["spec"]["replicas"], &object["status"]["replicas"]), (&json!(1), &json!(1)));
 }

@@ -131,7 +131,9 @@ async fn what_a_watch_may_be_asked() {
         (
             "resourceVersionMatch=NotOlderThan",
             422,
-            format!("{listed}{forbidden}resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+            format!(
+                "{listed}{forbidden}resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            ),
         ),
         (
             "sendInitialEvents=true&resourceVersionMatch=Exact",
@@ -148,7 +150,8 @@ async fn what_a_watch_may_be_asked() {
         (
             "fieldSelector=spec.x%3Dy",
             400,
-            "BadRequest: \"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"".to_owned(),
+            "BadRequest: \"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                .to_owned(),
         ),
     ];
     for (query, code, said) in cases {

@@ -62,9 +62,7 @@ impl Request<'_> {
             ("certificates.k8s.io", "CertificateSigningRequest", "") => &[&["spec"], &["status"]],
             (.., "") if self.status_is_separate => &[&["status"]],
             ("apps", "Deployment", "status") => &[&["spec"], &["metadata", "labels"]],
-            ("", "Pod", "status") => {
-                &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
-            }
+            ("", "Pod", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
             (_, "CustomResourceDefinition" | "VolumeAttachment" | "ResourceClaim", "status") => {
                 &[&["metadata"], &["spec"]]
             }
