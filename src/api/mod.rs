@@ -3,6 +3,7 @@
 
 pub mod bootstrap_token;
 pub mod cron;
+pub mod csr;
 pub mod duration;
 pub mod expand;
 pub mod field;

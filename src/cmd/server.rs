@@ -28,6 +28,7 @@ use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::openid::{self, OpenId};
 use crate::server::http::{ApiServer, ApiServerConfig};
 use crate::server::pipeline::ServiceRanges;
+use crate::server::pki::signer::RequestSigner;
 use crate::server::pki::token::Issuer;
 use crate::server::pki::{self, Pki, PkiOptions};
 use crate::server::scheduler::Scheduler;
@@ -155,7 +156,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         root_ca_pem: pki.ca_pem.clone(),
         advertise_address: identity.advertise,
         https_port: args.https_listen_port,
-        keys: Keys { tokens: Some(issuer) },
+        keys: Keys { tokens: Some(issuer), certificates: Some(Arc::new(RequestSigner::new(&pki.ca)?)) },
         disable: disable.clone(),
     };
     lifecycle.start(Box::new(Controllers::new(controllers))).await?;

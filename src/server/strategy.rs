@@ -306,6 +306,11 @@ pub trait Strategy: Send + Sync + 'static {
         false
     }
 
+    /// The rules of a change through another subresource that is a window on the object.
+    fn validate_window(&self, new: &Self::Kind, old: &Self::Kind) -> Errors {
+        self.validate_status(new, old)
+    }
+
     /// Upstream's warnings for what is deprecated or surely a mistake.
     fn warnings(&self, _new: &Self::Kind, _old: Option<&Self::Kind>) -> Vec<String> {
         Vec::new()
@@ -354,6 +359,7 @@ pub trait Kind: Send + Sync + 'static {
     fn equal(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn validate(&self, new: &dyn Object, old: Option<&dyn Object>) -> Errors;
     fn validate_status(&self, new: &dyn Object, old: &dyn Object) -> Errors;
+    fn validate_window(&self, new: &dyn Object, old: &dyn Object) -> Errors;
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
     fn selectable(&self) -> &'static [&'static str];
@@ -424,6 +430,9 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool {
         self.strategy.is_heartbeat(typed(new), typed(old))
+    }
+    fn validate_window(&self, new: &dyn Object, old: &dyn Object) -> Errors {
+        self.strategy.validate_window(typed(new), typed(old))
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         self.strategy.warnings(typed(new), old.map(typed))

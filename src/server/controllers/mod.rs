@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod catalog;
+mod certificates;
 mod deployment;
 mod endpoints;
 mod gc;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::{Component, StartError};
 use crate::reconcile::{self, Controller, Env, Error, Options};
+pub use certificates::sign::CertificateSigner;
 pub use tokens::service_account::TokenSigner;
 
 /// What the controllers need to know of the cluster.
@@ -51,6 +53,7 @@ pub struct ControllersConfig {
 #[derive(Clone, Default)]
 pub struct Keys {
     pub tokens: Option<Arc<dyn TokenSigner>>,
+    pub certificates: Option<Arc<dyn CertificateSigner>>,
 }
 
 /// All controllers, as one part of the process.
@@ -69,6 +72,14 @@ impl Controllers {
             let options = Options { workers, ..Options::default() };
             self.tasks.spawn(reconcile::run(Arc::new(controller), env.clone(), options));
         }
+    }
+
+    fn run_certificates(&self, env: &Env) {
+        if let Some(signer) = self.config.keys.certificates.clone() {
+            self.run(env, certificates::sign::Signing::new(env, signer), 5);
+        }
+        self.run(env, certificates::approve::Approving::new(env), 5);
+        self.run(env, certificates::clean::Cleaning::new(env), 1);
     }
 
     fn run_tokens(&self, env: &Env) {
@@ -104,6 +115,7 @@ impl Component for Controllers {
         self.run(&env, service_accounts::ServiceAccounts::new(&env), 5);
         self.run(&env, service_accounts::RootCa::new(&env, config.root_ca_pem.clone()), 5);
         self.run_tokens(&env);
+        self.run_certificates(&env);
         self.run(&env, namespace::Namespaces::new(&env), 10);
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
         self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);

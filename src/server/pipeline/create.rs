@@ -5,7 +5,7 @@ use super::decode::{Payload, decode};
 use super::options::WriteOptions;
 use super::owners::When;
 use super::update::version_of;
-use super::{Answer, Context, Pipeline, managed, meta, owners, random};
+use super::{Answer, Context, Pipeline, managed, meta, owners, parts, random};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
@@ -69,6 +69,7 @@ impl Pipeline {
         owners::dedup(context, object.meta_mut(), When::Admitted);
         kind.default(object.as_mut());
         kind.prepare_create(object.as_mut());
+        parts::requester(&context.user, object.as_mut());
         let mut errors = meta::validate(object.meta(), kind.meta());
         errors.extend(kind.validate(object.as_ref(), None));
         if !errors.is_empty() {

@@ -3,8 +3,11 @@
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 
+use super::meta;
 use super::update::Part;
+use super::user::User;
 use crate::api::object::Object;
+use crate::server::validation::certificate;
 
 /// The part that `subresource` of a resource shows; `None` where it is no such window.
 pub fn part(group: &str, resource: &str, subresource: &str) -> Option<Part> {
@@ -37,9 +40,22 @@ fn finalize(new: &mut dyn Object, old: &dyn Object) {
 /// `/approval`: conditions, and nothing else of the status.
 fn approval(new: &mut dyn Object, old: &dyn Object) {
     only::<CertificateSigningRequest>(new, old, |request, wanted| {
+        let before = request.clone();
         let conditions = wanted.status.as_ref().and_then(|status| status.conditions.clone());
         request.status.get_or_insert_with(Default::default).conditions = conditions;
+        certificate::stamp(request, &before, &meta::now());
     });
+}
+
+/// A CertificateSigningRequest is written by who asks, whatever its body says.
+pub fn requester(user: &User, object: &mut dyn Object) {
+    let Some(request) = object.downcast_mut::<CertificateSigningRequest>() else { return };
+    let spec = &mut request.spec;
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    spec.username = text(&user.name);
+    spec.uid = text(&user.uid);
+    spec.groups = (!user.groups.is_empty()).then(|| user.groups.clone());
+    spec.extra = (!user.extra.is_empty()).then(|| user.extra.clone());
 }
 
 fn ephemeral_containers(new: &mut dyn Object, old: &dyn Object) {

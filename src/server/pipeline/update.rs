@@ -134,7 +134,7 @@ impl Pipeline {
         errors.extend(match part {
             Part::Main => kind.validate(new, Some(old)),
             Part::Status => kind.validate_status(new, old),
-            Part::Other(_) => kind.validate_status(new, old),
+            Part::Other(_) => kind.validate_window(new, old),
         });
         if !errors.is_empty() {
             return Err(Failure::invalid(kind.meta().group_kind(), &context.name, &errors));

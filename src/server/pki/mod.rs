@@ -4,6 +4,7 @@
 
 mod authority;
 pub mod kubeconfig;
+pub mod signer;
 pub mod token;
 
 use std::net::IpAddr;
@@ -30,6 +31,8 @@ pub struct PkiOptions {
 
 /// Every certificate and key of a server.
 pub struct Pki {
+    /// The CA: whoever has its key is the cluster.
+    pub ca: Pair,
     pub ca_pem: String,
     pub api_server: Pair,
     /// `kubernetes-admin` of `system:masters`, for the written kubeconfig.
@@ -67,7 +70,8 @@ impl Pki {
             kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
             kubelet_serving: server("kubelet-serving", &node, Some("system:nodes"), &node_names)?,
             service_account_key_pem: signing_key(&dir.join("service-account.key"))?,
-            ca_pem: ca.pair.cert_pem,
+            ca_pem: ca.pair.cert_pem.clone(),
+            ca: ca.pair,
         })
     }
 

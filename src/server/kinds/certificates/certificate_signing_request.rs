@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::api::duration::human;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
+use crate::server::validation::certificate::{self, Through};
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
@@ -47,6 +49,16 @@ impl Strategy for CertificateSigningRequests {
 
     fn prepare_status(&self, new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
         new.spec = old.spec.clone();
+        certificate::keep_verdicts(new, old);
+        certificate::stamp(new, old, &Time(jiff::Timestamp::now()));
+    }
+
+    fn validate_status(&self, new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Errors {
+        certificate::update(new, old, Through::Status)
+    }
+
+    fn validate_window(&self, new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Errors {
+        certificate::update(new, old, Through::Approval)
     }
 
     fn default(&self, object: &mut CertificateSigningRequest) {
