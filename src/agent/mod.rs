@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 use kube::Client;
+use rustls::server::ResolvesServerCert;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
 use crate::net::links;
@@ -56,8 +57,8 @@ pub struct AgentConfig {
     /// The socket of a containerd that somebody else runs.
     pub containerd_address: Option<PathBuf>,
     pub insecure_registries: Vec<String>,
-    pub serving_cert_pem: String,
-    pub serving_key_pem: String,
+    /// What the kubelet's port shows, whatever it is by then.
+    pub serving: Arc<dyn ResolvesServerCert>,
     /// Who may speak to the kubelet's port: holders of certificates of this CA.
     pub client_ca_pem: String,
     /// `proxy`, `dns`.
@@ -150,8 +151,7 @@ impl Agent {
             mtu,
             address: Ipv4Addr::UNSPECIFIED.into(),
             credentials: Credentials {
-                certificate: config.serving_cert_pem.clone(),
-                key: config.serving_key_pem.clone(),
+                serving: config.serving.clone(),
                 client_ca: config.client_ca_pem.clone(),
             },
             services,

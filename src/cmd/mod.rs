@@ -1,6 +1,7 @@
 //! The subcommands, one file each: the composition roots that name concrete types. Nothing imports
 //! this module but `main`.
 
+mod certificate;
 mod completion;
 mod config;
 mod image;
@@ -44,6 +45,8 @@ enum Command {
     Uninstall(Box<uninstall::UninstallArgs>),
     /// Import, list and remove the images on this node.
     Image(Box<image::ImageArgs>),
+    /// Look at the server's certificates, or have them made anew.
+    Certificate(Box<certificate::CertificateArgs>),
     /// Make, list and delete the tokens by which machines join.
     Token(Box<token::TokenArgs>),
     /// Work with a cluster: the verbs of kubectl that a machine needs when it has no kubectl.
@@ -81,6 +84,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Certificate(args) => certificate::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Kubectl(args) => kubectl::run(args),
         Command::SecretsEncrypt(args) => secrets_encrypt::run(&args),

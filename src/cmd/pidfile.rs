@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 pub struct PidFile(PathBuf);
 
@@ -60,6 +60,16 @@ pub fn stop(run_dir: &Path, patience: Duration) -> anyhow::Result<bool> {
         bail!("the server (pid {}) did not end within {patience:?}", pid.as_raw_nonzero());
     }
     Ok(true)
+}
+
+/// Tells the server that its certificates lie there anew; false where none runs.
+pub fn reload(run_dir: &Path) -> anyhow::Result<bool> {
+    let Some(pid) = running(run_dir) else { return Ok(false) };
+    match kill_process(pid, Signal::HUP) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error).context("cannot signal the server; run this as root"),
+    }
 }
 
 #[cfg(test)]

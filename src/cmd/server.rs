@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::ServerArgs;
@@ -17,6 +18,7 @@ use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
+use crate::reconcile::events::EventType;
 use crate::server::authorization::policy;
 use crate::server::bootstrap_tokens::BootstrapTokens;
 use crate::server::controllers::{Controllers, ControllersConfig, Keys};
@@ -28,6 +30,7 @@ use crate::server::http::listener::{Listener, TlsSource};
 use crate::server::http::openid::{self, OpenId};
 use crate::server::http::{ApiServer, ApiServerConfig};
 use crate::server::pipeline::ServiceRanges;
+use crate::server::pki::rotation::{Hooks, Rotation};
 use crate::server::pki::signer::RequestSigner;
 use crate::server::pki::token::Issuer;
 use crate::server::pki::{self, Pki, PkiOptions};
@@ -147,6 +150,9 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let tls = TlsSource::new(Arc::new(pki.server_tls()?));
     lifecycle.start(Box::new(Listener::new(api.clone(), address, tls))).await?;
     write_kubeconfig(args, &pki)?;
+    let rotation = rotation(args, identity, &pki, &env);
+    reload_on_hangup(&rotation)?;
+    lifecycle.start(Box::new(rotation)).await?;
 
     let disable: HashSet<String> = args.disable.iter().cloned().collect();
     let controllers = ControllersConfig {
@@ -173,6 +179,43 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
     }
     Ok(api)
+}
+
+/// Keeps the certificates young, and what holds a copy of one.
+fn rotation(args: &ServerArgs, identity: &Identity, pki: &Pki, env: &Env) -> Rotation {
+    let own = args.clone();
+    let recorder = env.events.recorder("orch", Some(&identity.node_name));
+    let node = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Node".to_owned()),
+        name: Some(identity.node_name.clone()),
+        ..ObjectReference::default()
+    };
+    let hooks = Hooks {
+        now: Box::new(jiff::Timestamp::now),
+        renewed: Box::new(move |pki| {
+            if let Err(error) = write_kubeconfig(&own, pki) {
+                tracing::warn!("the administrator's kubeconfig was not renewed: {error:#}");
+            }
+        }),
+        ca_ends: Box::new(move |days| {
+            let message = format!("the cluster's certificate authority ends in {days} days");
+            recorder.event_at(node.clone(), EventType::Warning, "CertificateAuthorityEnds", message);
+        }),
+    };
+    Rotation::new(args.host.data_dir.join("server/tls"), pki_options(args, identity), pki, hooks)
+}
+
+/// SIGHUP: certificates may lie there anew.
+fn reload_on_hangup(rotation: &Rotation) -> anyhow::Result<()> {
+    let wake = rotation.wake();
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            wake.notify_one();
+        }
+    });
+    Ok(())
 }
 
 /// Where others find the keys that verify ServiceAccount tokens.
@@ -240,8 +283,7 @@ fn agent_config(
         cluster_domain: args.cluster_domain.clone(),
         containerd_address: args.host.containerd_address.clone(),
         insecure_registries: args.insecure_registry.clone(),
-        serving_cert_pem: pki.kubelet_serving.cert_pem.clone(),
-        serving_key_pem: pki.kubelet_serving.key_pem.clone(),
+        serving: pki.live.kubelet_serving(),
         client_ca_pem: pki.ca_pem.clone(),
         disable,
     }

@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use parking_lot::RwLock;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -34,21 +33,14 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// How long connections get to finish what they are doing. Sessions end at once.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// The TLS configuration in use; certificates are renewed by putting a new one.
+/// The TLS configuration. It looks its certificate up at every handshake, so that a renewed one needs no other.
 #[derive(Clone)]
-pub struct TlsSource(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct TlsSource(Arc<ServerConfig>);
 
 impl TlsSource {
     /// The configuration must offer `h2` and `http/1.1` by ALPN.
     pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(Arc::new(RwLock::new(config)))
-    }
-    /// New connections use this one.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        *self.0.write() = config;
-    }
-    fn current(&self) -> Arc<ServerConfig> {
-        self.0.read().clone()
+        Self(config)
     }
 }
 
@@ -123,7 +115,7 @@ async fn accept(listener: TcpListener, server: ApiServer, tls: TlsSource, stop: 
         };
         match accepted {
             Ok((socket, peer)) => {
-                let connection = connection(socket, peer, server.clone(), tls.current(), stop.clone());
+                let connection = connection(socket, peer, server.clone(), tls.0.clone(), stop.clone());
                 tasks.spawn(connection);
             }
             Err(error) => {

@@ -7,14 +7,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PublicKeyData as _, SanType,
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// How long a leaf lives. It is made anew once a third of this is left.
+/// How long a leaf lives, and how much of that is left when it is made anew: before two thirds are over.
 const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+const LEAF_LEFT: SignedDuration = SignedDuration::from_hours(365 * 24 * 2 / 5);
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What went wrong with a certificate or its file.
@@ -63,12 +65,12 @@ pub struct Authority {
 
 impl Authority {
     /// Reads `<name>.crt` and `<name>.key` in `dir`, or makes them where neither exists.
-    pub fn load_or_create(dir: &Path, name: &str, common_name: &str) -> Result<Self, PkiError> {
+    pub fn load_or_create(dir: &Path, name: &str, common_name: &str, now: Timestamp) -> Result<Self, PkiError> {
         let files = Files::new(dir, name);
         let pair = match files.read()? {
             Some(pair) => pair,
             None => {
-                let made = make_ca(common_name).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+                let made = make_ca(common_name, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
                 files.write(&made)?;
                 made
             }
@@ -80,20 +82,26 @@ impl Authority {
     }
 
     /// Reads the leaf `<name>` in `dir`; makes it anew where it is missing, ageing, for another subject or by another CA.
-    pub fn leaf(&self, dir: &Path, name: &str, wanted: &Leaf<'_>) -> Result<Pair, PkiError> {
+    pub fn leaf(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, PkiError> {
         let files = Files::new(dir, name);
         if let Some(pair) = files.read()?
-            && self.serves(&pair, wanted)
+            && self.serves(&pair, wanted, now)
         {
             return Ok(pair);
         }
-        let made = self.issue(wanted).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+        self.renew(dir, name, wanted, now)
+    }
+
+    /// Makes the leaf `<name>` in `dir` anew, whatever there is.
+    pub fn renew(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, PkiError> {
+        let files = Files::new(dir, name);
+        let made = self.issue(wanted, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
         files.write(&made)?;
         Ok(made)
     }
 
     /// Signs a new leaf.
-    pub fn issue(&self, wanted: &Leaf<'_>) -> Result<Pair, rcgen::Error> {
+    pub fn issue(&self, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = subject(wanted.common_name, wanted.organization);
@@ -104,19 +112,21 @@ impl Authority {
             Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
         }];
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, LEAF_LIFE);
+        set_validity(&mut params, LEAF_LIFE, now);
         let cert = params.signed_by(&key, &self.issuer)?;
         Ok(Pair { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
     }
 
-    fn serves(&self, pair: &Pair, wanted: &Leaf<'_>) -> bool {
+    fn serves(&self, pair: &Pair, wanted: &Leaf<'_>, now: Timestamp) -> bool {
+        // A power cut may have come between the key's file and the certificate's.
+        let Ok(key) = KeyPair::from_pem(&pair.key_pem) else { return false };
         let inspect = |cert: &X509Certificate<'_>, ca: &X509Certificate<'_>| {
-            let left = cert.validity().time_to_expiration().map_or(0, |left| left.whole_seconds());
-            let ageing = left < i64::try_from(LEAF_LIFE.as_secs() / 3).unwrap_or(i64::MAX);
+            let ageing = renew_at(cert) <= now;
             let subject = cert.subject();
             let common: Vec<_> = subject.iter_common_name().filter_map(|a| a.as_str().ok()).collect();
             let groups: Vec<_> = subject.iter_organization().filter_map(|a| a.as_str().ok()).collect();
             !ageing
+                && cert.public_key().raw == key.subject_public_key_info()
                 && common == [wanted.common_name]
                 && groups.as_slice() == wanted.organization.as_slice()
                 && same_names(cert, wanted.names)
@@ -130,14 +140,14 @@ impl Authority {
     }
 }
 
-fn make_ca(common_name: &str) -> Result<Pair, rcgen::Error> {
+fn make_ca(common_name: &str, now: Timestamp) -> Result<Pair, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(common_name, None);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::KeyEncipherment];
-    set_validity(&mut params, CA_LIFE);
+    set_validity(&mut params, CA_LIFE, now);
     let cert = params.self_signed(&key)?;
     Ok(Pair { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
 }
@@ -158,12 +168,29 @@ fn san(name: &str) -> Result<SanType, rcgen::Error> {
     })
 }
 
-/// Valid from long ago, because a machine without a battery-backed clock boots in the past.
-fn set_validity(params: &mut CertificateParams, life: Duration) {
+/// Valid from the first day of 2020, because a machine without a battery-backed clock boots in the past.
+fn set_validity(params: &mut CertificateParams, life: Duration, now: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    params.not_after = epoch + Duration::from_secs(now.as_secs()) + life;
+    params.not_after = epoch + Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)) + life;
+}
+
+/// When a leaf is to be made anew.
+fn renew_at(cert: &X509Certificate<'_>) -> Timestamp {
+    ends(cert).saturating_sub(LEAF_LEFT).unwrap_or(Timestamp::MIN)
+}
+
+fn ends(cert: &X509Certificate<'_>) -> Timestamp {
+    Timestamp::from_second(cert.validity().not_after.timestamp()).unwrap_or(Timestamp::MIN)
+}
+
+impl Pair {
+    /// When the certificate ends, and when one of its kind should be made anew.
+    pub fn times(&self) -> (Timestamp, Timestamp) {
+        let der = der(&self.cert_pem);
+        let cert = der.as_deref().and_then(|der| X509Certificate::from_der(der).ok());
+        cert.map_or((Timestamp::MIN, Timestamp::MIN), |(_, cert)| (ends(&cert), renew_at(&cert)))
+    }
 }
 
 fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
@@ -172,7 +199,7 @@ fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
     for name in extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default() {
         match name {
             GeneralName::DNSName(name) => found.push((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => found.extend(ip(bytes).map(|address| address.to_string())),
+            GeneralName::IPAddress(bytes) => found.extend(address(bytes).map(|address| address.to_string())),
             _ => return false,
         }
     }
@@ -182,7 +209,7 @@ fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
     found == wanted
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
@@ -190,7 +217,7 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn der(pem: &str) -> Option<Vec<u8>> {
+pub(super) fn der(pem: &str) -> Option<Vec<u8>> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     Some(pem.contents)
 }
@@ -255,13 +282,13 @@ mod tests {
     #[test]
     fn a_leaf_is_kept_until_its_subject_changes() {
         let dir = tempfile::tempdir().unwrap();
-        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let first = ca.leaf(dir.path(), "server", &leaf(&names)).unwrap();
-        let again = ca.leaf(dir.path(), "server", &leaf(&names)).unwrap();
+        let first = ca.leaf(dir.path(), "server", &leaf(&names), Timestamp::now()).unwrap();
+        let again = ca.leaf(dir.path(), "server", &leaf(&names), Timestamp::now()).unwrap();
         assert_eq!(first.cert_pem, again.cert_pem);
         let more = [names.as_slice(), &["10.0.0.1".to_owned()]].concat();
-        let other = ca.leaf(dir.path(), "server", &leaf(&more)).unwrap();
+        let other = ca.leaf(dir.path(), "server", &leaf(&more), Timestamp::now()).unwrap();
         assert_ne!(first.cert_pem, other.cert_pem);
     }
 
@@ -269,19 +296,38 @@ mod tests {
     fn a_leaf_of_a_lost_ca_is_made_anew() {
         let dir = tempfile::tempdir().unwrap();
         let names = ["localhost".to_owned()];
-        let old = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
-        let first = old.leaf(dir.path(), "server", &leaf(&names)).unwrap();
+        let old = Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).unwrap();
+        let first = old.leaf(dir.path(), "server", &leaf(&names), Timestamp::now()).unwrap();
         std::fs::remove_file(dir.path().join("ca.key")).unwrap();
-        let new = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
-        assert_ne!(first.cert_pem, new.leaf(dir.path(), "server", &leaf(&names)).unwrap().cert_pem);
+        let new = Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).unwrap();
+        assert_ne!(first.cert_pem, new.leaf(dir.path(), "server", &leaf(&names), Timestamp::now()).unwrap().cert_pem);
+    }
+
+    #[test]
+    fn a_leaf_is_made_anew_when_it_ages_or_has_lost_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca", now).unwrap();
+        let names = ["localhost".to_owned()];
+        let after = |days: i64| {
+            let then = now + SignedDuration::from_hours(24 * days);
+            ca.leaf(dir.path(), "server", &leaf(&names), then).unwrap().cert_pem
+        };
+        let first = after(0);
+        assert_eq!(first, after(218));
+        let second = after(220);
+        assert_ne!(first, second);
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        std::fs::write(dir.path().join("server.key"), key).unwrap();
+        assert_ne!(second, after(221));
     }
 
     #[test]
     fn a_damaged_key_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).unwrap();
         std::fs::write(dir.path().join("ca.key"), "nonsense").unwrap();
-        let error = Authority::load_or_create(dir.path(), "ca", "test-ca").err().unwrap();
+        let error = Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).err().unwrap();
         assert!(error.to_string().contains("ca.crt"), "{error}");
     }
 }

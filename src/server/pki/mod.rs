@@ -3,7 +3,10 @@
 //! `cmd` loads them and hands each part of the process what it needs; nobody else reads the files.
 
 mod authority;
+pub mod inspect;
 pub mod kubeconfig;
+mod renewable;
+pub mod rotation;
 pub mod signer;
 pub mod token;
 
@@ -11,11 +14,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
 
 use authority::{Authority, Leaf, Usage};
 pub use authority::{Pair, PkiError, read, write_private};
+use renewable::Renewable;
 
 /// What the certificates must name.
 #[derive(Clone, Debug)]
@@ -29,11 +36,16 @@ pub struct PkiOptions {
     pub cluster_domain: String,
 }
 
+/// The CA's files and its own name.
+const CA_NAME: &str = "ca";
+const CA_SUBJECT: &str = "orch-ca";
+
 /// Every certificate and key of a server.
 pub struct Pki {
     /// The CA: whoever has its key is the cluster.
     pub ca: Pair,
     pub ca_pem: String,
+    pub ca_ends: Timestamp,
     pub api_server: Pair,
     /// `kubernetes-admin` of `system:masters`, for the written kubeconfig.
     pub admin: Pair,
@@ -44,35 +56,96 @@ pub struct Pki {
     pub kubelet_serving: Pair,
     /// Signs ServiceAccount tokens; PKCS#8 PEM.
     pub service_account_key_pem: String,
+    /// When the first of the certificates should be made anew.
+    pub renew_at: Timestamp,
+    /// What TLS uses, now and after a renewal.
+    pub live: Live,
+}
+
+/// The certificates that TLS has in use.
+#[derive(Clone)]
+pub struct Live {
+    api_server: Arc<Renewable>,
+    api_server_kubelet_client: Arc<Renewable>,
+    kubelet_serving: Arc<Renewable>,
+    /// The PEM texts of all that are in use, to know whether others came.
+    shown: Arc<Mutex<Vec<String>>>,
+}
+
+impl Live {
+    /// Puts what was loaded into use; false where it is in use already.
+    fn take(&self, pki: &Pki) -> Result<bool, PkiError> {
+        let fresh = pki.shown();
+        let mut shown = self.shown.lock();
+        if *shown == fresh {
+            return Ok(false);
+        }
+        self.api_server.replace(&pki.api_server)?;
+        self.api_server_kubelet_client.replace(&pki.api_server_kubelet_client)?;
+        self.kubelet_serving.replace(&pki.kubelet_serving)?;
+        *shown = fresh;
+        Ok(true)
+    }
+
+    /// What the kubelet's server shows.
+    pub fn kubelet_serving(&self) -> Arc<dyn ResolvesServerCert> {
+        self.kubelet_serving.clone()
+    }
 }
 
 impl Pki {
     /// Reads what is there and makes what is missing, ageing or no longer names the right machine.
     pub fn load_or_create(dir: &Path, options: &PkiOptions) -> Result<Self, PkiError> {
-        let ca = Authority::load_or_create(dir, "ca", "orch-ca")?;
-        let client = |name: &str, common_name: &str, organization| {
-            ca.leaf(dir, name, &Leaf { common_name, organization, usage: Usage::Client, names: &[] })
+        Self::load_at(dir, options, Timestamp::now())
+    }
+
+    /// The same, as it is at `now`.
+    pub fn load_at(dir: &Path, options: &PkiOptions, now: Timestamp) -> Result<Self, PkiError> {
+        let ca = Authority::load_or_create(dir, CA_NAME, CA_SUBJECT, now)?;
+        let leaf = |name: &str, common_name: &str, organization, usage, names: &[String]| {
+            ca.leaf(dir, name, &Leaf { common_name, organization, usage, names }, now)
         };
-        let server = |name: &str, common_name: &str, organization, names: &[String]| {
-            ca.leaf(dir, name, &Leaf { common_name, organization, usage: Usage::Server, names })
+        let client = |name: &str, common_name: &str, organization| {
+            leaf(name, common_name, Some(organization), Usage::Client, &[])
         };
         let node = format!("system:node:{}", options.node_name);
         let mut node_names = vec![options.node_name.clone()];
         node_names.extend(options.node_ips.iter().map(ToString::to_string));
-        Ok(Self {
-            api_server: server("apiserver", "kube-apiserver", None, &api_server_names(options))?,
-            admin: client("admin", "kubernetes-admin", Some("system:masters"))?,
-            api_server_kubelet_client: client(
-                "apiserver-kubelet-client",
-                "kube-apiserver-kubelet-client",
-                Some("system:masters"),
-            )?,
-            kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
-            kubelet_serving: server("kubelet-serving", &node, Some("system:nodes"), &node_names)?,
+        let api_server = leaf("apiserver", "kube-apiserver", None, Usage::Server, &api_server_names(options))?;
+        let kubelet_client_name = "kube-apiserver-kubelet-client";
+        let api_server_kubelet_client = client("apiserver-kubelet-client", kubelet_client_name, "system:masters")?;
+        let kubelet_serving = leaf("kubelet-serving", &node, Some("system:nodes"), Usage::Server, &node_names)?;
+        let live = Live {
+            api_server: Renewable::new(&api_server)?,
+            api_server_kubelet_client: Renewable::new(&api_server_kubelet_client)?,
+            kubelet_serving: Renewable::new(&kubelet_serving)?,
+            shown: Arc::default(),
+        };
+        let mut pki = Self {
+            admin: client("admin", "kubernetes-admin", "system:masters")?,
+            kubelet_client: client("kubelet-client", &node, "system:nodes")?,
             service_account_key_pem: signing_key(&dir.join("service-account.key"))?,
             ca_pem: ca.pair.cert_pem.clone(),
+            ca_ends: ca.pair.times().0,
             ca: ca.pair,
-        })
+            renew_at: Timestamp::MAX,
+            api_server,
+            api_server_kubelet_client,
+            kubelet_serving,
+            live,
+        };
+        pki.renew_at = pki.leaves().map(|leaf| leaf.times().1).into_iter().min().unwrap_or(now);
+        *pki.live.shown.lock() = pki.shown();
+        Ok(pki)
+    }
+
+    fn leaves(&self) -> [&Pair; 5] {
+        let clients = [&self.admin, &self.api_server_kubelet_client, &self.kubelet_client];
+        [clients[0], clients[1], clients[2], &self.api_server, &self.kubelet_serving]
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.leaves().map(|leaf| leaf.cert_pem.clone()).into()
     }
 
     /// TLS of the API server: asks for a client certificate of the cluster's CA, but does not insist.
@@ -82,17 +155,16 @@ impl Pki {
         let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut tls = rustls::ServerConfig::builder()
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain(&self.api_server.cert_pem)?, key(&self.api_server.key_pem)?)?;
+            .with_cert_resolver(self.live.api_server.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(tls)
     }
 
     /// TLS with which the API server calls kubelets.
     pub fn kubelet_client_tls(&self) -> Result<Arc<rustls::ClientConfig>, PkiError> {
-        let pair = &self.api_server_kubelet_client;
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots(&self.ca_pem)?)
-            .with_client_auth_cert(chain(&pair.cert_pem)?, key(&pair.key_pem)?)?;
+            .with_client_cert_resolver(self.live.api_server_kubelet_client.clone());
         Ok(Arc::new(tls))
     }
 }

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_certificate_says_what_was_asked_and_verifies() {
         let dir = tempfile::tempdir().unwrap();
-        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca").unwrap();
+        let ca = Authority::load_or_create(dir.path(), "ca", "test-ca", Timestamp::now()).unwrap();
         let signer = RequestSigner::new(&ca.pair).unwrap();
         let usages = ["digital signature", "key encipherment", "server auth"].map(str::to_owned);
         let now = Timestamp::now();

@@ -25,8 +25,8 @@ use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Pod;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -40,11 +40,10 @@ use answer::{Answer, Failure};
 use file_watch::FileWatch;
 use query::Query;
 
-/// Whom the server is and whom it trusts, in PEM.
+/// Whom the server is, looked up at every handshake, and whom it trusts, in PEM.
 #[derive(Clone)]
 pub struct Credentials {
-    pub certificate: String,
-    pub key: String,
+    pub serving: Arc<dyn ResolvesServerCert>,
     pub client_ca: String,
 }
 
@@ -113,14 +112,11 @@ fn tls(credentials: &Credentials) -> io::Result<ServerConfig> {
         roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(credentials.certificate.as_bytes()).collect();
-    let key = PrivateKeyDer::from_pem_slice(credentials.key.as_bytes()).map_err(|error| bad(&error))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(&error))?
         .with_client_cert_verifier(verifier.map_err(|error| bad(&error))?)
-        .with_single_cert(chain.map_err(|error| bad(&error))?, key)
-        .map_err(|error| bad(&error))?;
+        .with_cert_resolver(credentials.serving.clone());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
