@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "server::strategy",
             "server::catalog",
             "server::admission",
+            "server::authorization",
             "server::validation",
             "api",
             "store",

@@ -150,10 +150,7 @@ impl Agent {
             cluster_domain: config.cluster_domain.clone(),
             mtu,
             address: Ipv4Addr::UNSPECIFIED.into(),
-            credentials: Credentials {
-                serving: config.serving.clone(),
-                client_ca: config.client_ca_pem.clone(),
-            },
+            credentials: Credentials { serving: config.serving.clone(), client_ca: config.client_ca_pem.clone() },
             services,
         }
     }

@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn requests_of_kubelets() {
-        let node = |names: &[&str]| SigningRequest::parse(pem("system:node:a", "system:nodes", names).as_bytes()).unwrap();
+        let node =
+            |names: &[&str]| SigningRequest::parse(pem("system:node:a", "system:nodes", names).as_bytes()).unwrap();
         let client = usages(&["client auth", "digital signature", "key encipherment"]);
         let serving = usages(&["server auth", "digital signature"]);
         assert_eq!(kubelet_client(&node(&[]), &client), Ok(()));

@@ -3,6 +3,7 @@
 
 mod admission;
 mod authorization;
+mod certificates;
 mod cluster;
 mod fuzz;
 mod identity;

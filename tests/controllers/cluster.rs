@@ -17,6 +17,9 @@ use orch::reconcile::{Cached, Env};
 use orch::server::controllers::{Controllers, ControllersConfig, Keys};
 use orch::server::http::authn::User;
 use orch::server::http::{ApiServer, ApiServerConfig};
+use orch::server::pki::Pair;
+use orch::server::pki::signer::RequestSigner;
+use orch::server::pki::token::Issuer;
 use orch::store::memory::MemoryStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub const CA: &str = "the cluster's certificate";
 
 pub struct Cluster {
+    pub server: ApiServer,
     pub client: Client,
     pub env: Env,
     controllers: Controllers,
@@ -57,11 +61,11 @@ impl Cluster {
             root_ca_pem: CA.to_owned(),
             advertise_address: "192.0.2.7".parse().unwrap(),
             https_port: 6443,
-            keys: Keys::default(),
+            keys: keys(),
             disable: HashSet::new(),
         });
         controllers.start().await.unwrap();
-        Self { client, env, controllers }
+        Self { server, client, env, controllers }
     }
 
     pub async fn stop(mut self) {
@@ -114,6 +118,16 @@ impl Cluster {
                 .unwrap_or_else(|_| panic!("{caller}: {what} never came; there is {:#?}", informer.store().state()))
         }
     }
+}
+
+/// The keys of a cluster that nobody has seen before.
+fn keys() -> Keys {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = Pair { cert_pem: params.self_signed(&key).unwrap().pem(), key_pem: key.serialize_pem() };
+    let issuer = Issuer::new(&ca.key_pem, "https://kubernetes.default.svc.cluster.local").unwrap();
+    Keys { tokens: Some(Arc::new(issuer)), certificates: Some(Arc::new(RequestSigner::new(&ca).unwrap())) }
 }
 
 /// Binds, starts and ends pods until the caches stop. The image `broken` never gets ready.

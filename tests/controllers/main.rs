@@ -3,6 +3,7 @@
 
 mod cluster;
 mod deletion;
+mod identity;
 mod nodes;
 mod system;
 mod workloads;

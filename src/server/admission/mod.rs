@@ -9,6 +9,7 @@ use crate::api::object::Object;
 use crate::api::status::Result;
 use crate::server::pipeline::{Context, Reader};
 
+mod certificates;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
 mod priority;
@@ -72,6 +73,9 @@ impl Chain {
             Box::new(service_account::ServiceAccount),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
             Box::new(priority::Priority),
+            Box::new(certificates::CertificateApproval),
+            Box::new(certificates::CertificateSigning),
+            Box::new(certificates::CertificateSubjectRestriction),
         ])
     }
 

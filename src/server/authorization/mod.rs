@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef};
 
-use crate::server::http::route::RequestInfo;
+pub use crate::server::http::route::RequestInfo;
 use crate::server::pipeline::user::User;
 use crate::store::Store;
 

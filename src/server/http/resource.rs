@@ -93,6 +93,7 @@ impl ApiServer {
         let mut context = Context::new(user, kind, namespace, name);
         context.subresource.clone_from(&info.subresource);
         context.agent = agent(request.headers());
+        context.authorizer = Some(self.inner.authorization.clone());
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.
             let accept = negotiate::accept(request.headers()).unwrap_or_default();

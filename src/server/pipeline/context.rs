@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::user::User;
+use crate::server::authorization::{Authorizer, Decision, RequestInfo};
 use crate::server::strategy::Kind;
 
 /// A kind: built in (and then `'static`) or defined at run time by a CRD.
@@ -37,6 +38,8 @@ pub struct Context {
     pub subresource: String,
     /// The client's `User-Agent`: names the field manager where none is given.
     pub agent: String,
+    /// Answers admission's own questions about the user; without it nothing more is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -49,6 +52,7 @@ impl Context {
             name: name.to_owned(),
             subresource: String::new(),
             agent: String::new(),
+            authorizer: None,
             warnings: Mutex::default(),
         }
     }
@@ -58,7 +62,16 @@ impl Context {
     pub fn named(&self, namespace: &str, name: &str) -> Self {
         let mut one = Self::new(self.user.clone(), self.kind.clone(), namespace, name);
         one.agent.clone_from(&self.agent);
+        one.authorizer.clone_from(&self.authorizer);
         one
+    }
+
+    /// Whether the user may do something beyond what was asked.
+    pub async fn decide(&self, asked: &RequestInfo) -> Decision {
+        match &self.authorizer {
+            Some(authorizer) => authorizer.authorize(&self.user, asked).await,
+            None => Decision::Deny(String::new()),
+        }
     }
 
     /// The store key of the object named in the path.

@@ -70,7 +70,8 @@ impl Authority {
         let pair = match files.read()? {
             Some(pair) => pair,
             None => {
-                let made = make_ca(common_name, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+                let made =
+                    make_ca(common_name, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
                 files.write(&made)?;
                 made
             }

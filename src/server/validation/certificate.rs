@@ -169,14 +169,44 @@ mod tests {
         let cases: [(Conditions<'_>, Conditions<'_>, Through, &str); 10] = [
             (&[], &approved, Approval, ""),
             (&approved, &approved, Status, ""),
-            (&approved, &both, Approval, "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"),
-            (&approved, &[], Approval, "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""),
-            (&[], &approved, Status, "status.conditions: Forbidden: updates may not add a condition of type \"Approved\""),
+            (
+                &approved,
+                &both,
+                Approval,
+                "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",
+            ),
+            (
+                &approved,
+                &[],
+                Approval,
+                "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"",
+            ),
+            (
+                &[],
+                &approved,
+                Status,
+                "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"",
+            ),
             (&[], &denied, Status, "status.conditions: Forbidden: updates may not add a condition of type \"Denied\""),
             (&[], &[("Failed", "True")], Status, ""),
-            (&[], &[("Approved", "False")], Approval, "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\""),
-            (&[], &[("Mine", "Maybe")], Status, "status.conditions[0].status: Unsupported value: \"Maybe\": supported values: \"False\", \"True\", \"Unknown\""),
-            (&[], &[("Mine", "True"), ("Mine", "True")], Status, "status.conditions[1].type: Duplicate value: \"Mine\""),
+            (
+                &[],
+                &[("Approved", "False")],
+                Approval,
+                "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"",
+            ),
+            (
+                &[],
+                &[("Mine", "Maybe")],
+                Status,
+                "status.conditions[0].status: Unsupported value: \"Maybe\": supported values: \"False\", \"True\", \"Unknown\"",
+            ),
+            (
+                &[],
+                &[("Mine", "True"), ("Mine", "True")],
+                Status,
+                "status.conditions[1].type: Duplicate value: \"Mine\"",
+            ),
         ];
         for (old, new, through, expected) in cases {
             let errors = update(&request(new, None), &request(old, None), through);
@@ -200,9 +230,14 @@ mod tests {
         );
         assert_eq!(
             of(None, Some("x"), Through::Status),
-            ["status.certificate: Invalid value: \"<certificate data>\": must contain at least one CERTIFICATE PEM block"]
+            [
+                "status.certificate: Invalid value: \"<certificate data>\": must contain at least one CERTIFICATE PEM block"
+            ]
         );
-        assert_eq!(of(None, Some(&pem), Through::Approval), ["status.certificate: Forbidden: updates may not set certificate content"]);
+        assert_eq!(
+            of(None, Some(&pem), Through::Approval),
+            ["status.certificate: Forbidden: updates may not set certificate content"]
+        );
     }
 
     #[test]
@@ -217,7 +252,15 @@ mod tests {
         let later = Time(jiff::Timestamp::from_second(60).unwrap());
         let mut again = request(&[("Approved", "True"), ("Failed", "True")], None);
         stamp(&mut again, &old, &later);
-        let times: Vec<_> = conditions(&again).iter().map(|c| (c.last_update_time.clone().unwrap().0.as_second(), c.last_transition_time.clone().unwrap().0.as_second())).collect();
+        let times: Vec<_> = conditions(&again)
+            .iter()
+            .map(|c| {
+                (
+                    c.last_update_time.clone().unwrap().0.as_second(),
+                    c.last_transition_time.clone().unwrap().0.as_second(),
+                )
+            })
+            .collect();
         assert_eq!(times, [(60, 0), (60, 60)]);
     }
 }

@@ -54,10 +54,8 @@ fn client_permissions(
         return Vec::new();
     }
     let own = spec.username.as_deref() == Some(request.common_name.as_str());
-    let own = own.then_some((
-        "selfnodeclient",
-        "Auto approving self kubelet client certificate after SubjectAccessReview.",
-    ));
+    let own =
+        own.then_some(("selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview."));
     let any = ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.");
     own.into_iter().chain([any]).collect()
 }
@@ -189,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_node_serves_under_its_own_names_only() {
-        let named = json!([{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a.example"}]);
+        let named =
+            json!([{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a.example"}]);
         let node = json!({"metadata": {"name": "a"}, "status": {"addresses": named}});
         let node: Node = serde_json::from_value(node).unwrap();
         let cases = [

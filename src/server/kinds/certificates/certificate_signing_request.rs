@@ -11,8 +11,8 @@ use crate::api::duration::human;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::validation::certificate::{self, Through};
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
+use crate::server::validation::certificate::{self, Through};
 
 const SUBRESOURCES: &[Subresource] = &[
     Subresource {

@@ -1,0 +1,153 @@
+//! Credentials that controllers give and take back: tokens in Secrets, bootstrap tokens, certificates on request.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, ServiceAccount};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, ResourceExt};
+use orch::api::bootstrap_token::{Token, TokenSecret, Usage};
+use orch::server::http::authn::{Certificate, User};
+use serde_json::json;
+
+use super::cluster::{Cluster, find, has};
+
+const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_filled_for_its_account_and_goes_with_it() {
+    let cluster = Cluster::new().await;
+    cluster.create(cluster.test::<ServiceAccount>(), json!({"metadata": {"name": "robot"}})).await;
+    let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+    let metadata = json!({"name": "robot-token", "annotations": annotations});
+    let secret = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+    cluster.create(cluster.test::<Secret>(), secret.clone()).await;
+    let filled = |secrets: &[Arc<Secret>]| {
+        let data = find(secrets, "robot-token").and_then(|secret| secret.data.clone()).unwrap_or_default();
+        ["token", "ca.crt", "namespace"].iter().all(|key| data.contains_key(*key))
+    };
+    cluster.eventually::<Secret>("a token", filled).await;
+    cluster.test::<ServiceAccount>().delete("robot", &DeleteParams::default()).await.unwrap();
+    cluster.eventually::<Secret>("its end", |secrets| !has(secrets, "robot-token")).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bootstrap_tokens_sign_the_clusters_address_and_end_on_time() {
+    let cluster = Cluster::new().await;
+    let token = |id: &str, expiration: String| TokenSecret {
+        token: Token { id: id.to_owned(), secret: "0123456789abcdef".to_owned() },
+        description: String::new(),
+        expiration,
+        usages: vec![Usage::Signing],
+        groups: String::new(),
+    };
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "kube-system");
+    let lasting = token("abcdef", String::new()).to_secret();
+    secrets.create(&PostParams::default(), &lasting).await.unwrap();
+    let signed = |id: &'static str, wanted: bool| {
+        move |maps: &[Arc<ConfigMap>]| {
+            let data = find(maps, "cluster-info").and_then(|map| map.data.clone()).unwrap_or_default();
+            data.contains_key("kubeconfig") && data.contains_key(&format!("jws-kubeconfig-{id}")) == wanted
+        }
+    };
+    cluster.eventually::<ConfigMap>("a signature", signed("abcdef", true)).await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1500);
+    let ending = token("ending", soon.to_string()).to_secret();
+    secrets.create(&PostParams::default(), &ending).await.unwrap();
+    cluster.eventually::<Secret>("the end of one", |all| !has(all, "bootstrap-token-ending")).await;
+    assert!(jiff::Timestamp::now() >= soon, "it went before its time");
+    cluster.eventually::<ConfigMap>("the end of its signature", signed("ending", false)).await;
+    cluster.eventually::<ConfigMap>("the other stays", signed("abcdef", true)).await;
+    cluster.stop().await;
+}
+
+/// A request for a certificate of a node, in PEM.
+fn pem(node: &str, names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("system:node:{node}"));
+    params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap()
+}
+
+/// Asks for a certificate as `user`.
+async fn ask(cluster: &Cluster, user: User, name: &str, signer: &str, pem: &str) {
+    let auth = if signer == SERVING { "server auth" } else { "client auth" };
+    let request = k8s_openapi::ByteString(pem.as_bytes().to_vec());
+    let spec = json!({"request": request, "signerName": signer, "usages": ["digital signature", auth]});
+    let object = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
+    let client = orch::client::in_process(cluster.server.as_user(user));
+    let api: Api<CertificateSigningRequest> = Api::all(client);
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+fn issued(requests: &[Arc<CertificateSigningRequest>], name: &str) -> Option<Vec<u8>> {
+    let status = find(requests, name)?.status.clone()?;
+    status.certificate.map(|certificate| certificate.0).filter(|certificate| !certificate.is_empty())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joining_node_gets_its_certificates_by_asking() {
+    let cluster = Cluster::new().await;
+    let joining = User::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
+    ask(&cluster, joining, "client", CLIENT, &pem("n1", &[])).await;
+    let requests = cluster.eventually("a client certificate", |all| issued(all, "client").is_some()).await;
+    let text = issued(&requests, "client").unwrap();
+    let (_, certificate) = x509_parser::pem::parse_x509_pem(&text).unwrap();
+    let Some(Certificate::Subject(subject)) = Certificate::parse(&certificate.contents) else { panic!() };
+    assert_eq!(subject.user.name, "system:node:n1");
+    assert!(subject.user.in_group("system:nodes"));
+    let asked = find(&requests, "client").unwrap();
+    assert_eq!(asked.spec.username.as_deref(), Some("system:bootstrap:abcdef"));
+    let condition = asked.status.as_ref().unwrap().conditions.as_ref().unwrap()[0].clone();
+    assert_eq!((condition.type_.as_str(), condition.reason.as_deref()), ("Approved", Some("AutoApproved")));
+    assert!(condition.last_transition_time.is_some());
+
+    // Its own address becomes known later; the other one's never does.
+    ask(&cluster, User::node("n1"), "own", SERVING, &pem("n1", &["10.0.0.1"])).await;
+    ask(&cluster, User::node("n1"), "others", SERVING, &pem("n1", &["10.0.0.2"])).await;
+    ask(&cluster, User::node("n2"), "pretended", SERVING, &pem("n1", &["10.0.0.1"])).await;
+    let address = json!({"type": "InternalIP", "address": "10.0.0.1"});
+    let patch = kube::api::Patch::Merge(json!({"status": {"addresses": [address]}}));
+    cluster.all::<Node>().patch_status("n1", &Default::default(), &patch).await.unwrap();
+    let requests = cluster.eventually("a serving certificate", |all| issued(all, "own").is_some()).await;
+    for name in ["others", "pretended"] {
+        assert!(
+            find(&requests, name).unwrap().status.as_ref().is_none_or(|status| status.conditions.is_none()),
+            "{name}"
+        );
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_approves_and_what_cannot_be_signed_fails() {
+    let cluster = Cluster::new().await;
+    let jane = || User::new("jane", &[]);
+    ask(&cluster, jane(), "own", "kubernetes.io/kube-apiserver-client", &pem("n9", &[])).await;
+    ask(&cluster, jane(), "wrong", SERVING, &pem("n9", &[])).await;
+    ask(&cluster, jane(), "foreign", "example.com/mine", &pem("n9", &[])).await;
+    let api = cluster.all::<CertificateSigningRequest>();
+    for name in ["own", "wrong", "foreign"] {
+        let mut request = api.get(name).await.unwrap();
+        let condition = json!([{"type": "Approved", "status": "True", "reason": "ByHand", "message": "fine"}]);
+        request.status.get_or_insert_default().conditions = serde_json::from_value(condition).unwrap();
+        api.replace_subresource("approval", name, &PostParams::default(), &request).await.unwrap();
+    }
+    let failed = |requests: &[Arc<CertificateSigningRequest>]| {
+        let status = find(requests, "wrong").and_then(|request| request.status.clone()).unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        conditions.iter().any(|condition| {
+            let message = condition.message.as_deref() == Some("DNS or IP subjectAltName is required");
+            condition.type_ == "Failed" && message && condition.reason.as_deref() == Some("SignerValidationFailure")
+        })
+    };
+    cluster.eventually("a failure", failed).await;
+    let requests = cluster.eventually("a certificate", |all| issued(all, "own").is_some()).await;
+    assert_eq!(issued(&requests, "foreign"), None);
+    assert_eq!(find(&requests, "foreign").unwrap().name_any(), "foreign");
+    cluster.stop().await;
+}
