@@ -9,6 +9,7 @@ pub mod expand;
 pub mod field;
 pub mod gvk;
 pub mod hex;
+pub mod json_text;
 pub mod names;
 pub mod object;
 pub mod patch;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{Metadata, Resource};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -235,6 +236,7 @@ pub trait BuiltIn:
     + Metadata<Ty = ObjectMeta>
     + Serialize
     + DeserializeOwned
+    + JsonSchema
     + Clone
     + PartialEq
     + std::fmt::Debug
@@ -248,6 +250,7 @@ impl<K> BuiltIn for K where
         + Metadata<Ty = ObjectMeta>
         + Serialize
         + DeserializeOwned
+        + JsonSchema
         + Clone
         + PartialEq
         + std::fmt::Debug
@@ -366,6 +369,8 @@ pub trait Kind: Send + Sync + 'static {
     fn fields<'a>(&self, object: &'a dyn Object) -> Fields<'a>;
     fn columns(&self) -> &'static [Column];
     fn cells(&self, object: &dyn Object, now: jiff::Timestamp) -> Option<Vec<Value>>;
+    /// Adds the type and all that it refers to; gives a reference to it. For the OpenAPI documents only.
+    fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema;
 }
 
 /// Erases the type of a strategy.
@@ -448,5 +453,8 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn cells(&self, object: &dyn Object, now: jiff::Timestamp) -> Option<Vec<Value>> {
         self.strategy.cells(typed(object), now)
+    }
+    fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<S::Kind>()
     }
 }

@@ -106,19 +106,6 @@ async fn sessions_end_with_their_listener() {
 }
 
 #[tokio::test]
-async fn openapi_tells_clients_of_field_validation() {
-    let cluster = Cluster::new().await;
-    let index = cluster.get("/openapi/v3").await.ok();
-    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
-    let document = cluster.get(url).await.ok();
-    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
-    let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"));
-    assert_eq!(cluster.get("/openapi/v3/apis/none/v1").await.code, 404);
-}
-
-#[tokio::test]
 async fn service_account_tokens_end_with_their_account() {
     use http::Request;
     use http::header::AUTHORIZATION;

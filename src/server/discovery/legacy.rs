@@ -1,18 +1,23 @@
 //! The discovery documents that every client understands.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Group, groups, kinds_of};
 use crate::api::gvk::api_version;
 use crate::api::status::{Failure, Result};
-use crate::server::strategy::{Meta, Subresource};
+use crate::server::catalog::catalog;
+use crate::server::strategy::{Meta, Subresource, Verb};
 
 /// `/api`.
-pub fn core_versions() -> Value {
+pub fn core_versions(address: Option<&str>) -> Value {
+    let reached = address.map(|address| json!({"clientCIDR": "0.0.0.0/0", "serverAddress": address}));
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [],
+        "serverAddressByClientCIDRs": Vec::from_iter(reached),
     })
 }
 
@@ -68,6 +73,10 @@ fn resource(meta: &Meta) -> Value {
         "kind": meta.kind,
         "verbs": verbs,
     });
+    // Only what is kept has a form in which it is kept.
+    if meta.verbs.contains(&Verb::Watch) {
+        document["storageVersionHash"] = storage_version_hash(meta).into();
+    }
     if !meta.short_names.is_empty() {
         document["shortNames"] = json!(meta.short_names);
     }
@@ -75,6 +84,16 @@ fn resource(meta: &Meta) -> Value {
         document["categories"] = json!(meta.categories);
     }
     document
+}
+
+/// Upstream's hash of the group, version and kind in which objects are stored.
+fn storage_version_hash(meta: &Meta) -> String {
+    let stored = meta.stored_as.and_then(|(group, plural)| {
+        let mut kinds = catalog().kinds().map(|kind| kind.meta());
+        kinds.find(|meta| meta.group == group && meta.plural == plural && meta.stored_as.is_none())
+    });
+    let Meta { group, version, kind, .. } = stored.unwrap_or(meta);
+    STANDARD.encode(&Sha256::digest(format!("{group}/{version}/{kind}"))[..8])
 }
 
 fn subresource(meta: &Meta, sub: &Subresource) -> Value {
@@ -90,4 +109,24 @@ fn subresource(meta: &Meta, sub: &Subresource) -> Value {
         document["version"] = version.into();
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_version_hashes_are_upstreams() {
+        for (group, version, kind, expected) in [
+            ("", "v1", "Pod", "xPOwRZ+Yhw8="),
+            ("", "v1", "ConfigMap", "qFsyl6wFWjQ="),
+            ("apps", "v1", "Deployment", "8aSe+NMegvE="),
+            // Kept in another version and in another group than they are shown in.
+            ("autoscaling", "v1", "HorizontalPodAutoscaler", "qwQve8ut294="),
+            ("events.k8s.io", "v1", "Event", "r2yiGXH7wu8="),
+        ] {
+            let meta = catalog().find_kind(group, version, kind).unwrap().meta();
+            assert_eq!(storage_version_hash(meta), expected, "{kind}");
+        }
+    }
 }

@@ -8,16 +8,16 @@ mod legacy;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{HOST, HeaderValue, VARY};
+use http::request::Parts;
 use http::{HeaderMap, Response};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::http::body::Body;
-use crate::server::http::{negotiate, respond};
+use crate::server::http::{cached, negotiate, respond};
+use crate::server::pipeline::query::Query;
 use crate::server::strategy::Kind;
 
 /// A group with its versions, the preferred one first.
@@ -65,53 +65,54 @@ pub(crate) fn kinds_of(group: &str, version: &str) -> Vec<&'static dyn Kind> {
     found.into_values().collect()
 }
 
-/// Every path of the server's root document.
+pub fn has_group(group: &str) -> bool {
+    catalog().kinds().any(|kind| kind.meta().group == group)
+}
+
+/// Every path that this answers.
 pub fn paths() -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned(), "/apis/".to_owned()];
     for group in groups().iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
-    paths.sort();
     paths
 }
 
 /// Answers a discovery path; `None` for any other.
-pub fn respond(path: &str, headers: &HeaderMap) -> Result<Option<Response<Body>>> {
+pub fn respond(path: &str, query: &Query, request: &Parts) -> Result<Option<Response<Body>>> {
+    let headers = &request.headers;
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let document = match parts.as_slice() {
-        ["api" | "apis"] if aggregated::wanted(headers) => {
-            let (document, media) = aggregated::document(parts[0] == "api");
-            return Ok(Some(tagged(&document, media, headers)?));
-        }
-        ["api"] => legacy::core_versions(),
-        ["apis"] => legacy::group_list(),
-        ["apis", group] => match groups().iter().find(|found| found.name == *group && !group.is_empty()) {
-            Some(group) => legacy::group(group, true),
-            None => return Err(Failure::no_route()),
+        ["api" | "apis"] => match aggregated::wanted(headers) {
+            Some(form) => return tagged(&form.document(parts[0] == "api"), form.media(), headers).map(Some),
+            None if parts[0] == "api" => legacy::core_versions(address(request)),
+            None => legacy::group_list(),
         },
+        ["apis", group] => match groups().iter().find(|found| found.name == *group) {
+            Some(group) => legacy::group(group, true),
+            None => return Ok(None),
+        },
+        ["apis", group, _] if !has_group(group) => return Ok(None),
         ["api", version] => legacy::resources("", version)?,
         ["apis", group, version] => legacy::resources(group, version)?,
         _ => return Ok(None),
     };
-    let accept = negotiate::accept(headers)?;
+    let accept = negotiate::accept(headers, query)?;
     respond::value(200, &document, accept.format).map(Some)
 }
 
-/// With an ETag; 304 where the client has it already.
+/// By what name the client reached the server.
+fn address(request: &Parts) -> Option<&str> {
+    let named = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| request.uri.authority().map(|authority| authority.as_str()))
+}
+
+/// With a tag by which clients keep it.
 fn tagged(document: &Value, media: &'static str, headers: &HeaderMap) -> Result<Response<Body>> {
-    let bytes = Bytes::from(serde_json::to_vec(document).map_err(Failure::internal)?);
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-    let tag = format!("\"{hash}\"");
-    let known = headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
-    let mut response = match known {
-        true => respond::typed(304, media, Bytes::new()),
-        false => respond::typed(200, media, bytes),
-    };
+    let content = serde_json::to_vec(document).map_err(Failure::internal)?;
+    let hash = cached::hash(&content);
+    let mut response = respond::typed(200, media, content);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    if let Ok(value) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, value);
-    }
-    Ok(response)
+    Ok(cached::tagged(response, &hash, headers))
 }

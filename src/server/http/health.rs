@@ -74,6 +74,18 @@ impl Health {
         found
     }
 
+    /// Every path that [`Self::respond`] answers.
+    pub fn paths(&self) -> Vec<String> {
+        let checks = self.checks.read();
+        let of = |root: &str| {
+            let mine = checks.iter().filter(|(_, scope, _)| root == "readyz" || *scope == Scope::Live);
+            let mut paths = vec![format!("/{root}")];
+            paths.extend(mine.map(|(name, ..)| format!("/{root}/{name}")));
+            paths
+        };
+        ["healthz", "livez", "readyz"].into_iter().flat_map(of).collect()
+    }
+
     /// Answers `path`; `None` where it is no health path or names no check.
     pub fn respond(&self, path: &str, query: &Query) -> Option<Response<Body>> {
         let (root, one) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));

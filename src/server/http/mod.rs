@@ -4,7 +4,9 @@
 pub mod authn;
 pub mod authz;
 pub mod body;
+pub mod cached;
 pub mod endpoint;
+pub mod gzip;
 pub mod health;
 pub mod listener;
 pub mod metrics;
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::status::Result;
 use crate::server::admission::Chain;
 use crate::server::authorization::Authorization;
+use crate::server::openapi::OpenApi;
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::{Pipeline, ServiceRanges};
 use crate::server::subresource::Subresources;
@@ -89,6 +92,7 @@ struct Inner {
     subresources: Subresources,
     endpoints: Endpoints,
     openid: Option<OpenId>,
+    openapi: OpenApi,
 }
 
 impl ApiServer {
@@ -99,6 +103,7 @@ impl ApiServer {
         let authorization = Arc::new(Authorization::standard(&store));
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
         let ApiServerConfig { authenticator, subresources, endpoints, openid, .. } = config;
+        let openapi = OpenApi::default();
         let inner = Inner {
             pipeline,
             authenticator,
@@ -109,6 +114,7 @@ impl ApiServer {
             subresources,
             endpoints,
             openid,
+            openapi,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -155,8 +161,8 @@ impl ApiServer {
     /// Sessions end when `closing` is cancelled.
     async fn answer(&self, user: User, mut request: Request<Body>, closing: CancellationToken) -> Response<Body> {
         let audit_id = request.headers().get("audit-id").cloned();
-        let format = negotiate::accept(request.headers()).unwrap_or_default().format;
         let query = Query::parse(request.uri().query());
+        let format = negotiate::accept(request.headers(), &query).unwrap_or_default().format;
         let info = route::request_info(request.method(), request.uri().path(), &query);
         let labels = metrics::Request::of(&info, request.headers());
         let lasts = labels.is_long_running();
@@ -192,9 +198,9 @@ impl ApiServer {
         if let Some(endpoint) = self.inner.endpoints.get(info.path.as_str()) {
             let (parts, body) = request.into_parts();
             let answer = endpoint.serve(&parts.method, body::read(body).await?).await?;
-            return respond::value(200, &answer, negotiate::accept(&parts.headers)?.format);
+            return respond::value(200, &answer, negotiate::accept(&parts.headers, &query)?.format);
         }
-        self.non_resource(&info, &query, request.method(), request.headers())
+        self.non_resource(&info, &query, &request.into_parts().0).await
     }
 
     /// What the authorizer says, for reviews and for subresources that ask about more than their own path.

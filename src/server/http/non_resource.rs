@@ -1,34 +1,36 @@
 //! Paths that are no resources: version, health, metrics, discovery.
 
-use http::{HeaderMap, Method, Response};
+use http::request::Parts;
+use http::{Method, Response};
 use serde_json::json;
 
 use super::body::Body;
+use super::negotiate::Format;
 use super::route::RequestInfo;
-use super::{ApiServer, negotiate, respond};
+use super::{ApiServer, negotiate, openid, respond};
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::query::Query;
 use crate::server::{discovery, openapi};
 
 impl ApiServer {
-    pub(super) fn non_resource(
+    pub(super) async fn non_resource(
         &self,
         info: &RequestInfo,
         query: &Query,
-        method: &Method,
-        headers: &HeaderMap,
+        request: &Parts,
     ) -> Result<Response<Body>> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Failure::method_not_allowed());
         }
+        let headers = &request.headers;
         let path = info.path.as_str();
         if let Some(response) = self.inner.health.respond(path, query) {
             return Ok(response);
         }
-        if let Some(response) = discovery::respond(path, headers)? {
+        if let Some(response) = discovery::respond(path, query, request)? {
             return Ok(response);
         }
-        if let Some(response) = openapi::respond(path)? {
+        if let Some(response) = self.inner.openapi.respond(path, query, headers).await? {
             return Ok(response);
         }
         if let Some(response) = self.inner.openid.as_ref().and_then(|openid| openid.respond(path)) {
@@ -37,12 +39,24 @@ impl ApiServer {
         if path == "/metrics" {
             return self.inner.metrics.respond(headers);
         }
-        let format = negotiate::accept(headers)?.format;
-        match path.trim_end_matches('/') {
-            "/version" => respond::value(200, &version(), format),
-            "" => respond::value(200, &json!({"paths": discovery::paths()}), format),
-            _ => Err(Failure::no_route()),
+        match path {
+            "/version" | "/version/" => respond::value(200, &version(), negotiate::accept(headers, query)?.format),
+            // For people, whatever they accept.
+            "" | "/" | "/index.html" => respond::value(200, &json!({"paths": self.paths()}), Format::PrettyJson),
+            _ => Ok(respond::page_not_found()),
         }
+    }
+
+    /// Every path that is not of a resource.
+    fn paths(&self) -> Vec<String> {
+        let mut paths = discovery::paths();
+        paths.extend(self.inner.health.paths());
+        if self.inner.openid.is_some() {
+            paths.extend([openid::CONFIGURATION, openid::KEYS].map(str::to_owned));
+        }
+        paths.extend(["/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned));
+        paths.sort();
+        paths
     }
 }
 
@@ -60,7 +74,7 @@ pub(super) fn version() -> serde_json::Value {
         "emulationMinor": "36",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
-        "gitVersion": "v1.36.0+orch",
+        "gitVersion": openapi::VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "",

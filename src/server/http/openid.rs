@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::respond;
 
-const CONFIGURATION: &str = "/.well-known/openid-configuration";
+pub const CONFIGURATION: &str = "/.well-known/openid-configuration";
 /// Where the keys are.
 pub const KEYS: &str = "/openid/v1/jwks";
 

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response};
 
 use super::ApiServer;
 use super::authn::User;
 use super::body::{self, Body};
-use super::negotiate::{self, Accept};
+use super::negotiate::{self, Accept, Shown};
 use super::route::RequestInfo;
 use super::view::{self, Include};
 use super::{respond, watch, watch_socket};
 use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
+use crate::server::discovery;
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
 use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
@@ -85,8 +86,15 @@ impl ApiServer {
         query: Query,
         request: Request<Body>,
     ) -> Result<Response<Body>> {
-        let kind = find(&info)?;
+        let kind = match find(&info) {
+            // Below a group that there is, the API answers; below any other, nobody does.
+            Err(_) if !discovery::has_group(&info.group) => return Ok(respond::page_not_found()),
+            found => found?,
+        };
         check_verb(&info, kind.meta())?;
+        if request.method() == Method::HEAD && info.subresource != "proxy" {
+            return Err(Failure::method_not_allowed());
+        }
         // Watching one object by its path is watching the collection with a selector for its name.
         let name = if info.verb == "watch" { "" } else { info.name.as_str() };
         let namespace = if kind.meta().namespaced { info.namespace.as_str() } else { "" };
@@ -96,11 +104,17 @@ impl ApiServer {
         context.authorizer = Some(self.inner.authorization.clone());
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.
-            let accept = negotiate::accept(request.headers()).unwrap_or_default();
+            let accept = negotiate::accept(request.headers(), &query).unwrap_or_default();
             return handler.serve(Call { server: self.clone(), context, info, query, accept, request }).await;
         }
-        let accept = negotiate::accept(request.headers())?;
-        let include = Include::parse(query.get("includeObject"))?;
+        let accept = match info.verb.as_str() {
+            "watch" => negotiate::stream(request.headers(), &query)?,
+            _ => negotiate::accept(request.headers(), &query)?,
+        };
+        let include = match accept.view.shown {
+            Shown::Table => Include::parse(query.get("includeObject"))?,
+            _ => Include::default(),
+        };
         let (parts, body) = request.into_parts();
         let asked = Asked { info, query, headers: parts.headers, accept, include };
         let mut extensions = parts.extensions;
@@ -111,7 +125,7 @@ impl ApiServer {
             _ => {
                 let result = self.single(&context, &asked, body).await;
                 let mut response = match result {
-                    Ok(answer) => show(&context, answer, &asked)?,
+                    Ok(answer) => show(&context, answer, &asked).await?,
                     Err(failure) => respond::failure(&failure, accept.format),
                 };
                 respond::warn(response.headers_mut(), context.take_warnings());
@@ -174,7 +188,7 @@ impl ApiServer {
         let options = ListOptions::parse(&asked.query)?;
         let listed = self.inner.pipeline.list(context, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        respond::bytes(200, bytes, asked.accept.format)
+        respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await
     }
 
     async fn delete_collection(&self, context: &Context, asked: &Asked, body: Body) -> Result<Response<Body>> {
@@ -183,7 +197,7 @@ impl ApiServer {
         let options = DeleteOptions::parse(&asked.query, &body)?;
         let listed = self.inner.pipeline.delete_collection(context, &list, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        let mut response = respond::bytes(200, bytes, asked.accept.format)?;
+        let mut response = respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await?;
         respond::warn(response.headers_mut(), context.take_warnings());
         Ok(response)
     }
@@ -242,10 +256,10 @@ const PATCHES: [&str; 4] =
 
 const APPLY: &str = "application/apply-patch+yaml";
 
-fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
+async fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
     let bytes = match answer.what {
         What::Object => view::object(&*context.kind, answer.bytes, asked.accept.view, asked.include)?,
         What::Other => answer.bytes,
     };
-    respond::bytes(answer.code, bytes, asked.accept.format)
+    respond::negotiated(answer.code, bytes, asked.accept.format, &asked.headers).await
 }

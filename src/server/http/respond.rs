@@ -1,24 +1,56 @@
 //! Answers as HTTP: status codes, media types, warnings. Every failure becomes bytes here.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
+use flate2::Compression;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, WARNING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::{self, Body};
+use super::gzip;
 use super::negotiate::Format;
+use crate::api::json_text;
 use crate::api::status::{Failure, Result};
 
 /// JSON text as the client wants it.
 pub fn bytes(code: u16, json: Bytes, format: Format) -> Result<Response<Body>> {
-    let (kind, text) = match format {
+    let (kind, text) = text_of(json, format)?;
+    Ok(typed(code, kind, text))
+}
+
+/// The text in its format, and the format's media type.
+fn text_of(json: Bytes, format: Format) -> Result<(&'static str, Bytes)> {
+    Ok(match format {
         Format::Json => ("application/json", json),
+        Format::PrettyJson => ("application/json", json_text::pretty(&json).into()),
         Format::Yaml => {
             let value: serde_json::Value = serde_json::from_slice(&json).map_err(Failure::internal)?;
             ("application/yaml", serde_yaml_ng::to_string(&value).map_err(Failure::internal)?.into())
         }
-    };
-    Ok(typed(code, kind, text))
+    })
+}
+
+/// From this size on an answer is compressed where the client takes that.
+const LARGE: usize = 128 * 1024;
+
+/// An object or a list, compressed where it is large and the client, whose headers these are, asks for it.
+pub async fn negotiated(code: u16, json: Bytes, format: Format, request: &HeaderMap) -> Result<Response<Body>> {
+    if json.len() <= LARGE || !gzip::accepted(request) {
+        return bytes(code, json, format);
+    }
+    // Some milliseconds for each megabyte, where they keep nobody else waiting.
+    let compressed = tokio::task::spawn_blocking(move || {
+        let (kind, text) = text_of(json, format)?;
+        Ok((kind, gzip::compress(&text, Compression::fast()).map_err(Failure::internal)?))
+    });
+    let (kind, small) = compressed.await.map_err(Failure::internal)??;
+    let mut response = typed(code, kind, small);
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    Ok(response)
 }
 
 /// A value as JSON or YAML.
@@ -28,6 +60,13 @@ pub fn value(code: u16, value: &impl Serialize, format: Format) -> Result<Respon
 
 pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     typed(code, "text/plain; charset=utf-8", text)
+}
+
+/// A path that leads nowhere: not an answer of the API, so no Status.
+pub fn page_not_found() -> Response<Body> {
+    let mut response = text(404, "404 page not found\n");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// A body of the given media type.
@@ -78,7 +117,7 @@ pub fn warn(headers: &mut HeaderMap, warnings: Vec<String>) {
 
 /// What every answer carries; one that says how long it may be kept goes on saying so.
 pub fn common(headers: &mut HeaderMap, audit_id: Option<HeaderValue>) {
-    headers.entry("cache-control").or_insert(HeaderValue::from_static("no-cache, private"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     let id = audit_id.or_else(|| HeaderValue::from_str(&crate::server::pipeline::random::uid()).ok());
     if let Some(id) = id {
         headers.insert(HeaderName::from_static("audit-id"), id);

@@ -1,13 +1,16 @@
 //! Objects and lists in the form a client asked for: as they are, as a Table, or their metadata only.
 //!
-//! The plain form splices stored bytes and decodes nothing.
+//! The plain form splices stored bytes and decodes nothing; metadata is cut out of them; a table decodes
+//! each object for its cells. No form builds the list as a value.
+
+use std::io::Write;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::negotiate::View;
+use super::negotiate::{Shown, View};
 use crate::api::duration;
-use crate::api::gvk::api_version;
+use crate::api::json_text::member;
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::list::Listed;
 use crate::server::strategy::{Column, Kind};
@@ -29,42 +32,86 @@ impl Include {
             "None" => Ok(Self::None),
             "" | "Metadata" => Ok(Self::Metadata),
             "Object" => Ok(Self::Object),
-            other => Err(Failure::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+            other => Err(Failure::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))),
         }
     }
 }
 
 /// One object.
+///
+/// # Errors
+/// 406 where a list of metadata was asked for.
 pub fn object(kind: &dyn Kind, stored: Bytes, view: View, include: Include) -> Result<Bytes> {
-    match view {
-        View::Plain => Ok(stored),
-        View::Metadata => to_bytes(&partial(&parse(&stored)?)),
-        View::Table => {
-            let value = parse(&stored)?;
-            let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-            let row = row(kind, &stored, value, include)?;
-            to_bytes(&table(columns(kind), vec![row], metadata))
+    match view.shown {
+        Shown::Plain => Ok(stored),
+        Shown::MetadataList => {
+            let list = "you requested PartialObjectMetadataList, but the requested object is not a list";
+            Err(not_acceptable(&format!("{list} ({})", go_type(kind, ""))))
         }
+        _ => event(kind, &stored, view, include, true),
     }
 }
 
-/// An object of a watch; the columns are described in the first event only.
+/// An object of a watch, on one line; the columns are described in the first event only.
 pub fn event(kind: &dyn Kind, object: &Bytes, view: View, include: Include, first: bool) -> Result<Bytes> {
-    match view {
-        View::Plain => Ok(object.clone()),
-        View::Metadata => to_bytes(&partial(&parse(object)?)),
-        View::Table => {
-            let value = parse(object)?;
-            let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-            let described = if first { columns(kind) } else { Value::Null };
-            let row = row(kind, object, value, include)?;
-            to_bytes(&table(described, vec![row], metadata))
+    let mut out = Vec::with_capacity(object.len() + 1024);
+    match view.shown {
+        Shown::Plain => return Ok(object.clone()),
+        Shown::Metadata | Shown::MetadataList => partial(&mut out, object, view),
+        Shown::Table => {
+            let version = member(metadata(object), "resourceVersion").unwrap_or(b"\"\"");
+            let metadata = [b"{\"resourceVersion\":", version, b"}"].concat();
+            let columns = if first { columns(kind) } else { Value::Null };
+            table(&mut out, kind, &columns, &metadata, std::slice::from_ref(object), view, include)?;
         }
     }
+    Ok(out.into())
 }
 
 /// A list.
+///
+/// # Errors
+/// 406 where the metadata of one object was asked for.
 pub fn list(kind: &dyn Kind, listed: &Listed, view: View, include: Include) -> Result<Bytes> {
+    let metadata = list_metadata(listed).to_string();
+    let size: usize = match view.shown {
+        Shown::Plain => listed.items.iter().map(|item| item.len() + 1).sum(),
+        _ => listed.items.len() * 1024,
+    };
+    let mut out = Vec::with_capacity(size + 256);
+    match view.shown {
+        Shown::Plain => {
+            let meta = kind.meta();
+            open(&mut out, &format!("{}List", meta.kind), &meta.api_version(), metadata.as_bytes());
+            out.extend_from_slice(b",\"items\":[");
+            joined(&mut out, &listed.items, |out, item| {
+                out.extend_from_slice(item);
+                Ok(())
+            })?;
+            out.extend_from_slice(b"]}");
+        }
+        Shown::MetadataList => {
+            open(&mut out, "PartialObjectMetadataList", view.api_version(), metadata.as_bytes());
+            out.extend_from_slice(b",\"items\":[");
+            joined(&mut out, &listed.items, |out, item| {
+                partial(out, item, view);
+                Ok(())
+            })?;
+            out.extend_from_slice(b"]}");
+        }
+        Shown::Metadata => {
+            let one = "you requested PartialObjectMetadata, but the requested object is a list";
+            return Err(not_acceptable(&format!("{one} ({})", go_type(kind, "List"))));
+        }
+        Shown::Table => table(&mut out, kind, &columns(kind), metadata.as_bytes(), &listed.items, view, include)?,
+    }
+    out.push(b'\n');
+    Ok(out.into())
+}
+
+fn list_metadata(listed: &Listed) -> Value {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".to_owned(), listed.revision.to_string().into());
     if let Some(token) = &listed.continue_token {
@@ -73,66 +120,70 @@ pub fn list(kind: &dyn Kind, listed: &Listed, view: View, include: Include) -> R
     if let Some(remaining) = listed.remaining.filter(|remaining| *remaining > 0) {
         metadata.insert("remainingItemCount".to_owned(), remaining.into());
     }
-    let metadata = Value::Object(metadata);
-    match view {
-        View::Plain => Ok(splice(kind, &listed.items, &metadata)),
-        View::Metadata => {
-            let items: Vec<Value> =
-                listed.items.iter().map(|item| Ok(partial(&parse(item)?))).collect::<Result<_>>()?;
-            to_bytes(&json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                "metadata": metadata, "items": items,
-            }))
-        }
-        View::Table => {
-            let rows = listed.items.iter().map(|item| row(kind, item, parse(item)?, include));
-            to_bytes(&table(columns(kind), rows.collect::<Result<_>>()?, metadata))
-        }
-    }
+    metadata.into()
 }
 
-/// The list envelope around the stored bytes.
-fn splice(kind: &dyn Kind, items: &[Bytes], metadata: &Value) -> Bytes {
+fn not_acceptable(message: &str) -> Failure {
+    Failure::new(406, "NotAcceptable", message)
+}
+
+/// What upstream's message calls the type: `*core.PodList`.
+fn go_type(kind: &dyn Kind, ending: &str) -> String {
     let meta = kind.meta();
-    let size: usize = items.iter().map(|item| item.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let head = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        meta.kind,
-        meta.api_version()
-    );
-    out.extend_from_slice(head.as_bytes());
+    let package = meta.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+    format!("*{package}.{}{ending}", meta.kind)
+}
+
+/// `{"kind":…,"apiVersion":…,"metadata":…`, to be continued.
+fn open(out: &mut Vec<u8>, kind: &str, api_version: &str, metadata: &[u8]) {
+    out.extend_from_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":").as_bytes());
+    out.extend_from_slice(metadata);
+}
+
+fn joined(out: &mut Vec<u8>, items: &[Bytes], mut write: impl FnMut(&mut Vec<u8>, &Bytes) -> Result<()>) -> Result<()> {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(item);
+        write(out, item)?;
     }
-    out.extend_from_slice(b"]}\n");
-    out.into()
+    Ok(())
 }
 
-fn parse(json: &[u8]) -> Result<Value> {
-    serde_json::from_slice(json).map_err(Failure::internal)
+fn metadata(object: &[u8]) -> &[u8] {
+    member(object, "metadata").unwrap_or(b"{}")
 }
 
-fn to_bytes(value: &Value) -> Result<Bytes> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(Failure::internal)
+fn partial(out: &mut Vec<u8>, object: &[u8], view: View) {
+    open(out, "PartialObjectMetadata", view.api_version(), metadata(object));
+    out.push(b'}');
 }
 
-fn partial(value: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": api_version("meta.k8s.io", "v1"),
-        "metadata": value["metadata"],
-    })
-}
-
-fn table(columns: Value, rows: Vec<Value>, metadata: Value) -> Value {
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata, "columnDefinitions": columns, "rows": rows,
-    })
+fn table(
+    out: &mut Vec<u8>,
+    kind: &dyn Kind,
+    columns: &Value,
+    metadata: &[u8],
+    items: &[Bytes],
+    view: View,
+    include: Include,
+) -> Result<()> {
+    let now = jiff::Timestamp::now();
+    open(out, "Table", view.api_version(), metadata);
+    write!(out, ",\"columnDefinitions\":{columns},\"rows\":[").map_err(Failure::internal)?;
+    joined(out, items, |out, item| {
+        let cells = cells(kind, item, now)?;
+        write!(out, "{{\"cells\":{cells},\"object\":").map_err(Failure::internal)?;
+        match include {
+            Include::None => out.extend_from_slice(b"null"),
+            Include::Metadata => partial(out, item, view),
+            Include::Object => out.extend_from_slice(item),
+        }
+        out.push(b'}');
+        Ok(())
+    })?;
+    out.extend_from_slice(b"]}");
+    Ok(())
 }
 
 fn columns(kind: &dyn Kind) -> Value {
@@ -145,19 +196,14 @@ fn columns(kind: &dyn Kind) -> Value {
     kind.columns().iter().map(definition).collect()
 }
 
-fn row(kind: &dyn Kind, stored: &[u8], value: Value, include: Include) -> Result<Value> {
-    let now = jiff::Timestamp::now();
+fn cells(kind: &dyn Kind, stored: &[u8], now: jiff::Timestamp) -> Result<Value> {
     // What comes here is what the kind shows (a bookmark too): never another version's stored form.
     let object = kind.decode(stored).map_err(Failure::internal)?;
     let cells = kind.cells(object.as_ref(), now).unwrap_or_else(|| {
         let born = object.meta().creation_timestamp.as_ref();
         vec![object.name().into(), born.map_or_else(|| "<unknown>".into(), |born| age(now, born.0))]
     });
-    Ok(match include {
-        Include::None => json!({"cells": cells, "object": null}),
-        Include::Metadata => json!({"cells": cells, "object": partial(&value)}),
-        Include::Object => json!({"cells": cells, "object": value}),
-    })
+    Ok(cells.into())
 }
 
 fn age(now: jiff::Timestamp, born: jiff::Timestamp) -> Value {

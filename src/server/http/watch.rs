@@ -32,7 +32,7 @@ impl Events {
         let event = self.stream.next().await?;
         self.sent.inc();
         let line = self.line(&event);
-        self.first &= !matches!(event.kind, WatchKind::Added | WatchKind::Modified | WatchKind::Deleted);
+        self.first = false;
         Some(line)
     }
 

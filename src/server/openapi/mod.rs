@@ -1,152 +1,122 @@
-//! `/openapi/v3`: an index, and a document for each group and version, made on demand from the catalog.
+//! The OpenAPI documents, made on demand from the catalog and kept compressed: `/openapi/v3` with a document for
+//! each group and version, and `/openapi/v2`, which is all of them in one, as JSON or in protobuf.
 //!
-//! Documents name every path with its verbs and their parameters, which is what clients look for before
-//! they ask for server-side field validation or apply. Types are objects without described fields.
+//! kubectl explains, validates and patches by these. Nothing is made before somebody asks.
 
-use http::Response;
+mod components;
+mod document;
+mod gnostic;
+mod kept;
+mod merge;
+mod operation;
+mod parameters;
+mod paths;
+#[cfg(test)]
+mod tests;
+mod v2;
+
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, EXPIRES, HeaderValue, LOCATION, VARY};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::api::gvk::api_version;
 use crate::api::status::{Failure, Result};
-use crate::server::discovery::{groups, kinds_of};
-use crate::server::http::body::Body;
-use crate::server::http::respond;
-use crate::server::strategy::{Meta, Verb};
+use crate::server::http::body::{self, Body};
+use crate::server::http::{cached, gzip, negotiate, respond};
+use crate::server::pipeline::query::Query;
+pub use document::VERSION;
+use kept::{Document, Kept, Which};
 
-/// Answers a path under `/openapi`; `None` for any other.
-pub fn respond(path: &str) -> Result<Option<Response<Body>>> {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let document = match parts.as_slice() {
-        ["openapi", "v3"] => index(),
-        ["openapi", "v3", "api", version] => document("", version)?,
-        ["openapi", "v3", "apis", group, version] => document(group, version)?,
-        _ => return Ok(None),
+const JSON: &str = "application/json";
+/// Version 2 in protobuf, by the name that clients ask for and by an older one.
+const V2_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
+/// The documents of one API server.
+#[derive(Default)]
+pub struct OpenApi {
+    kept: Kept,
+}
+
+impl OpenApi {
+    /// Answers a path under `/openapi`; `None` for any other.
+    pub async fn respond(&self, path: &str, query: &Query, headers: &HeaderMap) -> Result<Option<Response<Body>>> {
+        let Some(path) = path.strip_prefix("/openapi/") else { return Ok(None) };
+        match path.trim_end_matches('/').split_once('/') {
+            None if path == "v2" => self.v2(headers).await.map(Some),
+            None if path.trim_end_matches('/') == "v3" => self.index(headers).await.map(Some),
+            Some(("v3", root)) => self.v3(root, query.get("hash"), headers).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn index(&self, headers: &HeaderMap) -> Result<Response<Body>> {
+        let mut paths = Map::new();
+        for (path, hash) in self.kept.hashes().await? {
+            paths.insert(path.clone(), json!({"serverRelativeURL": address(path, hash)}));
+        }
+        let content = serde_json::to_vec(&json!({"paths": Value::Object(paths)})).map_err(Failure::internal)?;
+        let hash = cached::hash(&content);
+        Ok(cached::tagged(respond::typed(200, JSON, content), &hash, headers))
+    }
+
+    async fn v2(&self, headers: &HeaderMap) -> Result<Response<Body>> {
+        let [protobuf, older] = V2_PROTOBUF;
+        let Some((media, _)) = negotiate::choose(&[JSON, protobuf, older], &negotiate::ranges(headers)) else {
+            return Ok(status(StatusCode::NOT_ACCEPTABLE));
+        };
+        let which = if media == JSON { Which::V2 } else { Which::V2Protobuf };
+        send(&*self.kept.get(&which).await?, media, headers)
+    }
+
+    async fn v3(&self, path: &str, asked: &str, headers: &HeaderMap) -> Result<Response<Body>> {
+        let found = document::roots().into_iter().find(|(known, _)| known == path);
+        let (_, root) = found.ok_or_else(Failure::no_route)?;
+        if negotiate::choose(&[JSON], &negotiate::ranges(headers)).is_none() {
+            return Ok(status(StatusCode::NOT_ACCEPTABLE));
+        }
+        let document = self.kept.get(&Which::V3(root)).await?;
+        if !asked.is_empty() && asked != document.hash {
+            let mut response = status(StatusCode::MOVED_PERMANENTLY);
+            let address = HeaderValue::from_str(&address(path, &document.hash)).map_err(Failure::internal)?;
+            response.headers_mut().insert(LOCATION, address);
+            return Ok(response);
+        }
+        let mut response = send(&document, JSON, headers)?;
+        if !asked.is_empty() {
+            // What has this hash never changes.
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+            let year = jiff::SignedDuration::from_hours(24 * 365);
+            let date = (jiff::Timestamp::now() + year).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            headers.insert(EXPIRES, HeaderValue::from_str(&date).map_err(Failure::internal)?);
+        }
+        Ok(response)
+    }
+}
+
+/// Where a client finds a document by its hash.
+fn address(path: &str, hash: &str) -> String {
+    format!("/openapi/v3/{path}?hash={hash}")
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+fn send(document: &Document, media: &'static str, headers: &HeaderMap) -> Result<Response<Body>> {
+    let mut response = match gzip::accepted(headers) {
+        true => {
+            let mut response = respond::typed(200, media, document.gzip.clone());
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        }
+        false => respond::typed(200, media, gzip::decompress(&document.gzip).map_err(Failure::internal)?),
     };
-    let text = serde_json::to_vec(&document).map_err(Failure::internal)?;
-    Ok(Some(respond::typed(200, "application/json", text)))
-}
-
-/// `api/v1`, `apis/apps/v1`.
-fn root(group: &str, version: &str) -> String {
-    let prefix = if group.is_empty() { "api" } else { "apis" };
-    format!("{prefix}/{}", api_version(group, version))
-}
-
-/// Every document with a hash that changes when orch does.
-fn index() -> Value {
-    let mut paths = Map::new();
-    for group in groups() {
-        for version in &group.versions {
-            let root = root(group.name, version);
-            let digest = Sha256::digest(format!("{root} {}", env!("CARGO_PKG_VERSION")));
-            let hash: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-            let url = format!("/openapi/v3/{root}?hash={hash}");
-            paths.insert(root, json!({"serverRelativeURL": url}));
-        }
-    }
-    json!({"paths": paths})
-}
-
-fn document(group: &str, version: &str) -> Result<Value> {
-    let kinds = kinds_of(group, version);
-    if kinds.is_empty() {
-        return Err(Failure::no_route());
-    }
-    let mut paths = Map::new();
-    let mut schemas = Map::new();
-    for kind in kinds {
-        let meta = kind.meta();
-        schemas.insert(schema_name(meta), schema(meta));
-        describe(meta, &mut paths);
-    }
-    Ok(json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36.0+orch"},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }))
-}
-
-fn gvk(meta: &Meta) -> Value {
-    json!({"group": meta.group, "version": meta.version, "kind": meta.kind})
-}
-
-fn schema_name(meta: &Meta) -> String {
-    let group = if meta.group.is_empty() { "core" } else { meta.group.split('.').next().unwrap_or_default() };
-    format!("io.k8s.api.{group}.{}.{}", meta.version, meta.kind)
-}
-
-fn schema(meta: &Meta) -> Value {
-    json!({
-        "type": "object",
-        "x-kubernetes-group-version-kind": [gvk(meta)],
-        "x-kubernetes-preserve-unknown-fields": true,
-    })
-}
-
-/// The collection, the object and its subresources.
-fn describe(meta: &Meta, paths: &mut Map<String, Value>) {
-    let root = root(meta.group, meta.version);
-    let collection = match meta.namespaced {
-        true => format!("/{root}/namespaces/{{namespace}}/{}", meta.plural),
-        false => format!("/{root}/{}", meta.plural),
-    };
-    let object = format!("{collection}/{{name}}");
-    let has = |verb| meta.verbs.contains(&verb);
-    let mut operations = Map::new();
-    for (verb, method, action) in [
-        (Verb::List, "get", "list"),
-        (Verb::Create, "post", "post"),
-        (Verb::DeleteCollection, "delete", "deletecollection"),
-    ] {
-        if has(verb) {
-            operations.insert(method.to_owned(), operation(meta, action));
-        }
-    }
-    if !operations.is_empty() {
-        paths.insert(collection, operations.into());
-    }
-    let mut operations = Map::new();
-    for (verb, method) in [(Verb::Get, "get"), (Verb::Update, "put"), (Verb::Patch, "patch"), (Verb::Delete, "delete")]
-    {
-        if has(verb) {
-            operations.insert(method.to_owned(), operation(meta, method));
-        }
-    }
-    if !operations.is_empty() {
-        paths.insert(object.clone(), operations.into());
-    }
-    for sub in meta.subresources {
-        let mut operations = Map::new();
-        for verb in sub.verbs {
-            let method = match *verb {
-                "create" => "post",
-                "update" => "put",
-                other => other,
-            };
-            operations.insert(method.to_owned(), operation(meta, method));
-        }
-        paths.insert(format!("{object}/{}", sub.name), operations.into());
-    }
-}
-
-fn operation(meta: &Meta, action: &str) -> Value {
-    let names: &[&str] = match action {
-        "patch" => &["dryRun", "fieldManager", "fieldValidation", "force"],
-        "post" | "put" => &["dryRun", "fieldManager", "fieldValidation"],
-        "delete" => &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"],
-        "list" => {
-            &["allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "watch"]
-        }
-        _ => &[],
-    };
-    let parameter = |name: &&str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
-    let reference = json!({"$ref": format!("#/components/schemas/{}", schema_name(meta))});
-    json!({
-        "parameters": names.iter().map(parameter).collect::<Vec<_>>(),
-        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": gvk(meta),
-    })
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    Ok(cached::tagged(response, &document.hash, headers))
 }
