@@ -16,6 +16,7 @@ pub mod patch;
 pub mod pod;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod reading;
 pub mod schema;
 pub mod selector;

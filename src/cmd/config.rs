@@ -112,6 +112,27 @@ pub struct ServerArgs {
     /// Pull from this registry over plain HTTP; may be repeated.
     #[arg(long, env = "ORCH_INSECURE_REGISTRY", value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
+    /// Answer so many reading requests from the network at once; with the next flag, what priority levels share.
+    #[arg(long, env = "ORCH_MAX_REQUESTS_INFLIGHT", default_value_t = 400, value_name = "REQUESTS")]
+    pub max_requests_inflight: usize,
+    /// Answer so many changing requests from the network at once.
+    #[arg(long, env = "ORCH_MAX_MUTATING_REQUESTS_INFLIGHT", default_value_t = 200, value_name = "REQUESTS")]
+    pub max_mutating_requests_inflight: usize,
+    /// Record requests as this audit.k8s.io/v1 Policy says.
+    #[arg(long, env = "ORCH_AUDIT_POLICY_FILE", value_name = "FILE")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Write the audit log to this file; - is standard output. Without it nothing is recorded.
+    #[arg(long, env = "ORCH_AUDIT_LOG_PATH", value_name = "FILE")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Begin a new audit log when the old one has so many megabytes; 0 is 100.
+    #[arg(long, env = "ORCH_AUDIT_LOG_MAXSIZE", default_value_t = 0, value_name = "MEGABYTES")]
+    pub audit_log_maxsize: u64,
+    /// Keep at most so many old audit logs; 0 keeps all of them.
+    #[arg(long, env = "ORCH_AUDIT_LOG_MAXBACKUP", default_value_t = 0, value_name = "FILES")]
+    pub audit_log_maxbackup: usize,
+    /// Keep old audit logs for so many days; 0 keeps them for ever.
+    #[arg(long, env = "ORCH_AUDIT_LOG_MAXAGE", default_value_t = 0, value_name = "DAYS")]
+    pub audit_log_maxage: u32,
     /// What to log: error, warn, info, debug, trace, or a filter such as orch::server=debug.
     #[arg(long, env = "ORCH_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,

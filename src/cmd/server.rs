@@ -23,6 +23,7 @@ use crate::server::authorization::policy;
 use crate::server::bootstrap_tokens::BootstrapTokens;
 use crate::server::controllers::{Controllers, ControllersConfig, Keys};
 use crate::server::encryption::{self, Encryption, Keyring};
+use crate::server::http::audit::{Audit, Log, LogOptions, Policy};
 use crate::server::http::authn::{Authenticator, StaticToken, TokenAuthenticator, User};
 use crate::server::http::endpoint::{Endpoint, Endpoints};
 use crate::server::http::health::{Hook, Scope};
@@ -109,7 +110,9 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
         notify::send("STOPPING=1");
     }
     lifecycle.stop().await;
-    started?.pipeline().store().close().await;
+    let api = started?;
+    api.close_audit().await;
+    api.pipeline().store().close().await;
     Ok(())
 }
 
@@ -140,6 +143,8 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
             node_ports: args.service_node_port_range.0..=args.service_node_port_range.1,
         },
         endpoints: Endpoints::from([(encryption::PATH, encryption as Arc<dyn Endpoint>)]),
+        audit: audit(args)?,
+        inflight: (args.max_requests_inflight + args.max_mutating_requests_inflight).max(1),
         ..ApiServerConfig::default()
     };
     let api = ApiServer::new(config, store);
@@ -223,6 +228,25 @@ fn openid(args: &ServerArgs, identity: &Identity, issuer: &Issuer) -> OpenId {
     let address = SocketAddr::new(identity.advertise, args.https_listen_port);
     let keys = format!("https://{address}{}", openid::KEYS);
     OpenId::new(&issuer.configuration(&keys), &issuer.keys())
+}
+
+/// The audit log, where one is asked for.
+fn audit(args: &ServerArgs) -> anyhow::Result<Option<Audit>> {
+    let Some(path) = &args.audit_log_path else { return Ok(None) };
+    let Some(policy) = &args.audit_policy_file else {
+        tracing::warn!("no --audit-policy-file is given: nothing is recorded in the audit log");
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(policy).with_context(|| format!("cannot read {}", policy.display()))?;
+    let policy = Policy::parse(&text).with_context(|| format!("in the audit policy {}", policy.display()))?;
+    let log = Log::open(LogOptions {
+        path: path.clone(),
+        max_size: args.audit_log_maxsize,
+        max_backups: args.audit_log_maxbackup,
+        max_age: args.audit_log_maxage,
+    });
+    let log = log.with_context(|| format!("cannot write the audit log {}", path.display()))?;
+    Ok(Some(Audit::new(policy, log)))
 }
 
 /// The steps of starting that health checks wait for.

@@ -54,6 +54,7 @@ macro_rules! contract {
 contract! {
     creates_only_what_is_absent,
     updates_and_deletes_only_the_expected_revision,
+    several_writes_are_one,
     values_are_encoded_with_their_revision,
     lists_pages_of_a_prefix_in_order,
     lists_the_past,
@@ -104,7 +105,7 @@ async fn creates_only_what_is_absent(engine: fn(usize) -> Fixture) {
     let item = create(store, "/a", "1").await;
     assert_eq!((item.revision, &item.value[..]), (1, &b"1"[..]));
     let conflict = store.write(put("/a", Expect::Absent, "2")).await.unwrap_err();
-    assert!(matches!(conflict, Error::Conflict { current: Some(current) } if current == item));
+    assert!(matches!(conflict, Error::Conflict { current: Some(current), .. } if current == item));
     assert_eq!((store.revision(), store.get("/a"), store.count("/")), (1, Some(item), 1));
 }
 
@@ -112,7 +113,7 @@ async fn updates_and_deletes_only_the_expected_revision(engine: fn(usize) -> Fix
     let fixture = engine(100);
     let store = &*fixture.store;
     let missing = store.write(put("/a", Expect::Revision(1), "x")).await.unwrap_err();
-    assert!(matches!(missing, Error::Conflict { current: None }));
+    assert!(matches!(missing, Error::Conflict { current: None, .. }));
     let first = create(store, "/a", "1").await;
     let second = store.write(put("/a", Expect::Revision(first.revision), "2")).await.unwrap();
     for stale in [
@@ -121,12 +122,31 @@ async fn updates_and_deletes_only_the_expected_revision(engine: fn(usize) -> Fix
         delete("/a", Expect::Absent),
     ] {
         let conflict = store.write(stale).await.unwrap_err();
-        assert!(matches!(conflict, Error::Conflict { current: Some(current) } if current == second));
+        assert!(matches!(conflict, Error::Conflict { current: Some(current), .. } if current == second));
     }
     let gone = store.write(delete("/a", Expect::Revision(second.revision))).await.unwrap();
     assert_eq!((gone.revision, &gone.value[..]), (3, &b"gone at 3"[..]));
     assert_eq!((store.get("/a"), store.count(""), store.revision()), (None, 0, 3));
     assert_eq!(create(store, "/a", "again").await.revision, 4);
+}
+
+async fn several_writes_are_one(engine: fn(usize) -> Fixture) {
+    let fixture = engine(100);
+    let store = &*fixture.store;
+    let first = create(store, "/a", "1").await;
+    let stale = vec![put("/b", Expect::Absent, "1"), put("/a", Expect::Revision(first.revision + 1), "2")];
+    let conflict = store.write_all(stale).await.unwrap_err();
+    assert!(matches!(conflict, Error::Conflict { key, current: Some(current) } if *key == *"/a" && current == first));
+    assert_eq!((store.get("/b"), store.revision()), (None, first.revision));
+    let both = vec![put("/b", Expect::Absent, "1"), put("/a", Expect::Revision(first.revision), "2")];
+    let items = store.write_all(both).await.unwrap();
+    let revisions: Vec<_> = items.iter().map(|item| (&*item.key, item.revision)).collect();
+    assert_eq!(revisions, [("/b", 2), ("/a", 3)]);
+    // The second sees what the first did.
+    let again = vec![delete("/b", Expect::Revision(2)), put("/b", Expect::Absent, "2")];
+    store.write_all(again).await.unwrap();
+    let fixture = fixture.reopen().await;
+    assert_eq!((fixture.store.get("/b").unwrap().revision, fixture.store.count("/")), (5, 2));
 }
 
 async fn values_are_encoded_with_their_revision(engine: fn(usize) -> Fixture) {
@@ -282,7 +302,7 @@ async fn concurrent_updates_lose_nothing(engine: fn(usize) -> Fixture) {
             let next = std::str::from_utf8(&item.value).unwrap().parse::<u64>().unwrap() + 1;
             match store.write(put("/n", Expect::Revision(item.revision), &next.to_string())).await {
                 Ok(written) => (item, done) = (written, done + 1),
-                Err(Error::Conflict { current }) => item = current.unwrap(),
+                Err(Error::Conflict { current, .. }) => item = current.unwrap(),
                 Err(error) => panic!("{error}"),
             }
         }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::hub::Limits;
-use super::state::{State, Undo, decide};
+use super::state::{State, Undo, decide_all};
 use super::{Error, Item, ListOptions, Page, Result, Revision, Store, Watch, Write};
 
 pub struct MemoryStore {
@@ -60,16 +60,15 @@ impl Store for MemoryStore {
         if self.state.read().closed { Err(Error::Closed) } else { Ok(()) }
     }
 
-    async fn write(&self, write: Write) -> Result<Item> {
+    async fn write_all(&self, writes: Vec<Write>) -> Result<Vec<Item>> {
         let mut inner = self.state.write();
         if inner.closed {
             return Err(Error::Closed);
         }
-        let revision = inner.state.revision() + 1;
-        let current = inner.state.get(&write.key);
-        let commit = decide(write, current, revision)?;
-        inner.state.publish(std::iter::once(&commit), revision);
-        Ok(commit.event.item.clone())
+        let before = inner.state.revision();
+        let commits = decide_all(writes, before, |key| inner.state.get(key))?;
+        inner.state.publish(commits.iter(), before + commits.len() as Revision);
+        Ok(commits.iter().map(|commit| commit.event.item.clone()).collect())
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch> {

@@ -119,9 +119,9 @@ pub struct Watch {
 /// What went wrong, whichever engine it was.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The expectation did not hold; `current` is what is there instead.
+    /// The expectation for `key` did not hold; `current` is what is there instead.
     #[error("the key was changed by somebody else")]
-    Conflict { current: Option<Item> },
+    Conflict { key: Arc<str>, current: Option<Item> },
     /// `requested` is older than the history kept.
     #[error("revision {requested} has been compacted; the oldest kept is {oldest}")]
     Compacted { requested: Revision, oldest: Revision },
@@ -158,7 +158,13 @@ pub trait Store: Send + Sync + 'static {
     fn health(&self) -> Result<()>;
 
     /// Commits one write and gives what is stored now (for a deletion: the final state).
-    async fn write(&self, write: Write) -> Result<Item>;
+    async fn write(&self, write: Write) -> Result<Item> {
+        self.write_all(vec![write]).await?.pop().ok_or(Error::Closed)
+    }
+
+    /// Commits several writes as one: all of them or, where one expectation does not hold, none. Nobody sees a part.
+    /// They are as durable as the most durable of them, and gives what is stored now of each.
+    async fn write_all(&self, writes: Vec<Write>) -> Result<Vec<Item>>;
 
     /// Every event under `prefix` with a revision greater than `after`, then those to come.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch>;

@@ -203,15 +203,31 @@ impl<'a, I: Iterator<Item = (&'a Arc<str>, &'a Entry)>> Iterator for Merge<'a, I
     }
 }
 
+/// Decides writes that belong together, one after another, against what their keys hold: all of them or none.
+/// `before` is the last revision given.
+pub(super) fn decide_all(
+    writes: Vec<Write>,
+    before: Revision,
+    current: impl Fn(&str) -> Option<Current>,
+) -> Result<Vec<Commit>> {
+    let mut commits: Vec<Commit> = Vec::with_capacity(writes.len());
+    for (write, revision) in writes.into_iter().zip(before + 1..) {
+        let earlier = commits.iter().rev().find(|commit| commit.event.item.key == write.key);
+        let current = earlier.map_or_else(|| current(&write.key), Commit::current);
+        commits.push(decide(write, current, revision)?);
+    }
+    Ok(commits)
+}
+
 /// Decides a write against what its key holds. Nothing is encoded unless the expectation holds.
-pub(super) fn decide(write: Write, current: Option<Current>, revision: Revision) -> Result<Commit> {
+fn decide(write: Write, current: Option<Current>, revision: Revision) -> Result<Commit> {
     let met = match (write.expect, &current) {
         (Expect::Absent, None) => matches!(write.change, Change::Put(_)),
         (Expect::Revision(expected), Some(current)) => current.item.revision == expected,
         _ => false,
     };
     if !met {
-        return Err(Error::Conflict { current: current.map(|current| current.item) });
+        return Err(Error::Conflict { key: write.key, current: current.map(|current| current.item) });
     }
     let (kind, encode) = match write.change {
         Change::Put(encode) if current.is_none() => (EventKind::Created, encode),

@@ -2,15 +2,19 @@
 //! over a real TLS socket.
 
 mod admission;
+mod audit;
 mod authorization;
 mod certificates;
 mod cluster;
+mod flow;
 mod fuzz;
 mod identity;
 mod kinds;
 mod kubectl;
 mod observe;
 mod openapi;
+mod policies;
+mod quota;
 mod representations;
 mod subresources;
 mod verbs;

@@ -5,5 +5,7 @@ mod cluster;
 mod deletion;
 mod identity;
 mod nodes;
+mod protection;
+mod quotas;
 mod system;
 mod workloads;

@@ -1,19 +1,38 @@
 //! Admission: what is filled in and what is refused beyond the rules of a kind. One plugin, one file.
 //!
 //! The chain runs every plugin's [`Plugin::admit`] before defaults are applied again, and every
-//! plugin's [`Plugin::validate`] after validation, in the same order. Called only by the pipeline.
+//! plugin's [`Plugin::validate`] after validation, in the same order; [`Plugin::reserve`] comes last. Called only by the
+//! pipeline.
+
+use std::time::Instant;
 
 use async_trait::async_trait;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use prometheus_client::registry::Registry;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::api::object::Object;
-use crate::api::status::Result;
+use crate::api::status::{Failure, Result};
 use crate::server::pipeline::{Context, Reader};
+use crate::store::Write;
+use metrics::Durations;
 
 mod certificates;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod limit_ranger;
+mod metrics;
 mod namespace_lifecycle;
+mod pod_security;
+pub mod pod_topology_labels;
 mod priority;
+mod pvc_resize;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
+mod storage_protection;
+mod taint_nodes;
 
 /// What is being done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +57,24 @@ pub struct Attributes<'a> {
 impl Attributes<'_> {
     /// Whether the request is for this resource, and for the object itself.
     pub fn is(&self, group: &str, resource: &str) -> bool {
+        self.concerns(group, resource) && self.context.subresource.is_empty()
+    }
+
+    /// Whether the request is for this resource or for a subresource of it.
+    pub fn concerns(&self, group: &str, resource: &str) -> bool {
         let meta = self.context.kind.meta();
-        meta.group == group && meta.plural == resource && self.context.subresource.is_empty()
+        meta.group == group && meta.plural == resource
+    }
+
+    pub fn creates(&self, group: &str, resource: &str) -> bool {
+        self.operation == Operation::Create && self.is(group, resource)
+    }
+
+    /// The usual refusal: 403 with the plugin's reason.
+    pub fn forbidden(&self, object: Option<&dyn Object>, why: &str) -> Failure {
+        let named = object.map(Object::meta).and_then(|meta| meta.name.as_deref()).filter(|name| !name.is_empty());
+        let name = if self.context.name.is_empty() { named.unwrap_or("Unknown") } else { &self.context.name };
+        Failure::forbidden(self.context.kind.meta().resource(), name, why)
     }
 }
 
@@ -47,9 +82,19 @@ impl Attributes<'_> {
 pub trait Plugin: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
+    /// The operations it is asked about.
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Update)
+    }
+
     /// May change the object of a creation or an update, or refuse it.
     async fn admit(&self, _attributes: &Attributes<'_>, _object: &mut dyn Object) -> Result<()> {
         Ok(())
+    }
+
+    /// The last word before a creation or an update is written: what else is to be written with it.
+    async fn reserve(&self, _attributes: &Attributes<'_>, _object: &dyn Object) -> Result<Option<Reservation>> {
+        Ok(None)
     }
 
     /// May refuse; sees the final object (none at a deletion).
@@ -58,38 +103,86 @@ pub trait Plugin: Send + Sync + 'static {
     }
 }
 
+/// What is to be written together with the object, in one commit.
+pub struct Reservation {
+    pub writes: Vec<Write>,
+    /// Nobody else reserves in the same place before this is dropped.
+    _turn: OwnedMutexGuard<()>,
+}
+
 /// The plugins in their order.
-pub struct Chain(Vec<Box<dyn Plugin>>);
+pub struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+    durations: Durations,
+}
 
 impl Chain {
     pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Self {
-        Self(plugins)
+        Self { plugins, durations: Durations::default() }
     }
 
     /// The plugins that are on by default, in upstream's order.
     pub fn standard() -> Self {
         Self::new(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
-            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(taint_nodes::TaintNodesByCondition),
+            Box::new(pod_security::PodSecurity),
             Box::new(priority::Priority),
+            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(default_storage_class::DefaultStorageClass),
+            Box::new(pvc_resize::PersistentVolumeClaimResize),
+            Box::new(storage_protection::StorageObjectInUseProtection),
+            Box::new(runtime_class::RuntimeClass),
             Box::new(certificates::CertificateApproval),
             Box::new(certificates::CertificateSigning),
             Box::new(certificates::CertificateSubjectRestriction),
+            Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(resource_quota::ResourceQuota::default()),
         ])
     }
 
+    /// Shows how long the plugins take.
+    pub fn register(&self, registry: &mut Registry) {
+        self.durations.register(registry);
+    }
+
+    fn asked(&self, operation: Operation) -> impl Iterator<Item = &dyn Plugin> {
+        self.plugins.iter().map(AsRef::as_ref).filter(move |plugin| plugin.handles(operation))
+    }
+
     pub async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
-        for plugin in &self.0 {
-            plugin.admit(attributes, object).await?;
+        for plugin in self.asked(attributes.operation) {
+            let begun = Instant::now();
+            let outcome = plugin.admit(attributes, object).await;
+            self.durations.observe(plugin.name(), "admit", attributes, outcome.is_err(), begun);
+            outcome?;
         }
         Ok(())
     }
 
+    pub async fn reserve(&self, attributes: &Attributes<'_>, object: &dyn Object) -> Result<Vec<Reservation>> {
+        let mut reservations = Vec::new();
+        for plugin in self.asked(attributes.operation) {
+            reservations.extend(plugin.reserve(attributes, object).await?);
+        }
+        Ok(reservations)
+    }
+
     pub async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
-        for plugin in &self.0 {
-            plugin.validate(attributes, object).await?;
+        for plugin in self.asked(attributes.operation) {
+            let begun = Instant::now();
+            let outcome = plugin.validate(attributes, object).await;
+            self.durations.observe(plugin.name(), "validate", attributes, outcome.is_err(), begun);
+            outcome?;
         }
         Ok(())
     }
+}
+
+/// The name of the newest of several objects; of equally old ones the first by name.
+fn newest<'a>(metas: impl Iterator<Item = &'a ObjectMeta>) -> Option<String> {
+    let by_age = |meta: &&ObjectMeta| (meta.creation_timestamp.clone(), std::cmp::Reverse(meta.name.clone()));
+    metas.max_by_key(by_age)?.name.clone()
 }

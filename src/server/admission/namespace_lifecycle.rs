@@ -26,6 +26,10 @@ impl Plugin for NamespaceLifecycle {
         "NamespaceLifecycle"
     }
 
+    fn handles(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Create | Operation::Delete)
+    }
+
     async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
         let context = attributes.context;
         let meta = context.kind.meta();

@@ -6,12 +6,15 @@ mod catalog;
 mod certificates;
 mod deployment;
 mod endpoints;
+mod flow_control;
 mod gc;
 mod namespace;
 mod node;
 mod owners;
 mod pods;
+mod protection;
 mod replicaset;
+mod resource_quota;
 mod service_accounts;
 mod tokens;
 
@@ -125,7 +128,14 @@ impl Component for Controllers {
         self.run(&env, node::lifecycle::NodeLifecycle::new(&env, pods_on.clone()), 8);
         self.run(&env, node::eviction::TaintEviction::new(&env, pods_on.clone()), 8);
         self.run(&env, node::pod_gc::PodGc::new(&env, pods_on), 5);
-        self.run(&env, gc::GarbageCollector::new(&env), 20);
+        self.run(&env, flow_control::FlowControl::new(&env), 1);
+        self.run(&env, protection::claims(&env), 5);
+        self.run(&env, protection::volumes(&env), 5);
+        self.run(&env, protection::classes(&env), 1);
+        let quotas = resource_quota::ResourceQuotas::new(&env);
+        let gone = quotas.gone();
+        self.run(&env, quotas, 5);
+        self.run(&env, gc::GarbageCollector::new(&env, gone), 20);
         Ok(())
     }
 

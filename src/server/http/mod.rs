@@ -1,11 +1,13 @@
 //! The API server's HTTP side: what comes in by a socket or from the same process goes through
 //! routing, authorization and the pipeline, and comes out as Kubernetes answers.
 
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod body;
 pub mod cached;
 pub mod endpoint;
+mod flow;
 pub mod gzip;
 pub mod health;
 pub mod listener;
@@ -23,26 +25,29 @@ mod watch_socket;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::status::Result;
+use crate::api::status::{Failure, Result};
 use crate::server::admission::Chain;
 use crate::server::authorization::Authorization;
 use crate::server::openapi::OpenApi;
 use crate::server::pipeline::query::Query;
-use crate::server::pipeline::{Pipeline, ServiceRanges};
+use crate::server::pipeline::{Pipeline, ServiceRanges, random};
 use crate::server::subresource::Subresources;
 use crate::store::Store;
+use audit::{Audit, Trail};
 use authn::{Authenticator, Connection, User};
 use authz::{Authorizer, Decision};
 use body::Body;
 use endpoint::Endpoints;
+use flow::FlowControl;
 use health::{Health, Scope};
 use metrics::Metrics;
 use openid::OpenId;
@@ -59,7 +64,14 @@ pub struct ApiServerConfig {
     pub endpoints: Endpoints,
     /// How others verify the tokens of ServiceAccounts, where there is a key that signs them.
     pub openid: Option<OpenId>,
+    /// `None` records nothing.
+    pub audit: Option<Audit>,
+    /// Requests from the network that are answered at once; watches and sessions do not count.
+    pub inflight: usize,
 }
+
+/// Upstream's defaults for reading and for changing requests, together.
+pub const INFLIGHT: usize = 400 + 200;
 
 impl Default for ApiServerConfig {
     /// No way to log in; in-process callers only.
@@ -71,6 +83,8 @@ impl Default for ApiServerConfig {
             services: ServiceRanges::default(),
             endpoints: Endpoints::default(),
             openid: None,
+            audit: None,
+            inflight: INFLIGHT,
         }
     }
 }
@@ -87,6 +101,8 @@ struct Inner {
     authorization: Arc<Authorization>,
     health: Health,
     metrics: Arc<Metrics>,
+    audit: Option<Audit>,
+    flow: FlowControl,
     /// The process was told to stop.
     stopping: Arc<AtomicBool>,
     subresources: Subresources,
@@ -101,8 +117,16 @@ impl ApiServer {
         let health = health(&store, &stopping);
         let metrics = Arc::new(Metrics::new(store.clone()));
         let authorization = Arc::new(Authorization::standard(&store));
+        let flow = FlowControl::new(store.clone(), config.inflight);
+        metrics.add(|registry| {
+            flow.register(registry);
+            config.admission.register(registry);
+        });
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
-        let ApiServerConfig { authenticator, subresources, endpoints, openid, .. } = config;
+        let ApiServerConfig { authenticator, subresources, endpoints, openid, audit, .. } = config;
+        if let Some(audit) = &audit {
+            metrics.add(|registry| audit.register(registry));
+        }
         let openapi = OpenApi::default();
         let inner = Inner {
             pipeline,
@@ -110,6 +134,8 @@ impl ApiServer {
             authorization,
             health,
             metrics,
+            audit,
+            flow,
             stopping,
             subresources,
             endpoints,
@@ -134,6 +160,13 @@ impl ApiServer {
         self.inner.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Writes what of the audit log waits for the disk; nothing is recorded after this.
+    pub async fn close_audit(&self) {
+        if let Some(audit) = &self.inner.audit {
+            audit.close().await;
+        }
+    }
+
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.inner.pipeline
     }
@@ -145,12 +178,24 @@ impl ApiServer {
         }
         match self.inner.authenticator.request(connection, request.headers()) {
             Ok(user) => self.answer(user, request, connection.closing.clone()).await,
-            Err(failure) => {
-                let mut response = respond::failure(&failure, negotiate::Format::Json);
-                respond::common(response.headers_mut(), request.headers().get("audit-id").cloned());
-                response
-            }
+            Err(failure) => self.unauthenticated(&failure, request).await,
         }
+    }
+
+    async fn unauthenticated(&self, failure: &Failure, request: Request<Body>) -> Response<Body> {
+        let audit_id = audit_id(request.headers());
+        let trail = self.inner.audit.as_ref().and_then(|audit| {
+            let query = Query::parse(request.uri().query());
+            let info = route::request_info(request.method(), request.uri().path(), &query);
+            audit.refused(audit_id.to_str().unwrap_or_default(), &info, &request, failure.code())
+        });
+        drop(request);
+        if let Some(trail) = trail {
+            trail.ended().await;
+        }
+        let mut response = respond::failure(failure, negotiate::Format::Json);
+        respond::common(response.headers_mut(), Some(audit_id));
+        response
     }
 
     /// Everything after authentication.
@@ -160,25 +205,75 @@ impl ApiServer {
 
     /// Sessions end when `closing` is cancelled.
     async fn answer(&self, user: User, mut request: Request<Body>, closing: CancellationToken) -> Response<Body> {
-        let audit_id = request.headers().get("audit-id").cloned();
+        let audit_id = audit_id(request.headers());
         let query = Query::parse(request.uri().query());
         let format = negotiate::accept(request.headers(), &query).unwrap_or_default().format;
         let info = route::request_info(request.method(), request.uri().path(), &query);
         let labels = metrics::Request::of(&info, request.headers());
         let lasts = labels.is_long_running();
         let running = Arc::new(self.inner.metrics.begin(labels));
-        let session = lasts.then(|| Session::new(running.clone(), closing));
+        let begun = match &self.inner.audit {
+            Some(audit) => {
+                let id = audit_id.to_str().unwrap_or_default();
+                audit.request(id, &user, &info, &mut request, lasts).await
+            }
+            None => Ok(None),
+        };
+        let trail = begun.as_ref().ok().cloned().flatten();
+        let session = lasts.then(|| Session::new(running.clone(), closing, trail.clone()));
         if let Some(session) = &session {
             request.extensions_mut().insert(session.clone());
         }
-        let result = self.authorized(user, info, query, request).await;
+        let result = match begun {
+            Ok(_) => self.admitted(user, info, query, request, format).await,
+            Err(failure) => Err(failure),
+        };
         let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
-        respond::common(response.headers_mut(), audit_id);
+        respond::common(response.headers_mut(), Some(audit_id));
         running.answered(response.status().as_u16());
+        if let Some(trail) = &trail {
+            response = trail.answered(response, lasts).await;
+        }
         match session {
             Some(session) => response.map(|body| session.hold(body)),
             None => response,
         }
+    }
+
+    /// The user as whom the request is treated.
+    async fn impersonated(&self, real: User, request: &mut Request<Body>) -> Result<User> {
+        authn::strip(request.headers_mut());
+        let before = real.clone();
+        let user = authn::impersonate::user(self.inner.authorization.as_ref(), real, request.headers_mut()).await?;
+        if let Some(trail) = request.extensions().get::<Arc<Trail>>().filter(|_| user != before) {
+            trail.impersonates(&user);
+        }
+        Ok(user)
+    }
+
+    /// Waits its turn, where many come from the network at once; what lasts is not held up.
+    async fn admitted(
+        &self,
+        user: User,
+        info: RequestInfo,
+        query: Query,
+        mut request: Request<Body>,
+        format: negotiate::Format,
+    ) -> Result<Response<Body>> {
+        let user = self.impersonated(user, &mut request).await?;
+        let extensions = request.extensions();
+        let held_up = extensions.get::<SocketAddr>().is_some() && extensions.get::<Session>().is_none();
+        if !held_up {
+            return self.authorized(user, info, query, request).await;
+        }
+        let admitted = match self.inner.flow.admit(&user, &info).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Ok(*refusal),
+        };
+        let result = self.authorized(user, info, query, request).await;
+        let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
+        admitted.answered(&mut response);
+        Ok(response)
     }
 
     async fn authorized(
@@ -186,12 +281,13 @@ impl ApiServer {
         user: User,
         info: RequestInfo,
         query: Query,
-        mut request: Request<Body>,
+        request: Request<Body>,
     ) -> Result<Response<Body>> {
-        authn::strip(request.headers_mut());
-        let authorizer = self.inner.authorization.as_ref();
-        let user = authn::impersonate::user(authorizer, user, request.headers_mut()).await?;
-        authz::check(authorizer, &user, &info).await?;
+        let decision = self.inner.authorization.authorize(&user, &info).await;
+        if let Some(trail) = request.extensions().get::<Arc<Trail>>() {
+            trail.decided(&decision);
+        }
+        authz::settle(decision, &user, &info)?;
         if info.is_resource {
             return self.resource(Arc::new(user), info, query, request).await;
         }
@@ -217,6 +313,12 @@ impl ApiServer {
     pub fn as_user(&self, user: User) -> InProcess {
         InProcess { server: self.clone(), user }
     }
+}
+
+/// The request's own id, or a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    let new = || HeaderValue::from_str(&random::uid()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    headers.get("audit-id").cloned().unwrap_or_else(new)
 }
 
 /// The checks that every API server has.

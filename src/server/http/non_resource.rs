@@ -37,6 +37,7 @@ impl ApiServer {
             return Ok(response);
         }
         if path == "/metrics" {
+            self.inner.flow.observe();
             return self.inner.metrics.respond(headers);
         }
         match path {

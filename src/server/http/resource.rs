@@ -17,6 +17,7 @@ use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::discovery;
+use crate::server::pipeline::context::Annotations;
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
 use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
@@ -102,6 +103,9 @@ impl ApiServer {
         context.subresource.clone_from(&info.subresource);
         context.agent = agent(request.headers());
         context.authorizer = Some(self.inner.authorization.clone());
+        if let Some(annotations) = request.extensions().get::<Annotations>() {
+            context.annotations = annotations.clone();
+        }
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.
             let accept = negotiate::accept(request.headers(), &query).unwrap_or_default();

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::audit::Trail;
 use super::body::{Body, BoxError};
 use super::metrics::Running;
 
@@ -21,17 +22,19 @@ use super::metrics::Running;
 pub struct Session {
     running: Arc<Running>,
     closing: CancellationToken,
+    /// Its record is complete when it ends.
+    trail: Option<Arc<Trail>>,
 }
 
 impl Session {
-    pub(super) fn new(running: Arc<Running>, closing: CancellationToken) -> Self {
-        Self { running, closing }
+    pub(super) fn new(running: Arc<Running>, closing: CancellationToken, trail: Option<Arc<Trail>>) -> Self {
+        Self { running, closing, trail }
     }
 
     /// The body of the session's answer: ends like `body`, or when the server stops.
     pub(super) fn hold(self, body: Body) -> Body {
         let closed = Box::pin(self.closing.cancelled_owned());
-        Held { body, closed, _running: self.running }.boxed_unsync()
+        Held { body, closed, _running: self.running, _trail: self.trail }.boxed_unsync()
     }
 
     /// Runs what remains of a session that has left HTTP behind.
@@ -47,6 +50,7 @@ struct Held {
     body: Body,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     _running: Arc<Running>,
+    _trail: Option<Arc<Trail>>,
 }
 
 impl hyper::body::Body for Held {

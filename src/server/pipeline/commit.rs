@@ -6,8 +6,10 @@ use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
 use super::{Context, Pipeline};
+use crate::api::gvk::GroupResource;
 use crate::api::object::{Object, Template};
 use crate::api::status::{Failure, Result};
+use crate::server::admission::Attributes;
 use crate::server::strategy::Meta;
 use crate::store::{Change, Durability, Error, Expect, Item, Write};
 
@@ -65,6 +67,27 @@ pub(crate) enum Goal {
     Remove(u64),
 }
 
+/// Tries before somebody who changes quotas all the time is given way.
+const RESERVATION_TRIES: usize = 16;
+
+fn write(context: &Context, key: &str, object: &mut dyn Object, goal: Goal) -> Write {
+    let template = match context.kind.to_stored(object) {
+        Some(mut stored) => Template::new(stored.as_mut()),
+        None => Template::new(object),
+    };
+    let encode = Box::new(move |revision| template.stamp(revision));
+    let (expect, change) = match goal {
+        Goal::Create => (Expect::Absent, Change::Put(encode)),
+        Goal::Replace(revision) | Goal::Beat(revision) => (Expect::Revision(revision), Change::Put(encode)),
+        Goal::Remove(revision) => (Expect::Revision(revision), Change::Delete(encode)),
+    };
+    let durability = match goal {
+        Goal::Beat(_) => Durability::Heartbeat,
+        _ => context.kind.meta().durability,
+    };
+    Write { key: Arc::from(key), expect, change, durability }
+}
+
 impl Pipeline {
     /// Writes `object` under `key`. The caller turns [`Error::Conflict`] into what it means there.
     pub(crate) async fn commit(
@@ -74,21 +97,34 @@ impl Pipeline {
         object: &mut dyn Object,
         goal: Goal,
     ) -> std::result::Result<Item, Error> {
-        let template = match context.kind.to_stored(object) {
-            Some(mut stored) => Template::new(stored.as_mut()),
-            None => Template::new(object),
-        };
-        let encode = Box::new(move |revision| template.stamp(revision));
-        let (expect, change) = match goal {
-            Goal::Create => (Expect::Absent, Change::Put(encode)),
-            Goal::Replace(revision) | Goal::Beat(revision) => (Expect::Revision(revision), Change::Put(encode)),
-            Goal::Remove(revision) => (Expect::Revision(revision), Change::Delete(encode)),
-        };
-        let durability = match goal {
-            Goal::Beat(_) => Durability::Heartbeat,
-            _ => context.kind.meta().durability,
-        };
-        self.store.write(Write { key: Arc::from(key), expect, change, durability }).await
+        self.store.write(write(context, key, object, goal)).await
+    }
+
+    /// Writes `object` and what admission reserves for it, in one commit. `None` where somebody else was faster.
+    pub(crate) async fn commit_admitted(
+        &self,
+        attributes: &Attributes<'_>,
+        key: &str,
+        object: &mut dyn Object,
+        goal: Goal,
+    ) -> Result<Option<Item>> {
+        for _ in 0..RESERVATION_TRIES {
+            // Held until the write is done.
+            let mut reserved = match goal {
+                Goal::Create | Goal::Replace(_) => self.admission.reserve(attributes, object).await?,
+                Goal::Beat(_) | Goal::Remove(_) => Vec::new(),
+            };
+            let mut writes = vec![write(attributes.context, key, object, goal)];
+            writes.extend(reserved.iter_mut().flat_map(|reservation| std::mem::take(&mut reservation.writes)));
+            match self.store.write_all(writes).await {
+                Ok(items) => return Ok(items.into_iter().next()),
+                Err(Error::Conflict { key: changed, .. }) if *changed == *key => return Ok(None),
+                // What the reservation was made on has changed.
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(store_failure(&error)),
+            }
+        }
+        Err(Failure::stale(GroupResource { group: "", resource: "resourcequotas" }, &attributes.context.namespace))
     }
 
     /// The object as read from the store.

@@ -1,5 +1,6 @@
 //! What every step of a request knows: who asks, and for which object of which kind.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ impl Deref for KindRef {
     }
 }
 
+/// The annotations of a request's audit event.
+pub type Annotations = Arc<Mutex<BTreeMap<String, String>>>;
+
 /// One request, after routing.
 pub struct Context {
     pub user: Arc<User>,
@@ -41,6 +45,8 @@ pub struct Context {
     /// Answers admission's own questions about the user; without it nothing more is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     warnings: Mutex<Vec<String>>,
+    /// What admission wants the audit log to know.
+    pub annotations: Annotations,
 }
 
 impl Context {
@@ -54,6 +60,7 @@ impl Context {
             agent: String::new(),
             authorizer: None,
             warnings: Mutex::default(),
+            annotations: Annotations::default(),
         }
     }
 
@@ -63,6 +70,7 @@ impl Context {
         let mut one = Self::new(self.user.clone(), self.kind.clone(), namespace, name);
         one.agent.clone_from(&self.agent);
         one.authorizer.clone_from(&self.authorizer);
+        one.annotations = self.annotations.clone();
         one
     }
 
@@ -95,6 +103,11 @@ impl Context {
         if !warnings.contains(&text) {
             warnings.push(text);
         }
+    }
+
+    /// Adds an annotation to the request's audit event; the first word counts.
+    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.annotations.lock().entry(key.into()).or_insert_with(|| value.into());
     }
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.warnings.lock())

@@ -1,6 +1,6 @@
 //! POST to a collection.
 
-use super::commit::{Goal, store_failure};
+use super::commit::Goal;
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
 use super::owners::When;
@@ -9,7 +9,7 @@ use super::{Answer, Context, Pipeline, managed, meta, owners, parts, random};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
-use crate::store::{Error, Item};
+use crate::store::Item;
 
 /// How often a taken generated name is drawn again (KEP-4420).
 const NAME_TRIES: usize = 8;
@@ -81,16 +81,16 @@ impl Pipeline {
         let _held = self.services.claim(context, &self.store, object.as_mut()).await?;
         let key = kind.meta().key(&context.namespace, object.name());
         if options.dry_run {
+            self.admission.reserve(&attributes, object.as_ref()).await?;
             let Some(there) = self.store.get(&key) else { return Ok(Answer::object(201, object.to_json())) };
             return Err(self.taken(context, object.as_ref(), Some(&there)));
         }
         if version_of(object.as_ref())? != 0 {
             return Err(Failure::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        match self.commit(context, &key, object.as_mut(), Goal::Create).await {
-            Ok(item) => Ok(Answer::object(201, self.present(context, &item.value)?)),
-            Err(Error::Conflict { current }) => Err(self.taken(context, object.as_ref(), current.as_ref())),
-            Err(error) => Err(store_failure(&error)),
+        match self.commit_admitted(&attributes, &key, object.as_mut(), Goal::Create).await? {
+            Some(item) => Ok(Answer::object(201, self.present(context, &item.value)?)),
+            None => Err(self.taken(context, object.as_ref(), self.store.get(&key).as_ref())),
         }
     }
 

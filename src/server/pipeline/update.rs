@@ -1,6 +1,6 @@
 //! PUT of an object or its status, and the replacing that update, patch and scale share.
 
-use super::commit::{Goal, precondition_failed, store_failure};
+use super::commit::{Goal, precondition_failed};
 use super::decode::{Payload, decode};
 use super::options::WriteOptions;
 use super::owners::When;
@@ -11,7 +11,7 @@ use crate::api::gvk::GroupKind;
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::admission::{Attributes, Operation};
-use crate::store::{Error, Item};
+use crate::store::Item;
 
 /// Which part of an object a request may change.
 #[derive(Clone, Copy)]
@@ -125,7 +125,7 @@ impl Pipeline {
             Part::Status | Part::Other(_) => Held::default(),
         };
         ignore_times(context, new.as_mut(), old.as_ref());
-        self.finish(context, item, new, old.as_ref(), options).await
+        self.finish(&attributes, item, new, old.as_ref()).await
     }
 
     fn check(&self, context: &Context, new: &dyn Object, old: &dyn Object, part: Part) -> Result<()> {
@@ -148,18 +148,19 @@ impl Pipeline {
     /// Stores the new state, unless nothing changed or the last finalizer went.
     async fn finish(
         &self,
-        context: &Context,
+        attributes: &Attributes<'_>,
         item: &Item,
         mut new: Box<dyn Object>,
         old: &dyn Object,
-        options: &WriteOptions,
     ) -> Result<Replaced> {
+        let context = attributes.context;
         new.meta_mut().resource_version.clone_from(&old.meta().resource_version);
         let last = delete::is_finished(new.as_ref());
         if !last && context.kind.equal(new.as_ref(), old) {
             return Ok(Replaced::Done(Answer::object(200, self.present(context, &item.value)?)));
         }
-        if options.dry_run {
+        if attributes.dry_run {
+            self.admission.reserve(attributes, new.as_ref()).await?;
             return Ok(Replaced::Done(Answer::object(200, new.to_json())));
         }
         let goal = match last {
@@ -167,10 +168,9 @@ impl Pipeline {
             false if context.kind.is_heartbeat(new.as_ref(), old) => Goal::Beat(item.revision),
             false => Goal::Replace(item.revision),
         };
-        match self.commit(context, &item.key, new.as_mut(), goal).await {
-            Ok(stored) => Ok(Replaced::Done(Answer::object(200, self.present(context, &stored.value)?))),
-            Err(Error::Conflict { .. }) => Ok(Replaced::Stale),
-            Err(error) => Err(store_failure(&error)),
+        match self.commit_admitted(attributes, &item.key, new.as_mut(), goal).await? {
+            Some(stored) => Ok(Replaced::Done(Answer::object(200, self.present(context, &stored.value)?))),
+            None => Ok(Replaced::Stale),
         }
     }
 }

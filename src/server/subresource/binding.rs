@@ -8,6 +8,7 @@ use super::{Call, Handler};
 use crate::api::field::{Error, Path, aggregate};
 use crate::api::gvk::GroupResource;
 use crate::api::status::{Failure, Result};
+use crate::server::admission::pod_topology_labels;
 use crate::server::catalog::catalog;
 use crate::server::http::body::Body;
 use crate::server::pipeline::commit::precondition_failed;
@@ -20,13 +21,15 @@ pub struct Binding;
 impl Handler for Binding {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         let pipeline = call.pipeline();
-        let (asked, wanted) = call.decode::<Wanted>("Binding").await?;
+        let (asked, mut wanted) = call.decode::<Wanted>("Binding").await?;
         let name = wanted.metadata.name.as_deref().unwrap_or_default();
         // The old path has no name of its own.
         if !asked.context.name.is_empty() && name != asked.context.name {
             return Err(Failure::bad_request("name in URL does not match name in Binding object"));
         }
         validate(&wanted)?;
+        let node = wanted.target.name.as_deref().unwrap_or_default();
+        pod_topology_labels::add(pipeline.reader(), node, &mut wanted.metadata.labels)?;
         let kind = catalog().find("", "v1", "pods").ok_or_else(Failure::no_route)?;
         let context = Context::new(asked.context.user.clone(), KindRef::BuiltIn(kind), &asked.context.namespace, name);
         pipeline

@@ -117,7 +117,7 @@ async fn write(fixture: &Fixture, model: &mut Model, removes: bool, key: u8, sta
             assert_eq!(item.revision, model.revision() + 1);
             model.apply(kind, item);
         }
-        Err(Error::Conflict { current }) => {
+        Err(Error::Conflict { current, .. }) => {
             assert!(fails);
             assert_eq!(current.as_ref(), model.now().get(&key));
         }

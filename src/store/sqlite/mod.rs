@@ -1,6 +1,6 @@
 //! The engine that keeps the cluster on disk: a log of writes in SQLite, and the current state in memory.
 //!
-//! Flow: [`Store::write`] puts a command into a bounded [`queue`]; the [`writer`] thread commits all that
+//! Flow: [`Store::write_all`] puts a command into a bounded [`queue`]; the [`writer`] thread commits all that
 //! waits in one transaction, publishes it to the shared [`State`] and answers. Reads and watches are
 //! served from memory; only those that begin further back than the recent events ask the [`history`].
 //!
@@ -197,8 +197,8 @@ impl Store for SqliteStore {
         self.shared.failure.lock().clone().map_or(Ok(()), Err)
     }
 
-    async fn write(&self, write: Write) -> Result<Item> {
-        self.ask(|reply| Command::Write(write, reply)).await
+    async fn write_all(&self, writes: Vec<Write>) -> Result<Vec<Item>> {
+        self.ask(|reply| Command::Write(writes, reply)).await
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch> {

@@ -21,7 +21,7 @@ use super::queue::{Gather, Queue, Queued};
 use super::reseal::Step;
 use super::schema::error;
 use crate::store::seal::Seal;
-use crate::store::state::{Commit, Current, decide};
+use crate::store::state::{Commit, Current, decide_all};
 use crate::store::{Durability, Error, EventKind, Item, Result, Revision, Write};
 
 /// Commands taken into one transaction.
@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
 pub(super) enum Command {
-    Write(Write, Reply<Item>),
+    /// All of them or none.
+    Write(Vec<Write>, Reply<Vec<Item>>),
     /// One bounded step; tells whether the revision is reached.
     Compact(Revision, Reply<bool>),
     /// One bounded step through the log.
@@ -68,7 +69,7 @@ struct Batch {
     rows: Vec<Row>,
     /// What the batch makes of the keys it touches.
     keys: HashMap<Arc<str>, Option<Current>>,
-    replies: Vec<(Reply<Item>, Result<Item>)>,
+    replies: Vec<(Reply<Vec<Item>>, Result<Vec<Item>>)>,
     durable: bool,
 }
 
@@ -101,7 +102,7 @@ impl Writer {
         for Queued { command, place } in commands {
             places.push(place);
             match command {
-                Command::Write(write, reply) => self.stage(&mut batch, write, reply),
+                Command::Write(writes, reply) => self.stage(&mut batch, writes, reply),
                 chore => chores.push(chore),
             }
         }
@@ -126,19 +127,19 @@ impl Writer {
         }
     }
 
-    fn stage(&mut self, batch: &mut Batch, write: Write, reply: Reply<Item>) {
-        let current = match batch.keys.get(&write.key) {
+    fn stage(&mut self, batch: &mut Batch, writes: Vec<Write>, reply: Reply<Vec<Item>>) {
+        let last = self.last + writes.len() as Revision;
+        let full = self.pending.len() + batch.rows.len() + writes.len() > PENDING || last > self.reserved;
+        let durabilities: Vec<Durability> = writes.iter().map(|write| write.durability).collect();
+        let durable = full || durabilities.contains(&Durability::Durable);
+        let current = |key: &str| match batch.keys.get(key) {
             Some(current) => current.clone(),
-            None => self.shared.state.read().get(&write.key),
+            None => self.shared.state.read().get(key),
         };
-        let full = self.pending.len() + batch.rows.len() >= PENDING || self.last >= self.reserved;
-        let durability = write.durability;
-        let durable = durability == Durability::Durable || full;
-        let revision = self.last + 1;
-        let decided = catch_unwind(AssertUnwindSafe(|| decide(write, current, revision)))
+        let decided = catch_unwind(AssertUnwindSafe(|| decide_all(writes, self.last, current)))
             .unwrap_or_else(|_| Err(Error::Unavailable("the value could not be encoded".into())));
-        let commit = match decided {
-            Ok(commit) => commit,
+        let commits = match decided {
+            Ok(commits) => commits,
             // Answered with the batch: it may speak of a write that is not committed yet.
             Err(error) => return batch.replies.push((reply, Err(error))),
         };
@@ -146,10 +147,15 @@ impl Writer {
             self.publish_relaxed(batch);
             batch.durable = true;
         }
-        self.last = revision;
-        batch.keys.insert(commit.event.item.key.clone(), commit.current());
-        batch.replies.push((reply, Ok(commit.event.item.clone())));
-        batch.rows.push(Row::new(commit, durability));
+        self.last = last;
+        for commit in &commits {
+            batch.keys.insert(commit.event.item.key.clone(), commit.current());
+        }
+        let items = commits.iter().map(|commit| commit.event.item.clone());
+        batch.replies.push((reply, Ok(items.collect())));
+        batch
+            .rows
+            .extend(commits.into_iter().zip(durabilities).map(|(commit, durability)| Row::new(commit, durability)));
     }
 
     /// Makes a batch without a durable write visible and leaves it to a later transaction.

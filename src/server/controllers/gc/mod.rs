@@ -38,11 +38,16 @@ pub struct GarbageCollector {
     resources: Arc<Mutex<Resources>>,
     /// Present once the loop runs.
     add: Mutex<Option<Add>>,
+    /// Is told the namespace of every object that is gone.
+    gone: Gone,
 }
 
+/// Somebody else who has to know what the watches on everything see.
+pub type Gone = Arc<dyn Fn(&str) + Send + Sync>;
+
 impl GarbageCollector {
-    pub fn new(env: &Env) -> Self {
-        Self { env: env.clone(), graph: Arc::default(), resources: Arc::default(), add: Mutex::default() }
+    pub fn new(env: &Env, gone: Gone) -> Self {
+        Self { env: env.clone(), graph: Arc::default(), resources: Arc::default(), add: Mutex::default(), gone }
     }
 
     fn enqueue(&self, uids: impl IntoIterator<Item = Uid>) {
@@ -278,7 +283,10 @@ async fn follow(collector: Arc<GarbageCollector>, resource: Arc<Resource>, liste
                 let node = Node::new(resource.clone(), &object.metadata);
                 concerned = collector.graph.lock().observe(uid, node);
             }
-            Ok(watcher::Event::Delete(object)) => concerned = collector.graph.lock().forget(&uid(&object)),
+            Ok(watcher::Event::Delete(object)) => {
+                concerned = collector.graph.lock().forget(&uid(&object));
+                (collector.gone)(object.metadata.namespace.as_deref().unwrap_or_default());
+            }
             Ok(watcher::Event::InitDone) => {
                 let mut graph = collector.graph.lock();
                 concerned = vanished.drain().flat_map(|uid| graph.forget(&uid)).collect();

@@ -85,7 +85,8 @@ pub async fn user(authorizer: &dyn Authorizer, real: User, headers: &mut HeaderM
         return Ok(real);
     }
     for wish in &wishes {
-        authz::check(authorizer, &real, &wish.request()).await?;
+        let request = wish.request();
+        authz::settle(authorizer.authorize(&real, &request).await, &real, &request)?;
     }
     let user = become_user(wishes);
     tracing::debug!(real = real.name, user = user.name, "impersonation");

@@ -1,4 +1,7 @@
-//! ServiceAccount: every pod runs as one, and finds its token where clients look for it.
+//! ServiceAccount: every pod runs as one, finds its token where clients look for it, and names no Secret that its
+//! account may not mount. Mirror pods name neither account nor Secret.
+
+mod secrets;
 
 use std::time::Duration;
 
@@ -9,9 +12,9 @@ use k8s_openapi::api::core::v1::{
     VolumeProjection,
 };
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Plugin};
 use crate::api::object::Object;
-use crate::api::status::{Failure, Result};
+use crate::api::status::Result;
 use crate::server::pipeline::random;
 
 pub struct ServiceAccount;
@@ -30,27 +33,18 @@ impl Plugin for ServiceAccount {
     }
 
     async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
-        if attributes.operation != Operation::Create || !attributes.is("", "pods") {
+        if !attributes.creates("", "pods") {
             return Ok(());
         }
-        let Some(pod) = object.downcast_mut::<Pod>() else { return Ok(()) };
-        let mirror = pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR));
-        if mirror {
-            return Ok(());
-        }
-        let pod_name = pod.metadata.name.clone().unwrap_or_default();
-        let spec = pod.spec.get_or_insert_with(Default::default);
+        let Some(pod) = object.downcast_mut::<Pod>().filter(|pod| !is_mirror(pod)) else { return Ok(()) };
+        let spec = pod.spec.get_or_insert_default();
         let named = spec.service_account_name.clone().filter(|name| !name.is_empty());
         let name = named.or_else(|| spec.service_account.clone().filter(|name| !name.is_empty()));
         let name = name.unwrap_or_else(|| DEFAULT.to_owned());
         spec.service_account_name = Some(name.clone());
         spec.service_account = Some(name.clone());
-        let namespace = &attributes.context.namespace;
-        let account = find(attributes, &name).await?.ok_or_else(|| {
-            let why =
-                format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
-            Failure::forbidden(attributes.context.kind.meta().resource(), &pod_name, &why)
-        })?;
+        let account = find(attributes, pod, &name).await?;
+        let spec = pod.spec.get_or_insert_default();
         let automount = spec.automount_service_account_token.or(account.automount_service_account_token);
         if automount.unwrap_or(true) {
             mount_token(spec);
@@ -60,16 +54,46 @@ impl Plugin for ServiceAccount {
         }
         Ok(())
     }
+
+    async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
+        let ephemeral = attributes.concerns("", "pods") && attributes.context.subresource == "ephemeralcontainers";
+        let concerned = attributes.creates("", "pods") || ephemeral;
+        let pod = object.filter(|_| concerned).and_then(|object| object.downcast_ref::<Pod>());
+        let Some(pod) = pod else { return Ok(()) };
+        let spec = pod.spec.clone().unwrap_or_default();
+        let name = spec.service_account_name.as_deref().unwrap_or_default();
+        if is_mirror(pod) {
+            return secrets::none_in_mirror(pod).map_err(|why| attributes.forbidden(object, why));
+        }
+        if name.is_empty() {
+            let namespace = &attributes.context.namespace;
+            let why = format!("no service account specified for pod {namespace}/{}", attributes.context.name);
+            return Err(attributes.forbidden(object, &why));
+        }
+        let account = find(attributes, pod, name).await?;
+        if !secrets::enforced(&account) {
+            return Ok(());
+        }
+        secrets::allowed(&account, &spec, ephemeral).map_err(|why| attributes.forbidden(object, &why))
+    }
+}
+
+fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR))
 }
 
 /// The account; the `default` one is awaited for a moment, because a controller makes it just after
 /// its namespace.
-async fn find(attributes: &Attributes<'_>, name: &str) -> Result<Option<Account>> {
+async fn find(attributes: &Attributes<'_>, pod: &Pod, name: &str) -> Result<Account> {
     let namespace = &attributes.context.namespace;
-    match name {
-        DEFAULT => attributes.reader.awaited(namespace, name, PATIENCE).await,
-        _ => attributes.reader.get(namespace, name),
-    }
+    let found = match name {
+        DEFAULT => attributes.reader.awaited(namespace, name, PATIENCE).await?,
+        _ => attributes.reader.get(namespace, name)?,
+    };
+    found.ok_or_else(|| {
+        let why = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+        attributes.forbidden(Some(pod), &why)
+    })
 }
 
 fn mount_token(spec: &mut PodSpec) {

@@ -1,0 +1,99 @@
+//! Quotas hold exactly, whoever comes at the same time; what fails uses nothing.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{CONFIG_MAPS, Cluster, config_map};
+
+const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A quota whose status says what is used, as the controller would.
+async fn quota(cluster: &Cluster, hard: Value, used: Value) {
+    let mut made = cluster.post(QUOTAS, json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await.ok();
+    made["status"] = json!({"hard": hard, "used": used});
+    cluster.put(&format!("{QUOTAS}/q/status"), made).await.ok();
+}
+
+async fn used(cluster: &Cluster) -> Value {
+    cluster.get(&format!("{QUOTAS}/q")).await.ok()["status"]["used"].clone()
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "a", "image": "a",
+        "resources": {"requests": {"cpu": "100m"}}}]}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_at_once_never_exceed_a_quota() {
+    let cluster = Arc::new(Cluster::new().await);
+    quota(&cluster, json!({"pods": "10", "requests.cpu": "20"}), json!({"pods": "0", "requests.cpu": "0"})).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|at| {
+            let cluster = cluster.clone();
+            tokio::spawn(async move { cluster.post(PODS, pod(&format!("p{at}"))).await })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        let reply = task.await.unwrap();
+        match reply.code {
+            201 => made += 1,
+            _ => {
+                let said = reply.said();
+                let tail = "is forbidden: exceeded quota: q, requested: pods=1, used: pods=10, limited: pods=10";
+                assert!(said.ends_with(tail), "{said}");
+            }
+        }
+    }
+    assert_eq!(made, 10);
+    assert_eq!(cluster.get(PODS).await.ok()["items"].as_array().unwrap().len(), 10);
+    assert_eq!(used(&cluster).await, json!({"pods": "10", "requests.cpu": "1"}));
+}
+
+#[tokio::test]
+async fn what_is_not_made_uses_nothing() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("there")).await.ok();
+    quota(&cluster, json!({"count/configmaps": "5"}), json!({"count/configmaps": "1"})).await;
+    assert_eq!(cluster.post(CONFIG_MAPS, config_map("there")).await.code, 409);
+    cluster.post(&format!("{CONFIG_MAPS}?dryRun=All"), config_map("dry")).await.ok();
+    let mut invalid = config_map("bad");
+    invalid["data"] = json!({"..": "x"});
+    assert_eq!(cluster.post(CONFIG_MAPS, invalid).await.code, 422);
+    assert_eq!(used(&cluster).await, json!({"count/configmaps": "1"}));
+    cluster.post(CONFIG_MAPS, config_map("new")).await.ok();
+    assert_eq!(used(&cluster).await, json!({"count/configmaps": "2"}));
+}
+
+#[tokio::test]
+async fn an_update_is_charged_for_what_it_adds() {
+    let cluster = Cluster::new().await;
+    let hard = json!({"services.nodeports": "1", "services": "5"});
+    quota(&cluster, hard, json!({"services.nodeports": "0", "services": "0"})).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |kind: &str, ports: Value| json!({"metadata": {"name": "s"}, "spec": {"type": kind, "ports": ports}});
+    cluster.post(services, service("ClusterIP", json!([{"port": 80}]))).await.ok();
+    assert_eq!(used(&cluster).await, json!({"services": "1", "services.nodeports": "0"}));
+    let path = format!("{services}/s");
+    let two = json!([{"port": 80, "name": "a"}, {"port": 81, "name": "b"}]);
+    assert_eq!(
+        cluster.put(&path, service("NodePort", two)).await.said(),
+        "Forbidden: services \"s\" is forbidden: exceeded quota: q, requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1"
+    );
+    cluster.put(&path, service("NodePort", json!([{"port": 80}]))).await.ok();
+    assert_eq!(used(&cluster).await, json!({"services": "1", "services.nodeports": "1"}));
+    cluster.put(&path, service("ClusterIP", json!([{"port": 80}]))).await.ok();
+    assert_eq!(used(&cluster).await, json!({"services": "1", "services.nodeports": "0"}));
+}
+
+#[tokio::test]
+async fn a_limited_resource_must_be_asked_for() {
+    let cluster = Cluster::new().await;
+    quota(&cluster, json!({"limits.memory": "1Gi"}), json!({"limits.memory": "0"})).await;
+    assert_eq!(
+        cluster.post(PODS, pod("a")).await.said(),
+        "Forbidden: pods \"a\" is forbidden: failed quota: q: must specify limits.memory for: a"
+    );
+}
