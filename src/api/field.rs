@@ -123,6 +123,10 @@ impl Error {
     pub fn invalid_unshown(path: &Path, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Invalid, path, None, detail.as_ref())
     }
+    /// Invalid, with the value as upstream shows it where that is not the JSON of ours: lists and maps that are not there.
+    pub fn invalid_shown(path: &Path, value: &str, detail: impl AsRef<str>) -> Self {
+        Self::new(ErrorKind::Invalid, path, Some(value.to_owned()), detail.as_ref())
+    }
     pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::TypeInvalid, path, Some(shown(value.into())), detail.as_ref())
     }
@@ -141,12 +145,24 @@ impl Error {
     pub fn internal(path: &Path, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Internal, path, None, detail.as_ref())
     }
-    /// `supported` is listed sorted, as upstream does.
+    /// `supported` is listed sorted, as upstream does where it keeps a set.
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
-        names.sort();
+        let mut sorted = supported.to_vec();
+        sorted.sort_unstable();
+        Self::not_supported_in_order(path, value, &sorted)
+    }
+    /// The same in the order given, as upstream does where it keeps a list.
+    pub fn not_supported_in_order(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(ErrorKind::NotSupported, path, Some(shown(value.into())), &detail)
+    }
+    /// Says more than the kind of error does by itself.
+    #[must_use]
+    pub fn because(mut self, detail: &str) -> Self {
+        self.body.push_str(": ");
+        self.body.push_str(detail);
+        self
     }
     /// The value is left out of the message, as upstream does since v1.32.
     pub fn too_long(path: &Path, max: usize) -> Self {
@@ -161,10 +177,10 @@ impl Error {
     }
 }
 
-/// A value as upstream prints it: strings quoted, numbers and booleans bare, the rest as JSON.
+/// A value as upstream prints it: strings quoted (nothing at all too), numbers and booleans bare, the rest as JSON.
 fn shown(value: Value) -> String {
     match value {
-        Value::Null => "null".to_owned(),
+        Value::Null => "\"null\"".to_owned(),
         Value::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }

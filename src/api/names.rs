@@ -245,6 +245,29 @@ pub fn http_header_name(value: &str) -> Problems {
     vec![regex_error(words, "[-A-Za-z0-9]+", &["X-Header-Name"])]
 }
 
+/// An identifier as C has them: attributes of devices.
+pub fn c_identifier(value: &str) -> Problems {
+    let starts = value.as_bytes().first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    if starts && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Vec::new();
+    }
+    let words = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'";
+    vec![regex_error(words, "[A-Za-z_][A-Za-z0-9_]*", &["my_name", "MY_NAME", "MyName"])]
+}
+
+/// Why a condition holds, in one word.
+pub fn condition_reason(value: &str) -> Problems {
+    let starts = value.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    let ends = value.as_bytes().last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b',' | b':');
+    if starts && ends && value.bytes().all(fits) {
+        return Vec::new();
+    }
+    let words = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    let examples = &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+    vec![regex_error(words, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", examples)]
+}
+
 /// A name that becomes one segment of a request path and has no other rule (RBAC objects).
 pub fn path_segment_name(value: &str) -> Problems {
     if matches!(value, "." | "..") {

@@ -16,6 +16,7 @@ mod openapi;
 mod policies;
 mod quota;
 mod representations;
+mod rules;
 mod subresources;
 mod verbs;
 mod wire;

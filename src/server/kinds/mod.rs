@@ -56,6 +56,8 @@ pub mod scheduling;
 pub mod storage;
 
 #[cfg(test)]
+mod single_tests;
+#[cfg(test)]
 pub(crate) mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! Validation that kinds share, with upstream's reasons, paths and words. Pure; called by the strategies.
 
 pub mod certificate;
+pub mod conditions;
 pub mod data;
 pub mod job;
 pub mod labels;
 pub mod network;
 pub mod pod;
 pub mod storage;
+pub mod webhook;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -61,6 +63,22 @@ pub fn one_of(errors: &mut Errors, path: &Path, value: &str, supported: &[&str])
         errors.push(Error::required(path, ""));
     } else if !supported.contains(&value) {
         errors.push(Error::not_supported(path, value, supported));
+    }
+}
+
+/// One of a few words, told in the order given; empty counts as missing.
+pub fn one_in_order(errors: &mut Errors, path: &Path, value: &str, supported: &[&str]) {
+    if value.is_empty() {
+        errors.push(Error::required(path, ""));
+    } else if !supported.contains(&value) {
+        errors.push(Error::not_supported_in_order(path, value, supported));
+    }
+}
+
+/// The same where nothing at all is fine too.
+pub fn optional_in_order(errors: &mut Errors, path: &Path, value: &Option<String>, supported: &[&str]) {
+    if let Some(value) = value.as_deref().filter(|value| !supported.contains(value)) {
+        errors.push(Error::not_supported_in_order(path, value, supported));
     }
 }
 
@@ -141,6 +159,25 @@ pub fn port(errors: &mut Errors, path: &Path, port: &IntOrString) {
 pub fn port_number(errors: &mut Errors, path: &Path, number: i32) {
     let problems = names::port_number(number.into());
     errors.extend(problems.into_iter().map(|problem| Error::invalid(path, number, problem)));
+}
+
+/// The port of a Service that the API server calls.
+pub fn port_with_words(errors: &mut Errors, path: &Path, number: i32) {
+    let problems = names::port_number(number.into());
+    if !problems.is_empty() {
+        errors.push(Error::invalid(path, number, format!("port is not valid: {}", problems.join(", "))));
+    }
+}
+
+/// The name of a driver of storage or devices.
+pub fn driver_name(errors: &mut Errors, path: &Path, name: &str) {
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    if name.len() > names::LABEL_MAX {
+        errors.push(Error::too_long(path, names::LABEL_MAX));
+    }
+    named(errors, path, name, names::dns1123_subdomain(&name.to_lowercase()));
 }
 
 /// A quantity that can be read; an unreadable one is an error of its own.

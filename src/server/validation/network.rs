@@ -25,6 +25,18 @@ pub fn cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet> {
     parsed
 }
 
+/// A range in CIDR notation in a field from after the time when anything that could be read was good enough.
+pub fn strict_cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet> {
+    let range = cidr(errors, path, text)?;
+    let problem = match range {
+        IpNet::V6(range) if range.addr().to_ipv4_mapped().is_some() => "must not have an IPv4-mapped IPv6 address",
+        range if range.addr() != range.network() => "must not have bits set beyond the prefix length",
+        range => return Some(range),
+    };
+    errors.push(Error::invalid(path, text, problem));
+    None
+}
+
 /// An address that something in the cluster can be reached at.
 pub fn endpoint_ip(errors: &mut Errors, path: &Path, text: &str) {
     let Some(address) = ip(errors, path, text) else { return };

@@ -49,7 +49,8 @@ pub fn matches(errors: &mut Errors, path: &Path, selector: &LabelSelector, templ
 
 fn mismatch(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
     let path = path.child("template").child("metadata").child("labels");
-    errors.push(Error::invalid(&path, json(&labels_of(template)), "`selector` does not match template `labels`"));
+    let shown = json(&labels_of(template)).to_string();
+    errors.push(Error::invalid_shown(&path, &shown, "`selector` does not match template `labels`"));
 }
 
 fn labels_of(template: &PodTemplateSpec) -> Option<&BTreeMap<String, String>> {

@@ -1,10 +1,13 @@
 //! MutatingAdmissionPolicy: mutations written in CEL.
 
-use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicy;
+use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, Mutation};
 use serde_json::Value;
 
+use super::policy::{self, Policy};
+use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct MutatingAdmissionPolicies;
 
@@ -25,14 +28,17 @@ impl Strategy for MutatingAdmissionPolicies {
     fn default(&self, object: &mut MutatingAdmissionPolicy) {
         let Some(spec) = &mut object.spec else { return };
         crate::server::kinds::defaults::text(&mut spec.failure_policy, "Fail");
-        spec.match_constraints.iter_mut().for_each(super::match_resources);
+        spec.match_constraints.iter_mut().for_each(policy::complete);
     }
 
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Mutations", "How many mutations the policy has."),
-            Column::string("ParamKind", "The kind of the parameters of the policy."),
+            Column::integer(
+                "Mutations",
+                "Mutations indicates the number of mutations rules defined in this configuration",
+            ),
+            Column::string("ParamKind", "ParamKind specifies the kind of resources used to parameterize this policy"),
             Column::AGE,
         ];
         COLUMNS
@@ -40,12 +46,58 @@ impl Strategy for MutatingAdmissionPolicies {
 
     fn cells(&self, object: &MutatingAdmissionPolicy, now: jiff::Timestamp) -> Option<Vec<Value>> {
         let spec = object.spec.clone().unwrap_or_default();
-        let parameters = spec.param_kind.map(|kind| super::param_kind(&kind));
         Some(vec![
             cell::name(&object.metadata),
             spec.mutations.map_or(0, |found| found.len()).into(),
-            cell::or(parameters.as_deref(), cell::UNSET).into(),
+            policy::shown_kind(spec.param_kind.as_ref()).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &MutatingAdmissionPolicy, _old: Option<&MutatingAdmissionPolicy>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        let spec = new.spec.clone().unwrap_or_default();
+        policy::policy(&mut errors, &path, &Policy::from(&spec));
+        let here = path.child("mutations");
+        let mutations = spec.mutations.as_deref().unwrap_or_default();
+        if mutations.is_empty() {
+            errors.push(Error::required(&here, "mutations must contain at least one item"));
+        }
+        for (at, mutation) in mutations.iter().enumerate() {
+            self::mutation(&mut errors, &here.index(at), mutation);
+        }
+        let reinvocation = validation::text(&spec.reinvocation_policy);
+        validation::one_of(&mut errors, &path.child("reinvocationPolicy"), reinvocation, &["IfNeeded", "Never"]);
+        errors
+    }
+}
+
+/// One patch, of the type that it names.
+fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation) {
+    let expression = |expression: &Option<String>| validation::text(expression).trim().is_empty();
+    let parts = [
+        (
+            "ApplyConfiguration",
+            "applyConfiguration",
+            mutation.apply_configuration.as_ref().map(|patch| expression(&patch.expression)),
+        ),
+        ("JSONPatch", "jsonPatch", mutation.json_patch.as_ref().map(|patch| expression(&patch.expression))),
+    ];
+    let kind = mutation.patch_type.as_str();
+    validation::one_of(errors, &path.child("patchType"), kind, &["ApplyConfiguration", "JSONPatch"]);
+    for (of, field, part) in parts {
+        let here = path.child(field);
+        match part {
+            None if of == kind => {
+                errors.push(Error::required(&here, format!("must be specified when patchType is {of}")));
+            }
+            Some(_) if of != kind => {
+                let detail = format!("must not be specified when patchType is {kind}");
+                errors.push(Error::invalid_unshown(&here, detail));
+            }
+            Some(true) => errors.push(Error::required(&here.child("expression"), "expression is not specified")),
+            _ => {}
+        }
     }
 }

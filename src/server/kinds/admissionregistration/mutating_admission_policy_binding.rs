@@ -3,6 +3,8 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
 use serde_json::Value;
 
+use super::policy;
+use crate::api::field::Errors;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 
@@ -24,14 +26,17 @@ impl Strategy for MutatingAdmissionPolicyBindings {
 
     fn default(&self, object: &mut MutatingAdmissionPolicyBinding) {
         let Some(spec) = &mut object.spec else { return };
-        spec.match_resources.iter_mut().for_each(super::match_resources);
+        spec.match_resources.iter_mut().for_each(policy::complete);
     }
 
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("PolicyName", "The policy that is bound."),
-            Column::string("ParamRef", "The parameters of the policy."),
+            Column::string(
+                "PolicyName",
+                "PolicyName indicates the policy definition which the policy binding binded to",
+            ),
+            Column::string("ParamRef", "ParamRef indicates the param resource which sets the configration param"),
             Column::AGE,
         ];
         COLUMNS
@@ -42,8 +47,16 @@ impl Strategy for MutatingAdmissionPolicyBindings {
         Some(vec![
             cell::name(&object.metadata),
             cell::text(&spec.policy_name),
-            super::param_ref(spec.param_ref.as_ref()).into(),
+            policy::shown_parameters(spec.param_ref.as_ref()).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &MutatingAdmissionPolicyBinding, _old: Option<&MutatingAdmissionPolicyBinding>) -> Errors {
+        let mut errors = Errors::new();
+        let spec = new.spec.clone().unwrap_or_default();
+        let name = spec.policy_name.as_deref().unwrap_or_default();
+        policy::binding(&mut errors, name, spec.param_ref.as_ref(), spec.match_resources.as_ref());
+        errors
     }
 }

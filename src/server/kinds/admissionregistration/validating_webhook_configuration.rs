@@ -3,11 +3,9 @@
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use serde_json::Value;
 
-use crate::api::field::{Errors, Path};
-use crate::server::kinds::cell;
-use crate::server::kinds::defaults::{absent, text};
+use super::webhook::{self, Webhook};
+use crate::api::field::Errors;
 use crate::server::strategy::{Column, Meta, Strategy};
-use crate::server::validation;
 
 pub struct ValidatingWebhookConfigurations;
 
@@ -28,69 +26,21 @@ impl Strategy for ValidatingWebhookConfigurations {
     }
 
     fn default(&self, object: &mut ValidatingWebhookConfiguration) {
-        for hook in object.webhooks.iter_mut().flatten() {
-            text(&mut hook.failure_policy, "Fail");
-            text(&mut hook.match_policy, "Equivalent");
-            hook.namespace_selector.get_or_insert_default();
-            hook.object_selector.get_or_insert_default();
-            absent(&mut hook.timeout_seconds, 10);
-            hook.rules.iter_mut().flatten().for_each(|rule| text(&mut rule.scope, "*"));
-            if let Some(service) = &mut hook.client_config.service {
-                absent(&mut service.port, 443);
-            }
-        }
+        object.webhooks.iter_mut().flatten().for_each(Webhook::complete);
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
-            Column::NAME,
-            Column::integer("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration"),
-            Column::AGE,
-        ];
-        COLUMNS
+        webhook::COLUMNS
     }
 
     fn cells(&self, object: &ValidatingWebhookConfiguration, now: jiff::Timestamp) -> Option<Vec<Value>> {
-        let hooks = object.webhooks.as_ref().map_or(0, Vec::len);
-        Some(vec![cell::name(&object.metadata), hooks.into(), cell::age(&object.metadata, now)])
+        Some(webhook::cells(&object.metadata, object.webhooks.as_ref().map_or(0, Vec::len), now))
     }
 
     fn validate(&self, new: &ValidatingWebhookConfiguration, _old: Option<&ValidatingWebhookConfiguration>) -> Errors {
         let mut errors = Errors::new();
-        for (at, hook) in new.webhooks.iter().flatten().enumerate() {
-            let path = Path::new("webhooks").index(at);
-            super::hook(
-                &mut errors,
-                &path,
-                &super::Hook {
-                    name: &hook.name,
-                    versions: &hook.admission_review_versions,
-                    side_effects: &hook.side_effects,
-                    timeout: hook.timeout_seconds,
-                    client: &hook.client_config,
-                },
-            );
-            validation::optional_one_of(
-                &mut errors,
-                &path.child("failurePolicy"),
-                &hook.failure_policy,
-                &["Fail", "Ignore"],
-            );
-            validation::optional_one_of(
-                &mut errors,
-                &path.child("matchPolicy"),
-                &hook.match_policy,
-                &["Equivalent", "Exact"],
-            );
-            validation::labels::selector(
-                &mut errors,
-                &path.child("namespaceSelector"),
-                hook.namespace_selector.as_ref(),
-            );
-            validation::labels::selector(&mut errors, &path.child("objectSelector"), hook.object_selector.as_ref());
-        }
-        let names = new.webhooks.iter().flatten().map(|hook| hook.name.as_str());
-        validation::unique(&mut errors, &Path::new("webhooks"), "name", names);
+        let hooks = new.webhooks.as_deref().unwrap_or_default();
+        webhook::hooks(&mut errors, hooks);
         errors
     }
 }

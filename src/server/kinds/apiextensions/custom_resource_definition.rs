@@ -3,12 +3,11 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
+use super::rules;
 use crate::api::field::{Error, Errors, Path};
-use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, required_text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
-use crate::server::validation;
 
 pub struct CustomResourceDefinitions;
 
@@ -26,7 +25,23 @@ impl Strategy for CustomResourceDefinitions {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut CustomResourceDefinition) {
+        object.status = None;
+        remember_storage(object);
+    }
+
+    fn prepare_update(&self, new: &mut CustomResourceDefinition, old: &CustomResourceDefinition) {
+        new.status = old.status.clone();
+        remember_storage(new);
+    }
+
+    fn prepare_status(&self, new: &mut CustomResourceDefinition, old: &CustomResourceDefinition) {
+        new.spec = old.spec.clone();
+    }
+
+    fn same_spec(&self, new: &CustomResourceDefinition, old: &CustomResourceDefinition) -> bool {
+        new.spec == old.spec
+    }
 
     fn default(&self, object: &mut CustomResourceDefinition) {
         let spec = &mut object.spec;
@@ -60,37 +75,39 @@ impl Strategy for CustomResourceDefinitions {
         let (path, spec) = (Path::new("spec"), &new.spec);
         let wanted = format!("{}.{}", spec.names.plural, spec.group);
         let name = new.metadata.name.as_deref().unwrap_or_default();
-        if name != wanted {
+        if old.is_none() && name != wanted {
             let detail = "must be spec.names.plural+\".\"+spec.group";
             errors.push(Error::invalid(&Path::new("metadata").child("name"), name, detail));
         }
-        validation::required_name(&mut errors, &path.child("group"), &spec.group, names::dns1123_subdomain);
-        validation::one_of(&mut errors, &path.child("scope"), &spec.scope, &["Cluster", "Namespaced"]);
-        let names_path = path.child("names");
-        validation::required_name(&mut errors, &names_path.child("plural"), &spec.names.plural, names::dns1035_label);
-        let kind = |text: &str| names::dns1035_label(&text.to_lowercase());
-        validation::required_name(&mut errors, &names_path.child("kind"), &spec.names.kind, kind);
-        let here = path.child("versions");
-        if spec.versions.iter().filter(|version| version.storage).count() != 1 {
-            let detail = "must have exactly one version marked as storage version";
-            errors.push(Error::invalid(&here, validation::json(&spec.versions), detail));
+        rules::spec(&mut errors, &path, spec);
+        if let Some(old) = old {
+            rules::fixed(&mut errors, &path, spec, old);
         }
-        for (at, version) in spec.versions.iter().enumerate() {
-            let here = here.index(at);
-            validation::required_name(&mut errors, &here.child("name"), &version.name, names::dns1035_label);
-            if version.schema.as_ref().is_none_or(|schema| schema.open_api_v3_schema.is_none()) {
-                let detail = "schemas are required";
-                errors.push(Error::required(&here.child("schema").child("openAPIV3Schema"), detail));
-            }
-        }
-        let versions = spec.versions.iter().map(|version| version.name.as_str());
-        validation::unique(&mut errors, &here, "name", versions);
-        if let Some(before) = old.map(|old| &old.spec) {
-            validation::immutable(&mut errors, &path.child("group"), &spec.group, &before.group);
-            validation::immutable(&mut errors, &path.child("scope"), &spec.scope, &before.scope);
-            validation::immutable(&mut errors, &names_path.child("plural"), &spec.names.plural, &before.names.plural);
-            validation::immutable(&mut errors, &names_path.child("kind"), &spec.names.kind, &before.names.kind);
+        let stored = new.status.as_ref().and_then(|status| status.stored_versions.as_deref());
+        rules::stored_versions(&mut errors, stored.unwrap_or_default(), &spec.versions);
+        rules::approved(&mut errors, new, old);
+        let open = |definition: &CustomResourceDefinition| definition.spec.preserve_unknown_fields == Some(true);
+        if open(new) && !old.is_some_and(open) {
+            let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+            errors.push(Error::invalid(&path.child("preserveUnknownFields"), true, detail));
         }
         errors
+    }
+
+    fn validate_status(&self, new: &CustomResourceDefinition, _old: &CustomResourceDefinition) -> Errors {
+        let mut errors = Errors::new();
+        if let Some(names) = new.status.as_ref().and_then(|status| status.accepted_names.as_ref()) {
+            rules::accepted(&mut errors, &Path::new("status").child("acceptedNames"), names);
+        }
+        errors
+    }
+}
+
+/// The version that objects are stored in from now on joins those that they may be stored in already.
+fn remember_storage(definition: &mut CustomResourceDefinition) {
+    let Some(storage) = definition.spec.versions.iter().find(|version| version.storage) else { return };
+    let stored = definition.status.get_or_insert_default().stored_versions.get_or_insert_default();
+    if !stored.contains(&storage.name) {
+        stored.push(storage.name.clone());
     }
 }

@@ -1,9 +1,12 @@
 //! APIService: who serves a group and version.
 
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceCondition, APIServiceStatus};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
+    APIService, APIServiceCondition, APIServiceSpec, APIServiceStatus,
+};
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy, Subresource};
 use crate::server::validation;
@@ -85,11 +88,18 @@ impl Strategy for ApiServices {
         let (group, version) = (validation::text(&spec.group), validation::text(&spec.version));
         let name = new.metadata.name.as_deref().unwrap_or_default();
         let wanted = format!("{version}.{group}");
-        if name != wanted && !(group.is_empty() && name == format!("{version}.")) {
+        if name != wanted {
             let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
             errors.push(Error::invalid(&Path::new("metadata").child("name"), name, detail));
         }
         let path = Path::new("spec");
+        if group.is_empty() && version != "v1" {
+            let detail = "only v1 may have an empty group and it better be legacy kube";
+            errors.push(Error::required(&path.child("group"), detail));
+        } else if !group.is_empty() {
+            validation::named(&mut errors, &path.child("group"), group, names::dns1123_subdomain(group));
+        }
+        validation::named(&mut errors, &path.child("version"), version, names::dns1035_label(version));
         if !(1..=20_000).contains(&spec.group_priority_minimum) {
             let path = path.child("groupPriorityMinimum");
             let detail = "must be positive and less than 20000";
@@ -99,12 +109,32 @@ impl Strategy for ApiServices {
             let path = path.child("versionPriority");
             errors.push(Error::invalid(&path, spec.version_priority, "must be positive and less than 1000"));
         }
-        let trust = spec.insecure_skip_tls_verify == Some(true) || spec.ca_bundle.is_some();
-        if spec.service.is_none() && trust {
-            let detail = "local APIServices may not have a caBundle or skip TLS verification";
-            errors.push(Error::invalid(&path, validation::json(&spec), detail));
-        }
+        backend(&mut errors, &path, &spec);
         errors
+    }
+}
+
+/// Where requests go, and whether its certificate is looked at.
+fn backend(errors: &mut Errors, path: &Path, spec: &APIServiceSpec) {
+    let insecure = spec.insecure_skip_tls_verify == Some(true);
+    let bundle = spec.ca_bundle.as_ref().map_or(0, |bundle| bundle.0.len());
+    let here = path.child("insecureSkipTLSVerify");
+    let Some(service) = &spec.service else {
+        if bundle > 0 {
+            let detail = "local APIServices may not have a caBundle";
+            errors.push(Error::invalid(&path.child("caBundle"), format!("{bundle} bytes"), detail));
+        }
+        if insecure {
+            errors.push(Error::invalid(&here, true, "local APIServices may not have insecureSkipTLSVerify"));
+        }
+        return;
+    };
+    let path = path.child("service");
+    validation::required(errors, &path.child("namespace"), validation::text(&service.namespace));
+    validation::required(errors, &path.child("name"), validation::text(&service.name));
+    validation::port_with_words(errors, &path.child("port"), service.port.unwrap_or(443));
+    if insecure && bundle > 0 {
+        errors.push(Error::invalid(&here, true, "may not be true if caBundle is present"));
     }
 }
 

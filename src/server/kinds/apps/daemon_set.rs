@@ -177,7 +177,7 @@ fn update_strategy(errors: &mut Errors, path: &Path, strategy: Option<&DaemonSet
         ("RollingUpdate", Some(update)) => rolling_update(errors, &path.child("rollingUpdate"), update),
         _ => {
             let value = serde_json::json!({"Type": kind, "RollingUpdate": rolling});
-            errors.push(Error::not_supported(path, value, &["RollingUpdate", "OnDelete"]));
+            errors.push(Error::not_supported_in_order(path, value, &["RollingUpdate", "OnDelete"]));
         }
     }
 }

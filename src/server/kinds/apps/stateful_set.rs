@@ -135,7 +135,7 @@ fn spec_rules(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
         let path = path.child("persistentVolumeClaimRetentionPolicy");
         let policies = [("whenDeleted", &retention.when_deleted), ("whenScaled", &retention.when_scaled)];
         for (field, policy) in policies {
-            validation::optional_one_of(errors, &path.child(field), policy, &["Delete", "Retain"]);
+            validation::optional_in_order(errors, &path.child(field), policy, &["Retain", "Delete"]);
         }
     }
     validation::optional_not_negative(errors, &path.child("replicas"), spec.replicas);

@@ -31,7 +31,7 @@ fn daemon_sets() {
         ),
         (
             json!({"spec": {"updateStrategy": {"type": "Later"}}}),
-            "spec.updateStrategy: Unsupported value: {\"RollingUpdate\":null,\"Type\":\"Later\"}: supported values: \"OnDelete\", \"RollingUpdate\"",
+            "spec.updateStrategy: Unsupported value: {\"RollingUpdate\":null,\"Type\":\"Later\"}: supported values: \"RollingUpdate\", \"OnDelete\"",
         ),
     ]);
 }
@@ -74,7 +74,7 @@ fn stateful_sets() {
         ),
         (
             json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Burn"}}}),
-            "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Burn\": supported values: \"Delete\", \"Retain\"",
+            "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Burn\": supported values: \"Retain\", \"Delete\"",
         ),
         (
             json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}}),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::api::field::Errors;
 use crate::api::object::Object;
+use crate::server::kinds::defaults::absent;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV1;
@@ -39,7 +40,12 @@ impl Strategy for HorizontalPodAutoscalersV1 {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut HorizontalPodAutoscaler) {
-        crate::server::kinds::defaults::absent(&mut object.spec.min_replicas, 1);
+        absent(&mut object.spec.min_replicas, 1);
+        // The default of the version that is stored: without any metric, the CPU is looked at.
+        let others = object.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(METRICS));
+        if !others {
+            absent(&mut object.spec.target_cpu_utilization_percentage, 80);
+        }
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -52,6 +58,10 @@ impl Strategy for HorizontalPodAutoscalersV1 {
 
     fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
         super::validate::autoscaler(&to_v2(new.clone()))
+    }
+
+    fn validate_status(&self, new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler) -> Errors {
+        super::validate::status(&to_v2(new.clone()))
     }
 }
 

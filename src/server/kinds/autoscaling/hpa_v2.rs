@@ -30,13 +30,10 @@ impl Strategy for HorizontalPodAutoscalersV2 {
             spec.metrics = Some(vec![super::hpa_v1::cpu_utilization(80)]);
         }
         let Some(behavior) = &mut spec.behavior else { return };
-        if let Some(up) = &mut behavior.scale_up {
-            absent(&mut up.stabilization_window_seconds, 0);
-            rules(up, &[("Pods", 4, 15), ("Percent", 100, 15)]);
-        }
-        if let Some(down) = &mut behavior.scale_down {
-            rules(down, &[("Percent", 100, 15)]);
-        }
+        let up = behavior.scale_up.get_or_insert_default();
+        absent(&mut up.stabilization_window_seconds, 0);
+        rules(up, &[("Pods", 4, 15), ("Percent", 100, 15)]);
+        rules(behavior.scale_down.get_or_insert_default(), &[("Percent", 100, 15)]);
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -49,6 +46,10 @@ impl Strategy for HorizontalPodAutoscalersV2 {
 
     fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
         super::validate::autoscaler(new)
+    }
+
+    fn validate_status(&self, new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler) -> Errors {
+        super::validate::status(new)
     }
 }
 

@@ -4,3 +4,6 @@ pub mod hpa_v1;
 pub mod hpa_v2;
 mod table;
 mod validate;
+
+#[cfg(test)]
+mod tests;

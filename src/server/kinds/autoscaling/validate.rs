@@ -1,10 +1,18 @@
 //! The rules of autoscalers, in the form that is stored.
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::autoscaling::v2::{
+    CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricIdentifier,
+    MetricSpec, MetricTarget,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{one_of, required_name};
+use crate::server::validation::{self, named, not_negative, optional_one_of, required_name};
+
+/// Seconds: how far back a recommendation may be looked at, and how long a policy's period may be.
+const MAX_WINDOW: i32 = 3600;
+const MAX_PERIOD: i32 = 1800;
 
 pub fn autoscaler(object: &HorizontalPodAutoscaler) -> Errors {
     let mut errors = Errors::new();
@@ -20,25 +28,199 @@ pub fn autoscaler(object: &HorizontalPodAutoscaler) -> Errors {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(Error::invalid(&path.child("maxReplicas"), spec.max_replicas, detail));
     }
-    let target = path.child("scaleTargetRef");
-    required_name(&mut errors, &target.child("kind"), &spec.scale_target_ref.kind, names::path_segment_name);
-    required_name(&mut errors, &target.child("name"), &spec.scale_target_ref.name, names::path_segment_name);
-    for (at, metric) in spec.metrics.iter().flatten().enumerate() {
-        let path = path.child("metrics").index(at);
-        let kinds = ["ContainerResource", "External", "Object", "Pods", "Resource"];
-        one_of(&mut errors, &path.child("type"), &metric.type_, &kinds);
-        let source = match metric.type_.as_str() {
-            "ContainerResource" => ("containerResource", metric.container_resource.is_some()),
-            "External" => ("external", metric.external.is_some()),
-            "Object" => ("object", metric.object.is_some()),
-            "Pods" => ("pods", metric.pods.is_some()),
-            "Resource" => ("resource", metric.resource.is_some()),
-            _ => continue,
-        };
-        if !source.1 {
-            let detail = "must populate information for the given metric source";
-            errors.push(Error::required(&path.child(source.0), detail));
+    reference(&mut errors, &path.child("scaleTargetRef"), &spec.scale_target_ref);
+    for (at, spec) in spec.metrics.iter().flatten().enumerate() {
+        metric(&mut errors, &path.child("metrics").index(at), spec);
+    }
+    let path = path.child("behavior");
+    let behavior = spec.behavior.clone().unwrap_or_default();
+    for (field, rules) in [("scaleUp", &behavior.scale_up), ("scaleDown", &behavior.scale_down)] {
+        if let Some(rules) = rules {
+            scaling_rules(&mut errors, &path.child(field), rules);
         }
     }
     errors
+}
+
+pub fn status(object: &HorizontalPodAutoscaler) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("status");
+    if let Some(status) = &object.status {
+        not_negative(&mut errors, &path.child("currentReplicas"), status.current_replicas.unwrap_or(0));
+        not_negative(&mut errors, &path.child("desiredReplicas"), status.desired_replicas);
+    }
+    errors
+}
+
+fn reference(errors: &mut Errors, path: &Path, reference: &CrossVersionObjectReference) {
+    required_name(errors, &path.child("kind"), &reference.kind, names::path_segment_name);
+    required_name(errors, &path.child("name"), &reference.name, names::path_segment_name);
+}
+
+fn scaling_rules(errors: &mut Errors, path: &Path, rules: &HPAScalingRules) {
+    if let Some(window) = rules.stabilization_window_seconds {
+        let path = path.child("stabilizationWindowSeconds");
+        if window < 0 {
+            errors.push(Error::invalid(&path, window, "must be greater than or equal to zero"));
+        }
+        if window > MAX_WINDOW {
+            errors.push(Error::invalid(&path, window, format!("must be less than or equal to {MAX_WINDOW}")));
+        }
+    }
+    optional_one_of(errors, &path.child("selectPolicy"), &rules.select_policy, &["Disabled", "Max", "Min"]);
+    let here = path.child("policies");
+    let policies = rules.policies.as_deref().unwrap_or_default();
+    if policies.is_empty() {
+        errors.push(Error::required(&here, "must specify at least one Policy"));
+    }
+    for (at, one) in policies.iter().enumerate() {
+        policy(errors, &here.index(at), one);
+    }
+    if let Some(tolerance) = &rules.tolerance
+        && validation::quantity(errors, &path.child("tolerance"), tolerance).is_some_and(|amount| amount.is_negative())
+    {
+        let detail = "must be greater or equal to zero";
+        errors.push(Error::invalid(&path.child("tolerance"), tolerance.0.as_str(), detail));
+    }
+}
+
+fn policy(errors: &mut Errors, path: &Path, policy: &HPAScalingPolicy) {
+    let kinds = ["Percent", "Pods"];
+    if !kinds.contains(&policy.type_.as_str()) {
+        errors.push(Error::not_supported(&path.child("type"), policy.type_.as_str(), &kinds));
+    }
+    for (field, value) in [("value", policy.value), ("periodSeconds", policy.period_seconds)] {
+        if value <= 0 {
+            errors.push(Error::invalid(&path.child(field), value, validation::POSITIVE));
+        }
+    }
+    if policy.period_seconds > MAX_PERIOD {
+        let detail = format!("must be less than or equal to {MAX_PERIOD}");
+        errors.push(Error::invalid(&path.child("periodSeconds"), policy.period_seconds, detail));
+    }
+}
+
+fn metric(errors: &mut Errors, path: &Path, spec: &MetricSpec) {
+    const KINDS: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
+    let here = path.child("type");
+    if spec.type_.is_empty() {
+        errors.push(Error::required(&here, "must specify a metric source type"));
+    }
+    if !KINDS.contains(&spec.type_.as_str()) {
+        errors.push(Error::not_supported(&here, spec.type_.as_str(), &KINDS));
+    }
+    let present = [
+        ("Object", "object", spec.object.is_some()),
+        ("External", "external", spec.external.is_some()),
+        ("Pods", "pods", spec.pods.is_some()),
+        ("Resource", "resource", spec.resource.is_some()),
+        ("ContainerResource", "containerResource", spec.container_resource.is_some()),
+    ];
+    // Only the first one found is looked into.
+    if let Some((_, field, _)) = present.iter().find(|(_, _, present)| *present) {
+        source(errors, &path.child(field), spec, field);
+    }
+    for (kind, field, present) in present {
+        if kind == spec.type_ && !present {
+            let detail = "must populate information for the given metric source";
+            errors.push(Error::required(&path.child(field), detail));
+        } else if kind != spec.type_ && present {
+            errors.push(Error::forbidden(&path.child(field), "must populate the given metric source only"));
+        }
+    }
+}
+
+fn source(errors: &mut Errors, path: &Path, spec: &MetricSpec, field: &str) {
+    let here = path.child("target");
+    match (field, &spec.object, &spec.external, &spec.pods, &spec.resource, &spec.container_resource) {
+        ("object", Some(source), ..) => {
+            reference(errors, &path.child("describedObject"), &source.described_object);
+            identifier(errors, &path.child("metric"), &source.metric);
+            target(errors, &here, &source.target);
+            one_of_values(errors, &here, &source.target, "must set either a target value or averageValue");
+        }
+        ("external", _, Some(source), ..) => {
+            identifier(errors, &path.child("metric"), &source.metric);
+            target(errors, &here, &source.target);
+            let detail = "must set either a target value for metric or a per-pod target";
+            one_of_values(errors, &here, &source.target, detail);
+            if source.target.value.is_some() && source.target.average_value.is_some() {
+                let detail = "may not set both a target value for metric and a per-pod target";
+                errors.push(Error::forbidden(&here.child("value"), detail));
+            }
+        }
+        ("pods", _, _, Some(source), ..) => {
+            identifier(errors, &path.child("metric"), &source.metric);
+            target(errors, &here, &source.target);
+            if source.target.average_value.is_none() {
+                let detail = "must specify a positive target averageValue";
+                errors.push(Error::required(&here.child("averageValue"), detail));
+            }
+        }
+        ("resource", _, _, _, Some(source), _) => resource(errors, path, &source.name, None, &source.target),
+        ("containerResource", _, _, _, _, Some(source)) => {
+            resource(errors, path, &source.name, Some(&source.container), &source.target);
+        }
+        _ => {}
+    }
+}
+
+fn resource(errors: &mut Errors, path: &Path, name: &str, container: Option<&String>, wanted: &MetricTarget) {
+    if name.is_empty() {
+        errors.push(Error::required(&path.child("name"), "must specify a resource name"));
+    }
+    if container.is_some_and(String::is_empty) {
+        errors.push(Error::required(&path.child("container"), "must specify a container"));
+    }
+    let path = path.child("target");
+    target(errors, &path, wanted);
+    match (wanted.average_utilization, &wanted.average_value) {
+        (None, None) => {
+            let detail = "must set either a target raw value or a target utilization";
+            errors.push(Error::required(&path.child("averageUtilization"), detail));
+        }
+        (Some(_), Some(_)) => {
+            let detail = "may not set both a target raw value and a target utilization";
+            errors.push(Error::forbidden(&path.child("averageValue"), detail));
+        }
+        _ => {}
+    }
+}
+
+fn one_of_values(errors: &mut Errors, path: &Path, target: &MetricTarget, detail: &str) {
+    if target.value.is_none() && target.average_value.is_none() {
+        errors.push(Error::required(&path.child("averageValue"), detail));
+    }
+}
+
+fn identifier(errors: &mut Errors, path: &Path, metric: &MetricIdentifier) {
+    let path = path.child("name");
+    if metric.name.is_empty() {
+        errors.push(Error::required(&path, "must specify a metric name"));
+    } else {
+        named(errors, &path, &metric.name, names::path_segment_name(&metric.name));
+    }
+}
+
+fn target(errors: &mut Errors, path: &Path, target: &MetricTarget) {
+    let here = path.child("type");
+    if target.type_.is_empty() {
+        errors.push(Error::required(&here, "must specify a metric target type"));
+    }
+    if !matches!(target.type_.as_str(), "Utilization" | "Value" | "AverageValue") {
+        let detail = "must be either Utilization, Value, or AverageValue";
+        errors.push(Error::invalid(&here, target.type_.as_str(), detail));
+    }
+    let mut positive = |field: &str, value: &Option<Quantity>| {
+        let Some(wire) = value else { return };
+        let path = path.child(field);
+        if validation::quantity(errors, &path, wire).is_some_and(|amount| amount.is_zero() || amount.is_negative()) {
+            errors.push(Error::invalid(&path, wire.0.as_str(), "must be positive"));
+        }
+    };
+    positive("value", &target.value);
+    positive("averageValue", &target.average_value);
+    if let Some(percent) = target.average_utilization.filter(|percent| *percent < 1) {
+        errors.push(Error::invalid(&path.child("averageUtilization"), percent, "must be greater than 0"));
+    }
 }

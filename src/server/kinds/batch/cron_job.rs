@@ -131,7 +131,7 @@ fn job_template(errors: &mut Errors, path: &Path, job: &JobSpec) {
         errors.push(Error::invalid(&path.child("selector"), value, "`selector` will be auto-generated"));
     }
     if job.manual_selector == Some(true) {
-        errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
+        errors.push(Error::not_supported_in_order(&path.child("manualSelector"), true, &["nil", "false"]));
     }
 }
 

@@ -49,7 +49,7 @@ fn bad_cron_jobs_are_refused() {
         ),
         (
             json!({"spec": {"jobTemplate": {"spec": {"manualSelector": true}}}}),
-            "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"false\", \"nil\"",
+            "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", \"false\"",
         ),
         (
             json!({"spec": {"jobTemplate": {"spec": {"backoffLimit": -1}}}}),

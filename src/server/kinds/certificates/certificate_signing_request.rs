@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::api::duration::human;
-use crate::api::field::{Error, Errors, Path};
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
@@ -101,26 +101,10 @@ impl Strategy for CertificateSigningRequests {
         vec![("spec.signerName", Cow::from(object.spec.signer_name.as_str()))]
     }
 
-    fn validate(&self, new: &CertificateSigningRequest, _old: Option<&CertificateSigningRequest>) -> Errors {
+    fn validate(&self, new: &CertificateSigningRequest, old: Option<&CertificateSigningRequest>) -> Errors {
         let mut errors = Errors::new();
-        let path = Path::new("spec");
-        if new.spec.request.0.is_empty() {
-            errors.push(Error::required(&path.child("request"), ""));
-        }
-        if new.spec.usages.as_ref().is_none_or(Vec::is_empty) {
-            errors.push(Error::required(&path.child("usages"), ""));
-        }
-        let signer = new.spec.signer_name.as_str();
-        let here = path.child("signerName");
-        if signer.is_empty() {
-            errors.push(Error::required(&here, ""));
-        } else if !signer.contains('/') {
-            let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-            errors.push(Error::invalid(&here, signer, detail));
-        }
-        if let Some(seconds) = new.spec.expiration_seconds.filter(|seconds| *seconds < 600) {
-            let detail = "may not specify a duration less than 600 seconds (10 minutes)";
-            errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+        if old.is_none() {
+            super::request::spec(&mut errors, &Path::new("spec"), &new.spec);
         }
         errors
     }

@@ -1,3 +1,4 @@
 //! Kinds of certificates.k8s.io.
 
 pub mod certificate_signing_request;
+mod request;

@@ -4,8 +4,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct Leases;
 
@@ -50,6 +52,11 @@ impl Strategy for Leases {
             let path = path.child("leaseTransitions");
             errors.push(Error::invalid(&path, count, "must be greater than or equal to 0"));
         }
+        strategy(&mut errors, &path.child("strategy"), validation::text(&spec.strategy));
+        if !validation::text(&spec.preferred_holder).is_empty() && validation::text(&spec.strategy).is_empty() {
+            let detail = "may only be specified if `strategy` is defined";
+            errors.push(Error::forbidden(&path.child("preferredHolder"), detail));
+        }
         errors
     }
 }
@@ -73,5 +80,14 @@ mod tests {
         let mut labelled = renewed;
         labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
         assert!(!Leases.is_heartbeat(&labelled, &old));
+    }
+}
+
+/// How the holder is elected: upstream's own way, or somebody's with a domain before it.
+fn strategy(errors: &mut Errors, path: &Path, strategy: &str) {
+    match strategy.split_once('/') {
+        None if matches!(strategy, "" | "OldestEmulationVersion") => {}
+        None => errors.push(Error::not_supported(path, strategy, &["OldestEmulationVersion"])),
+        Some(_) => validation::named(errors, path, strategy, names::qualified_name(strategy)),
     }
 }

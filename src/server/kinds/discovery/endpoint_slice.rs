@@ -24,6 +24,13 @@ impl Strategy for EndpointSlices {
         new.endpoints == old.endpoints && new.ports == old.ports && new.metadata.labels == old.metadata.labels
     }
 
+    fn prepare_create(&self, object: &mut EndpointSlice) {
+        // A field of v1beta1, which v1 only keeps.
+        for endpoint in object.endpoints.iter_mut().flatten() {
+            endpoint.deprecated_topology = None;
+        }
+    }
+
     fn default(&self, object: &mut EndpointSlice) {
         for port in object.ports.iter_mut().flatten() {
             absent(&mut port.name, String::new());
@@ -70,11 +77,17 @@ impl Strategy for EndpointSlices {
         }
         errors
     }
+
+    fn warnings(&self, new: &EndpointSlice, old: Option<&EndpointSlice>) -> Vec<String> {
+        let named = old.is_none() && new.address_type == "FQDN";
+        named.then(|| "addressType: FQDN endpoints are deprecated".to_owned()).into_iter().collect()
+    }
 }
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
 const PORTS_MAX: usize = 20_000;
+const HINTS_MAX: usize = 8;
 
 fn endpoints(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
     let endpoints = slice.endpoints.as_deref().unwrap_or_default();
@@ -106,6 +119,27 @@ fn endpoints(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
         if let Some(name) = endpoint.hostname.as_deref().filter(|name| !name.is_empty()) {
             validation::named(errors, &path.child("hostname"), name, names::dns1123_label(name));
         }
+        if let Some(hints) = &endpoint.hints {
+            let zones: Vec<_> = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str()).collect();
+            hinted(errors, &path.child("hints").child("forZones"), &zones, names::label_value);
+            let nodes: Vec<_> = hints.for_nodes.iter().flatten().map(|node| node.name.as_str()).collect();
+            hinted(errors, &path.child("hints").child("forNodes"), &nodes, names::dns1123_subdomain);
+        }
+    }
+}
+
+/// Where an endpoint should be used: a few names, each once.
+fn hinted(errors: &mut Errors, path: &Path, given: &[&str], check: fn(&str) -> names::Problems) {
+    if given.len() > HINTS_MAX {
+        errors.push(Error::too_many(path, given.len(), HINTS_MAX));
+        return;
+    }
+    for (at, name) in given.iter().enumerate() {
+        let path = path.index(at).child("name");
+        if given[..at].contains(name) {
+            errors.push(Error::duplicate(&path, *name));
+        }
+        validation::named(errors, &path, name, check(name));
     }
 }
 
@@ -140,8 +174,8 @@ fn ports(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
         seen.push(name);
         let protocols = ["SCTP", "TCP", "UDP"];
         validation::one_of(errors, &path.child("protocol"), validation::text(&port.protocol), &protocols);
-        if let Some(number) = port.port {
-            validation::port_number(errors, &path.child("port"), number);
+        if let Some(protocol) = &port.app_protocol {
+            validation::named(errors, &path.child("appProtocol"), protocol, names::qualified_name(protocol));
         }
     }
 }
@@ -174,6 +208,11 @@ mod tests {
             (
                 json!({"addressType": "IPv4", "endpoints": [], "ports": [{"port": 1}, {"port": 2}]}),
                 vec!["ports[1].name: Duplicate value: \"\""],
+            ),
+            (
+                json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"],
+                    "hints": {"forZones": [{"name": "a"}, {"name": "a"}]}}]}),
+                vec!["endpoints[0].hints.forZones[1].name: Duplicate value: \"a\""],
             ),
         ];
         for (mut given, expected) in cases {

@@ -3,6 +3,8 @@
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use serde_json::Value;
 
+use super::rules;
+use crate::api::field::Errors;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
@@ -54,5 +56,16 @@ impl Strategy for FlowSchemas {
             cell::age(&object.metadata, now),
             missing.into(),
         ])
+    }
+
+    fn validate(&self, new: &FlowSchema, _old: Option<&FlowSchema>) -> Errors {
+        let spec = new.spec.clone().unwrap_or_default();
+        rules::flow_schema(new.metadata.name.as_deref().unwrap_or_default(), &spec)
+    }
+
+    fn validate_status(&self, new: &FlowSchema, _old: &FlowSchema) -> Errors {
+        let conditions = new.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let kinds: Vec<_> = conditions.map(|condition| condition.type_.as_deref().unwrap_or_default()).collect();
+        super::conditions(&kinds)
     }
 }

@@ -1,6 +1,8 @@
 //! Ingress: HTTP routes to Services.
 
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
+};
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
@@ -57,95 +59,191 @@ impl Strategy for Ingresses {
         ])
     }
 
-    fn validate(&self, new: &Ingress, _old: Option<&Ingress>) -> Errors {
+    fn validate(&self, new: &Ingress, old: Option<&Ingress>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
-        if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
-            let detail = "either `defaultBackend` or `rules` must be specified";
-            errors.push(Error::invalid(&path, validation::json(&spec), detail));
-        }
-        if let Some(backend) = &spec.default_backend {
-            backend_rules(&mut errors, &path.child("defaultBackend"), backend);
-        }
-        for (at, rule) in spec.rules.iter().flatten().enumerate() {
-            let path = path.child("rules").index(at);
-            host(&mut errors, &path.child("host"), validation::text(&rule.host));
-            let paths = rule.http.as_ref().map(|http| http.paths.as_slice());
-            if paths.is_some_and(<[_]>::is_empty) {
-                errors.push(Error::required(&path.child("http").child("paths"), ""));
-            }
-            for (at, route) in paths.unwrap_or_default().iter().enumerate() {
-                route_rules(&mut errors, &path.child("http").child("paths").index(at), route);
-            }
-        }
-        for (at, tls) in spec.tls.iter().flatten().enumerate() {
-            for (host_at, name) in tls.hosts.iter().flatten().enumerate() {
-                host(&mut errors, &path.child("tls").index(at).child("hosts").index(host_at), name);
-            }
-        }
-        if let Some(class) = &spec.ingress_class_name {
-            let path = path.child("ingressClassName");
-            validation::named(&mut errors, &path, class, names::dns1123_subdomain(class));
+        spec_rules(&mut errors, &path, &spec, &Tolerated::by(old.and_then(|old| old.spec.as_ref())));
+        if let (None, Some(class), Some(annotation)) = (old, &spec.ingress_class_name, class_annotation(new))
+            && class != annotation
+        {
+            let detail = "must match `ingressClassName` when both are specified";
+            let path = Path::new("annotations").child(CLASS_ANNOTATION);
+            errors.push(Error::invalid(&path, annotation, detail));
         }
         errors
     }
+
+    fn validate_status(&self, new: &Ingress, _old: &Ingress) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status").child("loadBalancer").child("ingress");
+        let points = new.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+        for (at, point) in points.into_iter().flatten().enumerate() {
+            let path = path.index(at);
+            if let Some(ip) = point.ip.as_deref().filter(|ip| !ip.is_empty()) {
+                validation::network::ip(&mut errors, &path.child("ip"), ip);
+            }
+            if let Some(name) = point.hostname.as_deref().filter(|name| !name.is_empty()) {
+                let path = path.child("hostname");
+                validation::named(&mut errors, &path, name, names::dns1123_subdomain(name));
+                not_an_ip(&mut errors, &path, name);
+            }
+        }
+        errors
+    }
+
+    fn warnings(&self, new: &Ingress, old: Option<&Ingress>) -> Vec<String> {
+        let class = new.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
+        if old.is_some() || class.is_some() || class_annotation(new).is_none() {
+            return Vec::new();
+        }
+        vec![format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead")]
+    }
 }
 
-fn host(errors: &mut Errors, path: &Path, host: &str) {
-    if host.is_empty() {
-        return;
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+fn class_annotation(ingress: &Ingress) -> Option<&str> {
+    ingress.metadata.annotations.as_ref()?.get(CLASS_ANNOTATION).map(String::as_str)
+}
+
+/// What the object had before there were rules for it, and so may keep.
+#[derive(Default)]
+struct Tolerated {
+    secret_names: bool,
+    wildcard_rules: bool,
+}
+
+impl Tolerated {
+    fn by(old: Option<&IngressSpec>) -> Self {
+        let Some(old) = old else { return Self::default() };
+        let bad_secret = |name: &str| !name.is_empty() && !names::dns1123_subdomain(name).is_empty();
+        let bad_rule = |rule: &IngressRule| {
+            let mut errors = Errors::new();
+            routes(&mut errors, &Path::root(), rule);
+            !errors.is_empty()
+        };
+        let mut wildcards = old.rules.iter().flatten().filter(|rule| validation::text(&rule.host).contains('*'));
+        Self {
+            secret_names: old.tls.iter().flatten().any(|tls| bad_secret(validation::text(&tls.secret_name))),
+            wildcard_rules: wildcards.any(bad_rule),
+        }
     }
+}
+
+fn spec_rules(errors: &mut Errors, path: &Path, spec: &IngressSpec, tolerated: &Tolerated) {
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    match &spec.default_backend {
+        None if rules.is_empty() => {
+            let detail = "either `defaultBackend` or `rules` must be specified";
+            errors.push(Error::invalid_shown(path, "null", detail));
+        }
+        None => {}
+        Some(backend) => backend_rules(errors, &path.child("defaultBackend"), backend),
+    }
+    for (at, rule) in rules.iter().enumerate() {
+        let path = path.child("rules").index(at);
+        let host = validation::text(&rule.host);
+        if !host.is_empty() {
+            not_an_ip(errors, &path.child("host"), host);
+            host_name(errors, &path.child("host"), host);
+        }
+        if !(host.contains('*') && tolerated.wildcard_rules) {
+            routes(errors, &path, rule);
+        }
+    }
+    for (at, tls) in spec.tls.iter().flatten().enumerate() {
+        let path = path.child("tls").index(at);
+        for (at, name) in tls.hosts.iter().flatten().enumerate() {
+            host_name(errors, &path.child("hosts").index(at), name);
+        }
+        let secret = validation::text(&tls.secret_name);
+        if !secret.is_empty() && !tolerated.secret_names {
+            validation::named(errors, &path.child("secretName"), secret, names::dns1123_subdomain(secret));
+        }
+    }
+    if let Some(class) = &spec.ingress_class_name {
+        validation::named(errors, &path.child("ingressClassName"), class, names::dns1123_subdomain(class));
+    }
+}
+
+fn not_an_ip(errors: &mut Errors, path: &Path, host: &str) {
     if host.parse::<std::net::IpAddr>().is_ok() {
         errors.push(Error::invalid(path, host, "must be a DNS name, not an IP address"));
-        return;
     }
+}
+
+fn host_name(errors: &mut Errors, path: &Path, host: &str) {
     let check = if host.contains('*') { names::wildcard_dns1123_subdomain } else { names::dns1123_subdomain };
     validation::named(errors, path, host, check(host));
 }
 
+fn routes(errors: &mut Errors, path: &Path, rule: &IngressRule) {
+    let Some(http) = &rule.http else { return };
+    let path = path.child("http").child("paths");
+    if http.paths.is_empty() {
+        errors.push(Error::required(&path, ""));
+    }
+    for (at, route) in http.paths.iter().enumerate() {
+        route_rules(errors, &path.index(at), route);
+    }
+}
+
 fn route_rules(errors: &mut Errors, path: &Path, route: &HTTPIngressPath) {
-    let kinds = ["Exact", "ImplementationSpecific", "Prefix"];
-    if route.path_type.is_empty() {
-        errors.push(Error::required(&path.child("pathType"), "pathType must be specified"));
-    } else if !kinds.contains(&route.path_type.as_str()) {
-        errors.push(Error::not_supported(&path.child("pathType"), route.path_type.as_str(), &kinds));
-    }
     let wanted = validation::text(&route.path);
-    let exact = matches!(route.path_type.as_str(), "Exact" | "Prefix");
-    if (exact || !wanted.is_empty()) && !wanted.starts_with('/') {
-        errors.push(Error::invalid(&path.child("path"), wanted, "must be an absolute path"));
-    }
-    if exact {
-        for sequence in ["//", "/./", "/../", "%2f", "%2F"] {
-            if wanted.contains(sequence) {
-                let detail = format!("must not contain '{sequence}'");
-                errors.push(Error::invalid(&path.child("path"), wanted, detail));
+    let here = path.child("path");
+    match route.path_type.as_str() {
+        "" => {
+            errors.push(Error::required(&path.child("pathType"), "pathType must be specified"));
+            return;
+        }
+        "Exact" | "Prefix" => {
+            if !wanted.starts_with('/') {
+                errors.push(Error::invalid(&here, wanted, "must be an absolute path"));
             }
+            for sequence in ["//", "/./", "/../", "%2f", "%2F"].iter().filter(|part| wanted.contains(**part)) {
+                errors.push(Error::invalid(&here, wanted, format!("must not contain '{sequence}'")));
+            }
+            for end in ["/..", "/."].iter().filter(|end| wanted.ends_with(**end)) {
+                errors.push(Error::invalid(&here, wanted, format!("cannot end with '{end}'")));
+            }
+        }
+        "ImplementationSpecific" => {
+            if !wanted.is_empty() && !wanted.starts_with('/') {
+                errors.push(Error::invalid(&here, wanted, "must be an absolute path"));
+            }
+        }
+        other => {
+            let kinds = ["Exact", "ImplementationSpecific", "Prefix"];
+            errors.push(Error::not_supported(&path.child("pathType"), other, &kinds));
         }
     }
     backend_rules(errors, &path.child("backend"), &route.backend);
 }
 
 fn backend_rules(errors: &mut Errors, path: &Path, backend: &IngressBackend) {
-    let Some(service) = &backend.service else {
-        if backend.resource.is_none() {
-            errors.push(Error::required(path, "resource or service backend is required"));
+    match (&backend.service, &backend.resource) {
+        (Some(_), Some(_)) => {
+            errors.push(Error::invalid(path, "", "cannot set both resource and service backends"));
         }
-        return;
-    };
-    if backend.resource.is_some() {
-        errors.push(Error::invalid(path, "", "cannot set both resource and service backends"));
-        return;
+        (None, None) => errors.push(Error::invalid(path, "", "resource or service backend is required")),
+        (None, Some(resource)) => {
+            let path = path.child("resource");
+            super::reference(errors, &path, resource.api_group.as_deref(), &resource.kind, &resource.name);
+        }
+        (Some(service), None) => service_backend(errors, path, service),
     }
-    let path = path.child("service");
-    validation::required_name(errors, &path.child("name"), &service.name, names::dns1035_label);
+}
+
+fn service_backend(errors: &mut Errors, path: &Path, service: &IngressServiceBackend) {
+    let here = path.child("service");
+    validation::required_name(errors, &here.child("name"), &service.name, names::dns1035_label);
     let port = service.port.clone().unwrap_or_default();
-    let path = path.child("port");
+    let here = here.child("port");
     match (validation::text(&port.name), port.number.unwrap_or(0)) {
-        ("", 0) => errors.push(Error::required(&path, "port name or number is required")),
-        ("", number) => validation::port_number(errors, &path.child("number"), number),
-        (name, 0) => validation::named(errors, &path.child("name"), name, names::port_name(name)),
-        _ => errors.push(Error::invalid(&path, "", "cannot set both port name & port number")),
+        ("", 0) => errors.push(Error::required(path, "port name or number is required")),
+        ("", number) => validation::port_number(errors, &here.child("number"), number),
+        (name, 0) => validation::named(errors, &here.child("name"), name, names::port_name(name)),
+        _ => errors.push(Error::invalid(path, "", "cannot set both port name & port number")),
     }
 }

@@ -1,9 +1,10 @@
 //! IngressClass: which controller implements an Ingress.
 
-use k8s_openapi::api::networking::v1::IngressClass;
+use k8s_openapi::api::networking::v1::{IngressClass, IngressClassParametersReference};
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
@@ -52,15 +53,37 @@ impl Strategy for IngressClasses {
 
     fn validate(&self, new: &IngressClass, old: Option<&IngressClass>) -> Errors {
         let mut errors = Errors::new();
-        let controller = new.spec.as_ref().map_or("", |spec| validation::text(&spec.controller));
+        let spec = new.spec.clone().unwrap_or_default();
+        let controller = validation::text(&spec.controller);
         let path = Path::new("spec").child("controller");
-        if old.is_none() && controller.is_empty() {
-            errors.push(Error::required(&path, ""));
-        }
         if let Some(old) = old {
             let before = old.spec.as_ref().map_or("", |spec| validation::text(&spec.controller));
             validation::immutable(&mut errors, &path, &controller, &before);
         }
+        if controller.len() > CONTROLLER_MAX {
+            errors.push(Error::too_long(&path, CONTROLLER_MAX));
+        }
+        validation::domain_prefixed_path(&mut errors, &path, controller);
+        if let Some(reference) = &spec.parameters {
+            parameters(&mut errors, &Path::new("spec").child("parameters"), reference);
+        }
         errors
+    }
+}
+
+const CONTROLLER_MAX: usize = 250;
+
+fn parameters(errors: &mut Errors, path: &Path, reference: &IngressClassParametersReference) {
+    super::reference(errors, path, reference.api_group.as_deref(), &reference.kind, &reference.name);
+    let here = path.child("namespace");
+    match (validation::text(&reference.scope), &reference.namespace) {
+        ("", _) => errors.push(Error::required(&path.child("scope"), "")),
+        ("Cluster", Some(_)) => errors.push(Error::forbidden(&here, "`parameters.scope` is set to 'Cluster'")),
+        ("Namespace", None) => errors.push(Error::required(&here, "`parameters.scope` is set to 'Namespace'")),
+        ("Namespace", Some(namespace)) => {
+            validation::named(errors, &here, namespace, names::dns1123_label(namespace));
+        }
+        ("Cluster", None) => {}
+        (scope, _) => errors.push(Error::not_supported(&path.child("scope"), scope, &["Cluster", "Namespace"])),
     }
 }

@@ -42,11 +42,18 @@ impl Strategy for IpAddresses {
         let mut errors = Errors::new();
         let path = Path::new("spec").child("parentRef");
         let parent = &new.spec.parent_ref;
-        validation::required_name(&mut errors, &path.child("resource"), &parent.resource, names::path_segment_name);
-        validation::required_name(&mut errors, &path.child("name"), &parent.name, names::path_segment_name);
         if let Some(old) = old {
             validation::immutable(&mut errors, &path, parent, &old.spec.parent_ref);
+            return errors;
         }
+        let group = validation::text(&parent.group);
+        if !group.is_empty() {
+            validation::named(&mut errors, &path.child("group"), group, names::dns1123_subdomain(group));
+        }
+        validation::required_name(&mut errors, &path.child("resource"), &parent.resource, names::path_segment_name);
+        validation::required_name(&mut errors, &path.child("name"), &parent.name, names::path_segment_name);
+        let namespace = validation::text(&parent.namespace);
+        validation::named(&mut errors, &path.child("namespace"), namespace, names::path_segment_name(namespace));
         errors
     }
 }

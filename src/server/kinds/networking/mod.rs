@@ -5,3 +5,25 @@ pub mod ingress_class;
 pub mod ip_address;
 pub mod network_policy;
 pub mod service_cidr;
+
+#[cfg(test)]
+mod tests;
+
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
+use crate::server::validation::named;
+
+/// What an Ingress or its class points at by group, kind and name.
+fn reference(errors: &mut Errors, path: &Path, group: Option<&str>, kind: &str, name: &str) {
+    if let Some(group) = group {
+        named(errors, &path.child("apiGroup"), group, names::dns1123_subdomain(group));
+    }
+    for (field, value) in [("kind", kind), ("name", name)] {
+        let path = path.child(field);
+        if value.is_empty() {
+            errors.push(Error::required(&path, format!("{field} is required")));
+        } else {
+            named(errors, &path, value, names::path_segment_name(value));
+        }
+    }
+}

@@ -62,34 +62,46 @@ impl Strategy for NetworkPolicies {
             ports(&mut errors, &path.child("ports"), rule.ports.as_deref().unwrap_or_default());
             peers(&mut errors, &path.child("to"), rule.to.as_deref().unwrap_or_default());
         }
-        for (at, kind) in spec.policy_types.iter().flatten().enumerate() {
-            validation::one_of(&mut errors, &path.child("policyTypes").index(at), kind, &["Ingress", "Egress"]);
-        }
+        policy_types(&mut errors, &path.child("policyTypes"), spec.policy_types.as_deref().unwrap_or_default());
         errors
+    }
+}
+
+fn policy_types(errors: &mut Errors, path: &Path, types: &[String]) {
+    let supported = ["Ingress", "Egress"];
+    if types.len() > supported.len() {
+        let detail = "may not specify more than two policyTypes";
+        errors.push(Error::invalid(path, validation::json(&types), detail));
+        return;
+    }
+    for (at, kind) in types.iter().enumerate().filter(|(_, kind)| !supported.contains(&kind.as_str())) {
+        errors.push(Error::not_supported_in_order(&path.index(at), kind.as_str(), &supported));
     }
 }
 
 fn ports(errors: &mut Errors, path: &Path, ports: &[NetworkPolicyPort]) {
     for (at, port) in ports.iter().enumerate() {
         let path = path.index(at);
-        let protocols = ["SCTP", "TCP", "UDP"];
-        validation::optional_one_of(errors, &path.child("protocol"), &port.protocol, &protocols);
+        let protocols = ["TCP", "UDP", "SCTP"];
+        validation::optional_in_order(errors, &path.child("protocol"), &port.protocol, &protocols);
         if let Some(number) = &port.port {
             validation::port(errors, &path.child("port"), number);
         }
         let Some(end) = port.end_port else { continue };
+        let path = path.child("endPort");
         match &port.port {
-            None => errors.push(Error::required(&path.child("port"), "must be specified when `endPort` is specified")),
+            None => {
+                errors.push(Error::invalid(&path, end, "may not be specified when `port` is not specified"));
+            }
             Some(IntOrString::String(_)) => {
-                let detail = "may not be used when `port` is a name";
-                errors.push(Error::invalid(&path.child("endPort"), end, detail));
+                errors.push(Error::invalid(&path, end, "may not be specified when `port` is non-numeric"));
             }
             Some(IntOrString::Int(start)) => {
-                validation::port_number(errors, &path.child("endPort"), end);
                 if end < *start {
-                    let detail = "must be greater than or equal to `port`";
-                    errors.push(Error::invalid(&path.child("endPort"), end, detail));
+                    // Upstream shows the start.
+                    errors.push(Error::invalid(&path, *start, "must be greater than or equal to `port`"));
                 }
+                validation::port_number(errors, &path, end);
             }
         }
     }
@@ -107,12 +119,16 @@ fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer]) {
             Some(_) if selects => errors.push(Error::forbidden(&path, "may not specify both ipBlock and another peer")),
             Some(block) => {
                 let path = path.child("ipBlock");
+                if block.cidr.is_empty() {
+                    errors.push(Error::required(&path.child("cidr"), ""));
+                    continue;
+                }
                 let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr);
                 for (at, except) in block.except.iter().flatten().enumerate() {
                     let path = path.child("except").index(at);
                     let part = validation::network::cidr(errors, &path, except);
                     if let (Some(whole), Some(part)) = (whole, part)
-                        && (!whole.contains(&part) || whole == part)
+                        && (!whole.contains(&part.network()) || whole.prefix_len() >= part.prefix_len())
                     {
                         let detail = "must be a strict subset of `cidr`";
                         errors.push(Error::invalid(&path, except.as_str(), detail));

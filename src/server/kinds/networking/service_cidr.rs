@@ -1,5 +1,6 @@
 //! ServiceCIDR: a range that Service addresses come from.
 
+use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use serde_json::Value;
 
@@ -33,20 +34,44 @@ impl Strategy for ServiceCidrs {
         Some(vec![cell::name(&object.metadata), cidrs.join(",").into(), cell::age(&object.metadata, now)])
     }
 
-    fn validate(&self, new: &ServiceCIDR, _old: Option<&ServiceCIDR>) -> Errors {
+    fn validate(&self, new: &ServiceCIDR, old: Option<&ServiceCIDR>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec").child("cidrs");
-        let cidrs = new.spec.as_ref().and_then(|spec| spec.cidrs.as_deref()).unwrap_or_default();
-        if cidrs.is_empty() {
-            errors.push(Error::required(&path, "at least one CIDR required"));
-        }
-        if cidrs.len() > 2 {
-            let detail = "may only hold up to 2 values";
-            errors.push(Error::invalid(&path, validation::json(&cidrs), detail));
-        }
-        for (at, cidr) in cidrs.iter().enumerate() {
-            validation::network::cidr(&mut errors, &path.index(at), cidr);
+        let ranges = cidrs(new);
+        match old.map(cidrs) {
+            None => self::ranges(&mut errors, &path, ranges),
+            Some(before) if before == ranges => {}
+            // A range of the other family may come later.
+            Some([first]) if ranges.len() == 2 && ranges[0] == *first => self::ranges(&mut errors, &path, ranges),
+            Some(_) => errors.push(Error::invalid(&path, validation::json(&ranges), validation::IMMUTABLE)),
         }
         errors
+    }
+}
+
+fn cidrs(object: &ServiceCIDR) -> &[String] {
+    object.spec.as_ref().and_then(|spec| spec.cidrs.as_deref()).unwrap_or_default()
+}
+
+fn ranges(errors: &mut Errors, path: &Path, ranges: &[String]) {
+    let shown = || serde_json::json!({"CIDRs": ranges});
+    let families: Vec<_> =
+        ranges.iter().map(|range| range.parse().ok().map(|range: IpNet| range.addr().is_ipv4())).collect();
+    match families[..] {
+        [] => errors.push(Error::required(path, "at least one CIDR required")),
+        [_] => {}
+        [Some(one), Some(other)] if one != other => {}
+        [_, _] => {
+            let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+            errors.push(Error::invalid(path, shown(), detail));
+            return;
+        }
+        _ => {
+            errors.push(Error::invalid(path, shown(), "may only hold up to 2 values"));
+            return;
+        }
+    }
+    for (at, range) in ranges.iter().enumerate() {
+        validation::network::strict_cidr(errors, &path.index(at), range);
     }
 }

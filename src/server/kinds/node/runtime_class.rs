@@ -42,6 +42,8 @@ impl Strategy for RuntimeClasses {
             let tolerations = scheduling.tolerations.as_deref().unwrap_or_default();
             validation::pod::tolerations(&mut errors, &path.child("tolerations"), tolerations);
         }
+        let fixed = new.overhead.as_ref().and_then(|overhead| overhead.pod_fixed.as_ref());
+        validation::quantities(&mut errors, &Path::new("overhead").child("limits"), fixed);
         if let Some(old) = old {
             validation::immutable(&mut errors, &Path::new("handler"), &new.handler, &old.handler);
         }

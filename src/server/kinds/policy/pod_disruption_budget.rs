@@ -67,4 +67,21 @@ impl Strategy for PodDisruptionBudgets {
         validation::optional_one_of(&mut errors, &here, &spec.unhealthy_pod_eviction_policy, &policies);
         errors
     }
+
+    fn validate_status(&self, new: &PodDisruptionBudget, _old: &PodDisruptionBudget) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        validation::conditions::conditions(&mut errors, &path.child("conditions"), status.conditions.as_ref());
+        let counts = [
+            ("disruptionsAllowed", status.disruptions_allowed),
+            ("currentHealthy", status.current_healthy),
+            ("desiredHealthy", status.desired_healthy),
+            ("expectedPods", status.expected_pods),
+        ];
+        for (field, count) in counts {
+            validation::optional_not_negative(&mut errors, &path.child(field), count);
+        }
+        errors
+    }
 }

@@ -5,12 +5,17 @@ pub mod cluster_role_binding;
 pub mod role;
 pub mod role_binding;
 
+#[cfg(test)]
+mod tables_tests;
+
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::kinds::defaults;
+use crate::server::kinds::{cell, defaults};
+use crate::server::strategy::Column;
 use crate::server::validation::{json, named, required, required_name, text};
 
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
@@ -67,6 +72,29 @@ fn rule(errors: &mut Errors, path: &Path, rule: &PolicyRule, namespaced: bool) {
     }
 }
 
+/// What a binding grants is chosen once, so that whoever may edit it cannot make it grant more.
+fn same_role(errors: &mut Errors, new: &RoleRef, old: Option<&RoleRef>) {
+    if old.is_some_and(|old| old != new) {
+        let value = serde_json::json!({"APIGroup": text(&new.api_group), "Kind": new.kind, "Name": new.name});
+        errors.push(Error::invalid(&Path::new("roleRef"), value, "cannot change roleRef"));
+    }
+}
+
+const BINDING_COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::string("Role", "RoleRef can only reference a role that the subjects are granted. This field is immutable."),
+    Column::AGE,
+    Column::string("Users", "Users in the roleBinding").wide(),
+    Column::string("Groups", "Groups in the roleBinding").wide(),
+    Column::string("ServiceAccounts", "ServiceAccounts in the roleBinding").wide(),
+];
+
+fn binding_cells(meta: &ObjectMeta, role: &RoleRef, bound: &[Subject], now: jiff::Timestamp) -> Vec<Value> {
+    let [users, groups, accounts] = subjects(bound);
+    let role = format!("{}/{}", role.kind, role.name);
+    vec![cell::name(meta), role.into(), cell::age(meta, now), users, groups, accounts]
+}
+
 fn binding(errors: &mut Errors, role: &RoleRef, subjects: &[Subject], namespaced: bool) {
     let path = Path::new("roleRef");
     if text(&role.api_group) != GROUP {
@@ -74,7 +102,7 @@ fn binding(errors: &mut Errors, role: &RoleRef, subjects: &[Subject], namespaced
     }
     let kinds: &[&str] = if namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     if !kinds.contains(&role.kind.as_str()) {
-        errors.push(Error::not_supported(&path.child("kind"), role.kind.as_str(), kinds));
+        errors.push(Error::not_supported_in_order(&path.child("kind"), role.kind.as_str(), kinds));
     }
     required_name(errors, &path.child("name"), &role.name, names::path_segment_name);
     for (at, subject) in subjects.iter().enumerate() {
@@ -102,7 +130,10 @@ fn one_subject(errors: &mut Errors, path: &Path, subject: &Subject, namespaced: 
                 errors.push(Error::not_supported(&path.child("apiGroup"), group, &[GROUP]));
             }
         }
-        kind => errors.push(Error::not_supported(&path.child("kind"), kind, &["ServiceAccount", "User", "Group"])),
+        kind => {
+            let kinds = ["ServiceAccount", "User", "Group"];
+            errors.push(Error::not_supported_in_order(&path.child("kind"), kind, &kinds));
+        }
     }
 }
 

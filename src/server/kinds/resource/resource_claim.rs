@@ -3,8 +3,11 @@
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use serde_json::Value;
 
+use super::{claim, status};
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct ResourceClaims;
 
@@ -21,7 +24,7 @@ impl Strategy for ResourceClaims {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut ResourceClaim) {
-        object.spec.devices.iter_mut().for_each(super::device_claim);
+        object.spec.devices.iter_mut().for_each(claim::complete);
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -48,5 +51,20 @@ impl Strategy for ResourceClaims {
             }
         }
         Some(vec![cell::name(&object.metadata), states.join(",").into(), cell::age(&object.metadata, now)])
+    }
+
+    fn validate(&self, new: &ResourceClaim, old: Option<&ResourceClaim>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        match (old, &new.spec.devices) {
+            (Some(old), _) => validation::immutable(&mut errors, &path, &new.spec, &old.spec),
+            (None, Some(devices)) => claim::claim(&mut errors, &path.child("devices"), devices),
+            (None, None) => {}
+        }
+        errors
+    }
+
+    fn validate_status(&self, new: &ResourceClaim, old: &ResourceClaim) -> Errors {
+        status::status(new, old)
     }
 }

@@ -2,7 +2,10 @@
 
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 
+use super::claim;
+use crate::api::field::{Errors, Path};
 use crate::server::strategy::{Meta, Strategy};
+use crate::server::validation::{self, labels};
 
 pub struct ResourceClaimTemplates;
 
@@ -16,6 +19,24 @@ impl Strategy for ResourceClaimTemplates {
     crate::server::kinds::spec_only!();
 
     fn default(&self, object: &mut ResourceClaimTemplate) {
-        object.spec.spec.devices.iter_mut().for_each(super::device_claim);
+        object.spec.spec.devices.iter_mut().for_each(claim::complete);
+    }
+
+    fn validate(&self, new: &ResourceClaimTemplate, old: Option<&ResourceClaimTemplate>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &path, &new.spec, &old.spec);
+            return errors;
+        }
+        if let Some(metadata) = &new.spec.metadata {
+            let path = path.child("metadata");
+            labels::labels(&mut errors, &path.child("labels"), metadata.labels.as_ref());
+            labels::annotations(&mut errors, &path.child("annotations"), metadata.annotations.as_ref());
+        }
+        if let Some(devices) = &new.spec.spec.devices {
+            claim::claim(&mut errors, &path.child("spec").child("devices"), devices);
+        }
+        errors
     }
 }

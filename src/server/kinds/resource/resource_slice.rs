@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use k8s_openapi::api::resource::v1::ResourceSlice;
 use serde_json::Value;
 
+use super::devices;
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
+use crate::server::validation;
 
 pub struct ResourceSlices;
 
@@ -47,5 +50,18 @@ impl Strategy for ResourceSlices {
     fn fields<'a>(&self, object: &'a ResourceSlice) -> Fields<'a> {
         let node = object.spec.node_name.as_deref().unwrap_or_default();
         vec![("spec.nodeName", Cow::from(node)), ("spec.driver", Cow::from(object.spec.driver.as_str()))]
+    }
+
+    fn validate(&self, new: &ResourceSlice, old: Option<&ResourceSlice>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        devices::slice(&mut errors, &path, &new.spec);
+        if let Some(before) = old.map(|old| &old.spec) {
+            let pool = path.child("pool").child("name");
+            validation::immutable(&mut errors, &pool, &new.spec.pool.name, &before.pool.name);
+            validation::immutable(&mut errors, &path.child("driver"), &new.spec.driver, &before.driver);
+            validation::immutable(&mut errors, &path.child("nodeName"), &new.spec.node_name, &before.node_name);
+        }
+        errors
     }
 }

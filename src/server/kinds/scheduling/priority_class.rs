@@ -47,21 +47,21 @@ impl Strategy for PriorityClasses {
     }
 
     fn validate(&self, new: &PriorityClass, old: Option<&PriorityClass>) -> Errors {
-        const HIGHEST_USER: i32 = 1_000_000_000;
         let mut errors = Errors::new();
         let name = new.metadata.name.as_deref().unwrap_or_default();
-        let system = matches!(name, "system-node-critical" | "system-cluster-critical");
-        if name.starts_with("system-") && !system {
-            let path = Path::new("metadata").child("name");
-            let detail = "priority class names with 'system-' prefix are reserved for system use only";
-            errors.push(Error::forbidden(&path, detail));
-        } else if !system && new.value.unwrap_or(0) > HIGHEST_USER {
+        if name.starts_with("system-") {
+            if let Err(problem) = known_to_the_system(new, name) {
+                let path = Path::new("metadata").child("name");
+                let detail = "priority class names with 'system-' prefix are reserved for system use only. error: ";
+                errors.push(Error::forbidden(&path, format!("{detail}{problem}")));
+            }
+        } else if new.value.unwrap_or(0) > HIGHEST_USER {
             let detail = format!("maximum allowed value of a user defined priority is {HIGHEST_USER}");
             errors.push(Error::forbidden(&Path::new("value"), detail));
         }
-        let policies = ["Never", "PreemptLowerPriority"];
+        let policies = ["PreemptLowerPriority", "Never"];
         let path = Path::new("preemptionPolicy");
-        validation::optional_one_of(&mut errors, &path, &new.preemption_policy, &policies);
+        validation::optional_in_order(&mut errors, &path, &new.preemption_policy, &policies);
         if let Some(old) = old {
             if new.value != old.value {
                 let detail = "may not be changed in an update.";
@@ -70,5 +70,20 @@ impl Strategy for PriorityClasses {
             validation::immutable(&mut errors, &path, &new.preemption_policy, &old.preemption_policy);
         }
         errors
+    }
+}
+
+const HIGHEST_USER: i32 = 1_000_000_000;
+const SYSTEM: [(&str, i32); 2] = [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// The classes of the system are what they have always been.
+fn known_to_the_system(class: &PriorityClass, name: &str) -> Result<(), String> {
+    let Some((_, value)) = SYSTEM.iter().find(|(known, _)| *known == name) else {
+        return Err(format!("{name} is not a known system priority class"));
+    };
+    match (class.value.unwrap_or(0) == *value, class.global_default.unwrap_or(false)) {
+        (true, false) => Ok(()),
+        (false, _) => Err(format!("value of {name} PriorityClass must be {value}")),
+        (_, true) => Err(format!("globalDefault of {name} PriorityClass must be false")),
     }
 }

@@ -1,10 +1,13 @@
 //! CSINode: the storage drivers of a node.
 
-use k8s_openapi::api::storage::v1::CSINode;
+use k8s_openapi::api::storage::v1::{CSINode, CSINodeDriver};
 use serde_json::Value;
 
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct CsiNodes;
 
@@ -25,5 +28,51 @@ impl Strategy for CsiNodes {
 
     fn cells(&self, object: &CSINode, now: jiff::Timestamp) -> Option<Vec<Value>> {
         Some(vec![cell::name(&object.metadata), object.spec.drivers.len().into(), cell::age(&object.metadata, now)])
+    }
+
+    fn validate(&self, new: &CSINode, old: Option<&CSINode>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec").child("drivers");
+        for (at, one) in new.spec.drivers.iter().enumerate() {
+            let path = path.index(at);
+            driver(&mut errors, &path, one);
+            if new.spec.drivers[..at].iter().any(|other| other.name == one.name) {
+                errors.push(Error::duplicate(&path.child("name"), one.name.as_str()));
+            }
+        }
+        for before in old.iter().flat_map(|old| &old.spec.drivers) {
+            for now in new.spec.drivers.iter().filter(|now| now.name == before.name) {
+                // Only the number of volumes that it can take may change.
+                let same = CSINodeDriver { allocatable: now.allocatable.clone(), ..before.clone() };
+                validation::immutable(&mut errors, &path, now, &same);
+            }
+        }
+        errors
+    }
+}
+
+const NODE_ID_MAX: usize = 256;
+
+fn driver(errors: &mut Errors, path: &Path, driver: &CSINodeDriver) {
+    validation::driver_name(errors, &path.child("name"), &driver.name);
+    let here = path.child("nodeID");
+    if driver.node_id.is_empty() {
+        errors.push(Error::required(&here, ""));
+    }
+    if driver.node_id.len() > NODE_ID_MAX {
+        let detail = format!("must be {NODE_ID_MAX} characters or less");
+        errors.push(Error::invalid(&here, driver.node_id.as_str(), detail));
+    }
+    let count = driver.allocatable.as_ref().and_then(|allocatable| allocatable.count);
+    validation::optional_not_negative(errors, &path.child("allocatable").child("count"), count);
+    let keys = driver.topology_keys.as_deref().unwrap_or_default();
+    for (at, key) in keys.iter().enumerate() {
+        if key.is_empty() {
+            errors.push(Error::required(path, ""));
+        }
+        if keys[..at].contains(key) {
+            errors.push(Error::duplicate(path, key.as_str()));
+        }
+        validation::named(errors, path, key, names::qualified_name(key));
     }
 }

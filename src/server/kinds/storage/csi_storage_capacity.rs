@@ -3,8 +3,11 @@
 use k8s_openapi::api::storage::v1::CSIStorageCapacity;
 use serde_json::Value;
 
+use crate::api::field::{Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
+use crate::server::validation;
 
 pub struct CsiStorageCapacities;
 
@@ -29,7 +32,25 @@ impl Strategy for CsiStorageCapacities {
         Some(vec![
             cell::name(&object.metadata),
             object.storage_class_name.clone().into(),
-            object.capacity.as_ref().map_or(cell::UNSET, |capacity| &capacity.0).into(),
+            object.capacity.as_ref().map_or("", |capacity| &capacity.0).into(),
         ])
+    }
+
+    fn validate(&self, new: &CSIStorageCapacity, old: Option<&CSIStorageCapacity>) -> Errors {
+        let mut errors = Errors::new();
+        let (topology, class) = (Path::new("nodeTopology"), Path::new("storageClassName"));
+        let Some(old) = old else {
+            validation::labels::selector(&mut errors, &topology, new.node_topology.as_ref());
+            let name = &new.storage_class_name;
+            validation::named(&mut errors, &class, name, names::dns1123_subdomain(name));
+            if let Some(capacity) = &new.capacity {
+                validation::quantity_not_negative(&mut errors, &Path::new("capacity"), capacity);
+            }
+            return errors;
+        };
+        // What was asked for stays; what is answered may change.
+        validation::immutable(&mut errors, &topology, &new.node_topology, &old.node_topology);
+        validation::immutable(&mut errors, &class, &new.storage_class_name, &old.storage_class_name);
+        errors
     }
 }

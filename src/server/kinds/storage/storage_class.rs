@@ -1,8 +1,10 @@
 //! StorageClass: how volumes are provisioned.
 
+use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
 
+use super::rules;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
@@ -57,25 +59,57 @@ impl Strategy for StorageClasses {
 
     fn validate(&self, new: &StorageClass, old: Option<&StorageClass>) -> Errors {
         let mut errors = Errors::new();
-        validation::required(&mut errors, &Path::new("provisioner"), &new.provisioner);
-        let policies = ["Delete", "Retain"];
-        validation::optional_one_of(&mut errors, &Path::new("reclaimPolicy"), &new.reclaim_policy, &policies);
-        let modes = ["Immediate", "WaitForFirstConsumer"];
-        let mode = validation::text(&new.volume_binding_mode);
-        validation::one_of(&mut errors, &Path::new("volumeBindingMode"), mode, &modes);
-        let Some(old) = old else { return errors };
-        let detail = "updates to parameters are forbidden.";
-        if new.parameters != old.parameters {
-            errors.push(Error::forbidden(&Path::new("parameters"), detail));
-        }
-        if new.provisioner != old.provisioner {
-            errors.push(Error::forbidden(&Path::new("provisioner"), "updates to provisioner are forbidden."));
-        }
-        if new.reclaim_policy != old.reclaim_policy {
-            errors.push(Error::forbidden(&Path::new("reclaimPolicy"), "updates to reclaimPolicy are forbidden."));
+        let Some(old) = old else {
+            made(&mut errors, new);
+            return errors;
+        };
+        let frozen = [
+            ("parameters", new.parameters != old.parameters),
+            ("provisioner", new.provisioner != old.provisioner),
+            ("reclaimPolicy", new.reclaim_policy != old.reclaim_policy),
+        ];
+        for (field, _) in frozen.into_iter().filter(|(_, changed)| *changed) {
+            errors.push(Error::forbidden(&Path::new(field), format!("updates to {field} are forbidden.")));
         }
         let (binding, before) = (&new.volume_binding_mode, &old.volume_binding_mode);
         validation::immutable(&mut errors, &Path::new("volumeBindingMode"), binding, before);
         errors
+    }
+}
+
+fn made(errors: &mut Errors, new: &StorageClass) {
+    rules::provisioner(errors, &Path::new("provisioner"), &new.provisioner);
+    rules::parameters(errors, &Path::new("parameters"), new.parameters.as_ref());
+    let policies = ["Delete", "Retain"];
+    validation::optional_one_of(errors, &Path::new("reclaimPolicy"), &new.reclaim_policy, &policies);
+    let modes = ["Immediate", "WaitForFirstConsumer"];
+    let mode = validation::text(&new.volume_binding_mode);
+    validation::one_of(errors, &Path::new("volumeBindingMode"), mode, &modes);
+    let path = Path::new("allowedTopologies");
+    let topologies = new.allowed_topologies.as_deref().unwrap_or_default();
+    for (at, term) in topologies.iter().enumerate() {
+        topology(errors, &path.index(at).child("matchLabelExpressions"), term);
+        if topologies[..at].contains(term) {
+            errors.push(Error::duplicate(&path.index(at).child("matchLabelExpressions"), ""));
+        }
+    }
+}
+
+fn topology(errors: &mut Errors, path: &Path, term: &TopologySelectorTerm) {
+    let requirements = term.match_label_expressions.as_deref().unwrap_or_default();
+    for (at, requirement) in requirements.iter().enumerate() {
+        let path = path.index(at);
+        if requirement.values.is_empty() {
+            errors.push(Error::required(&path.child("values"), ""));
+        }
+        for (at, value) in requirement.values.iter().enumerate() {
+            if requirement.values[..at].contains(value) {
+                errors.push(Error::duplicate(&path.child("values").index(at), value.as_str()));
+            }
+        }
+        validation::labels::label_name(errors, &path.child("key"), &requirement.key);
+        if requirements[..at].iter().any(|other| other.key == requirement.key) {
+            errors.push(Error::duplicate(&path.child("key"), requirement.key.as_str()));
+        }
     }
 }

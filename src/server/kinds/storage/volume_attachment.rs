@@ -1,10 +1,14 @@
 //! VolumeAttachment: the intent to attach a volume to a node.
 
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::api::storage::v1::{VolumeAttachment, VolumeAttachmentSource};
 use serde_json::Value;
 
+use super::rules;
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::validation;
 
 pub struct VolumeAttachments;
 
@@ -43,5 +47,60 @@ impl Strategy for VolumeAttachments {
             attached.into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn validate(&self, new: &VolumeAttachment, old: Option<&VolumeAttachment>) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("spec");
+        if let Some(old) = old {
+            validation::immutable(&mut errors, &path, &new.spec, &old.spec);
+            return errors;
+        }
+        validation::driver_name(&mut errors, &path.child("attacher"), &new.spec.attacher);
+        source(&mut errors, &path.child("source"), &new.spec.source);
+        let node = new.spec.node_name.as_str();
+        validation::named(&mut errors, &path.child("nodeName"), node, names::dns1123_subdomain(node));
+        errors
+    }
+
+    fn validate_status(&self, new: &VolumeAttachment, _old: &VolumeAttachment) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let Some(status) = &new.status else { return errors };
+        if rules::size(status.attachment_metadata.as_ref()) > rules::MAP_MAX {
+            errors.push(Error::too_long(&path.child("attachmentMetadata"), rules::MAP_MAX));
+        }
+        for (field, error) in [("attachError", &status.attach_error), ("detachError", &status.detach_error)] {
+            let Some(error) = error else { continue };
+            let path = path.child(field);
+            if validation::text(&error.message).len() > MESSAGE_MAX {
+                // The bound that upstream names is another one.
+                errors.push(Error::too_long(&path.child("message"), rules::MAP_MAX));
+            }
+            if let Some(code) = error.error_code.filter(|code| *code < 0) {
+                let detail = names::inclusive_range_error(0, i32::MAX.into());
+                errors.push(Error::invalid(&path.child("errorCode"), code, detail));
+            }
+        }
+        errors
+    }
+}
+
+const MESSAGE_MAX: usize = 1024;
+
+fn source(errors: &mut Errors, path: &Path, source: &VolumeAttachmentSource) {
+    let detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    match (&source.inline_volume_spec, &source.persistent_volume_name) {
+        (None, None) => errors.push(Error::required(path, detail)),
+        (Some(_), Some(_)) => errors.push(Error::forbidden(path, detail)),
+        (None, Some(name)) if name.is_empty() => {
+            let detail = "must specify non empty persistentVolumeName";
+            errors.push(Error::required(&path.child("persistentVolumeName"), detail));
+        }
+        (None, Some(name)) => {
+            let path = path.child("persistentVolumeName");
+            validation::named(errors, &path, name, names::dns1123_subdomain(name));
+        }
+        (Some(volume), None) => validation::storage::volume(errors, &path.child("inlineVolumeSpec"), volume),
     }
 }

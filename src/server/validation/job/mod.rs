@@ -121,7 +121,7 @@ pub fn template(errors: &mut Errors, path: &Path, spec: &JobSpec) {
             errors.push(Error::too_long(&path, MANAGED_BY_MAX));
         }
     }
-    optional_one_of(errors, &path.child("completionMode"), &spec.completion_mode, &["NonIndexed", "Indexed"]);
+    super::optional_in_order(errors, &path.child("completionMode"), &spec.completion_mode, &["NonIndexed", "Indexed"]);
     if is_indexed(spec) {
         indexed(errors, path, spec)
     } else {
@@ -166,7 +166,7 @@ fn restart_policy(errors: &mut Errors, path: &Path, spec: &JobSpec) {
             errors.push(Error::invalid(path, "OnFailure", detail));
         }
         "OnFailure" | "Never" => {}
-        other => errors.push(Error::not_supported(path, other, &["OnFailure", "Never"])),
+        other => errors.push(Error::not_supported_in_order(path, other, &["OnFailure", "Never"])),
     }
 }
 

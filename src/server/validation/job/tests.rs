@@ -51,9 +51,6 @@ fn good_jobs_pass() {
 
 #[test]
 fn bad_jobs_are_refused() {
-    let rules = |rule: Value| json!({"podFailurePolicy": {"rules": [rule]}});
-    let success =
-        |rule: Value| json!({"completionMode": "Indexed", "completions": 3, "successPolicy": {"rules": [rule]}});
     let cases = [
         (json!({"parallelism": -1}), "spec.parallelism: Invalid value: -1: must be greater than or equal to 0"),
         (
@@ -88,6 +85,24 @@ fn bad_jobs_are_refused() {
             json!({"template": {"metadata": {"labels": {"job-name": "other"}}}}),
             "spec.template.metadata.labels[job-name]: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"x\",\"controller-uid\":\"u\",\"job-name\":\"other\"}: must be 'x'",
         ),
+    ];
+    for (patch, expected) in cases {
+        assert_eq!(problems(&spec(patch.clone())), [expected], "{patch}");
+    }
+    let long = "x".repeat(62);
+    let given = job(json!({"metadata": {"name": long}, "spec": {"completionMode": "Indexed", "completions": 2}}));
+    let expected = format!(
+        "metadata.name: Invalid value: \"{long}\": will not able to create pod with invalid DNS label: {long}-1"
+    );
+    assert_eq!(problems(&given), [expected]);
+}
+
+#[test]
+fn bad_policies_are_refused() {
+    let rules = |rule: Value| json!({"podFailurePolicy": {"rules": [rule]}});
+    let success =
+        |rule: Value| json!({"completionMode": "Indexed", "completions": 3, "successPolicy": {"rules": [rule]}});
+    let cases = [
         (
             rules(json!({"action": "", "onPodConditions": [{"type": "A"}]})),
             "spec.podFailurePolicy.rules[0].action: Required value: valid values: [\"Count\" \"FailIndex\" \"FailJob\" \"Ignore\"]",
@@ -116,12 +131,6 @@ fn bad_jobs_are_refused() {
     for (patch, expected) in cases {
         assert_eq!(problems(&spec(patch.clone())), [expected], "{patch}");
     }
-    let long = "x".repeat(62);
-    let given = job(json!({"metadata": {"name": long}, "spec": {"completionMode": "Indexed", "completions": 2}}));
-    let expected = format!(
-        "metadata.name: Invalid value: \"{long}\": will not able to create pod with invalid DNS label: {long}-1"
-    );
-    assert_eq!(problems(&given), [expected]);
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! Good and bad definitions of custom resources.
+
+use serde_json::{Value, json};
+
+use crate::server::kinds::table_tests::Sound;
+
+fn version(name: &str, storage: bool, schema: Value) -> Value {
+    json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": schema}})
+}
+
+fn sound() -> Sound {
+    let spec = json!({"group": "a.b", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"},
+        "versions": [version("v1", true, json!({"type": "object"}))]});
+    let fields = json!({"metadata": {"name": "foos.a.b"}, "spec": spec});
+    Sound::new("apiextensions.k8s.io/v1", "CustomResourceDefinition", fields)
+}
+
+/// A definition whose only version has these fields beside its name.
+fn one(patch: Value) -> Value {
+    let mut version = version("v1", true, json!({"type": "object"}));
+    json_patch::merge(&mut version, &patch);
+    json!({"spec": {"versions": [version]}})
+}
+
+/// A definition with one schema for its spec.
+fn schema(spec: Value) -> Value {
+    one(json!({"schema": {"openAPIV3Schema": {"properties": {"spec": spec}}}}))
+}
+
+#[test]
+fn the_storage_version_is_remembered() {
+    let object = sound().stored(json!({}));
+    assert_eq!(object["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(
+        object["spec"]["names"],
+        json!({"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"})
+    );
+    let moved = json!({"spec": {"versions": [
+        version("v1", false, json!({"type": "object"})), version("v2", true, json!({"type": "object"}))]}});
+    let (errors, object) = sound().update(json!({}), moved);
+    assert_eq!((errors, &object["status"]["storedVersions"]), (vec![], &json!(["v1", "v2"])));
+    let gone = json!({"spec": {"versions": [version("v2", true, json!({"type": "object"}))]}});
+    let expected = "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions";
+    assert_eq!(sound().update(json!({}), gone).0, [expected]);
+}
+
+#[test]
+fn good_definitions_pass() {
+    let column = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
+    let scale = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+    sound().accepts(&[
+        json!({}),
+        one(json!({"subresources": {"status": {}, "scale": scale}, "additionalPrinterColumns": [column]})),
+        one(json!({"schema": {"openAPIV3Schema": {"properties": {"metadata": {"type": "object",
+            "properties": {"name": {"type": "string", "maxLength": 10}}}}}}})),
+        schema(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})),
+        schema(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})),
+        schema(json!({"type": "object", "properties": {"a": {"type": "string"}}, "anyOf": [{"required": ["a"]}]})),
+        schema(json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}})),
+        json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"name": "s", "namespace": "n"}}}}}}),
+        json!({"metadata": {"name": "foos.x.k8s.io", "annotations": {"api-approved.kubernetes.io": "unapproved"}},
+            "spec": {"group": "x.k8s.io"}}),
+    ]);
+}
+
+#[test]
+fn names_versions_and_conversion() {
+    let twice = version("v1", false, json!({"type": "object"}));
+    sound().refuses(&[
+        (
+            json!({"metadata": {"name": "bars.a.b"}}),
+            "metadata.name: Invalid value: \"bars.a.b\": must be spec.names.plural+\".\"+spec.group",
+        ),
+        (
+            json!({"metadata": {"name": "foos.a"}, "spec": {"group": "a"}}),
+            "spec.group: Invalid value: \"a\": should be a domain with at least one dot",
+        ),
+        (
+            json!({"spec": {"names": {"listKind": "Foo"}}}),
+            "spec.names.listKind: Invalid value: \"Foo\": kind and listKind may not be the same",
+        ),
+        (
+            json!({"spec": {"scope": "Galaxy"}}),
+            "spec.scope: Unsupported value: \"Galaxy\": supported values: \"Cluster\", \"Namespaced\"",
+        ),
+        (
+            one(json!({"schema": null})),
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+        ),
+        (
+            one(json!({"deprecationWarning": "old"})),
+            "spec.versions[0].deprecationWarning: Invalid value: \"old\": can only be set for deprecated versions",
+        ),
+        (
+            json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"]}}}}),
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+        ),
+        (
+            json!({"metadata": {"name": "foos.x.k8s.io"}, "spec": {"group": "x.k8s.io"}}),
+            "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
+        ),
+        (
+            json!({"spec": {"preserveUnknownFields": true}}),
+            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+        ),
+    ]);
+    let both = sound().create(json!({"spec": {"versions": [version("v1", true, json!({"type": "object"})), twice]}}));
+    assert!(both.len() == 1 && both[0].ends_with("must contain unique version names"), "{both:?}");
+}
+
+#[test]
+fn columns_subresources_and_selectable_fields() {
+    let scale = json!({"specReplicasPath": ".replicas", "statusReplicasPath": ".status.replicas"});
+    sound().refuses(&[
+        (
+            one(json!({"additionalPrinterColumns": [{"name": "A", "type": "money", "jsonPath": ".a"}]})),
+            "spec.additionalPrinterColumns[0].type: Invalid value: \"money\": must be one of boolean,date,integer,number,string",
+        ),
+        (
+            one(json!({"additionalPrinterColumns": [{"name": "A", "type": "string", "jsonPath": "a"}]})),
+            "spec.additionalPrinterColumns[0].JSONPath: Invalid value: \"a\": must be a simple json path starting with .",
+        ),
+        (
+            one(json!({"subresources": {"scale": scale}})),
+            "spec.subresources.scale.specReplicasPath: Invalid value: \".replicas\": should be a json path under .spec",
+        ),
+        (
+            one(json!({"selectableFields": [{"jsonPath": ".spec.color"}]})),
+            "spec.selectableFields[0].jsonPath: Invalid value: \".spec.color\": is an invalid path: does not refer to a valid field",
+        ),
+    ]);
+}
+
+#[test]
+fn schemas_are_structural() {
+    let spec = "spec.validation.openAPIV3Schema.properties[spec]";
+    let cases = [
+        (json!({}), format!("{spec}.type: Required value: must not be empty for specified object fields")),
+        (json!({"type": "array"}), format!("{spec}.items: Required value: must be specified")),
+        (
+            json!({"type": "array", "items": {}}),
+            format!("{spec}.items.type: Required value: must not be empty for specified array items"),
+        ),
+        (
+            json!({"type": "string", "anyOf": [{"type": "string"}]}),
+            format!("{spec}.anyOf[0].type: Forbidden: must be empty to be structural"),
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false}),
+            format!("{spec}.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"),
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-embedded-resource": true}),
+            format!(
+                "{spec}.properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+            ),
+        ),
+        (json!({"type": "string", "$ref": "#/a"}), format!("{spec}.$ref: Forbidden: $ref is not supported")),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-map-keys": ["k"]}),
+            format!(
+                "{spec}.x-kubernetes-list-type: Required value: must be map if x-kubernetes-list-map-keys is non-empty"
+            ),
+        ),
+        (
+            json!({"type": "string", "x-kubernetes-validations": [{"rule": " "}]}),
+            format!("{spec}.x-kubernetes-validations[0].rule: Required value: rule is not specified"),
+        ),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(sound().create(schema(given.clone())), [expected], "{given}");
+    }
+    let root = |patch: Value| one(json!({"schema": {"openAPIV3Schema": patch}}));
+    let nested = root(json!({"properties": {}, "allOf": [{"properties": {"spec": {"minLength": 1}}}]}));
+    let at = "spec.validation.openAPIV3Schema";
+    sound().refuses(&[
+        (root(json!({"type": "string"})), &format!("{at}.type: Invalid value: \"string\": must be object at the root")),
+        (
+            nested,
+            &format!("{at}.properties[spec]: Required value: because it is defined in {at}.allOf[0].properties[spec]"),
+        ),
+        (
+            root(json!({"properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}})),
+            &format!("{at}.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified"),
+        ),
+        (root(json!({"nullable": true})), &format!("{at}.nullable: Forbidden: nullable cannot be true at the root")),
+    ]);
+}
+
+#[test]
+fn names_are_taken_for_good_once_established() {
+    let kind = json!({"spec": {"names": {"kind": "Bar", "listKind": "BarList"}}});
+    assert_eq!(sound().update(json!({}), kind).0, Vec::<String>::new());
+    let scope = sound().update(json!({}), json!({"spec": {"group": "c.d"}})).0;
+    assert_eq!(scope, ["spec.group: Invalid value: \"c.d\": field is immutable"]);
+}

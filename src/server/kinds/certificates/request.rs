@@ -1,0 +1,150 @@
+//! What a request for a certificate must say: a readable CSR, usages that exist, a signer by domain and path.
+
+use k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use crate::api::field::{Error, Errors, Path};
+use crate::api::names;
+use crate::server::validation::json;
+
+/// `spec.expirationSeconds` at least.
+const SHORTEST: i32 = 600;
+
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+pub fn spec(errors: &mut Errors, path: &Path, spec: &CertificateSigningRequestSpec) {
+    if let Err(why) = readable(&spec.request.0) {
+        errors.push(Error::invalid(&path.child("request"), json(&spec.request), why));
+    }
+    let (here, usages) = (path.child("usages"), spec.usages.as_deref().unwrap_or_default());
+    if usages.is_empty() {
+        errors.push(Error::required(&here, ""));
+    }
+    for (at, usage) in usages.iter().enumerate() {
+        if !USAGES.contains(&usage.as_str()) {
+            errors.push(Error::not_supported(&here.index(at), usage.as_str(), USAGES));
+        }
+        if usages[..at].contains(usage) {
+            errors.push(Error::duplicate(&here.index(at), usage.as_str()));
+        }
+    }
+    signer(errors, &path.child("signerName"), &spec.signer_name);
+    if let Some(seconds) = spec.expiration_seconds.filter(|seconds| *seconds < SHORTEST) {
+        let detail = "may not specify a duration less than 600 seconds (10 minutes)";
+        errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+    }
+}
+
+fn readable(pem: &[u8]) -> Result<(), String> {
+    let block = x509_parser::pem::parse_x509_pem(pem).ok().map(|(_, block)| block);
+    let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
+    let block = block.ok_or_else(|| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
+    match X509CertificationRequest::from_der(&block.contents) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("asn1: structure error: {error}")),
+    }
+}
+
+/// `example.com/signer-name`.
+fn signer(errors: &mut Errors, path: &Path, name: &str) {
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    if name == "kubernetes.io/legacy-unknown" {
+        let detail = "the legacy signerName is not allowed via this API version";
+        errors.push(Error::invalid(path, name, detail));
+        return;
+    }
+    let [domain, rest] = name.split('/').collect::<Vec<_>>()[..] else {
+        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.push(Error::invalid(path, name, detail));
+        return;
+    };
+    if domain.len() > names::SUBDOMAIN_MAX {
+        errors.push(Error::too_long(path, names::SUBDOMAIN_MAX));
+    }
+    labels(errors, path, domain, names::dns1123_label);
+    if !domain.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.push(Error::invalid(path, domain, detail));
+    }
+    labels(errors, path, rest, names::dns1123_subdomain);
+    let longest = names::SUBDOMAIN_MAX + 1 + names::SUBDOMAIN_MAX + names::LABEL_MAX + 1;
+    if name.len() > longest {
+        errors.push(Error::too_long(path, longest));
+    }
+}
+
+/// The problems of the first label that has some.
+fn labels(errors: &mut Errors, path: &Path, part: &str, check: fn(&str) -> names::Problems) {
+    let bad = part.split('.').find(|label| !check(label).is_empty());
+    for (label, problem) in bad.into_iter().flat_map(|label| check(label).into_iter().map(move |why| (label, why))) {
+        errors.push(Error::invalid(path, part, format!("validating label {label:?}: {problem}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::validation::lines;
+    use k8s_openapi::ByteString;
+
+    #[test]
+    fn requests_are_checked() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+        let sound = CertificateSigningRequestSpec {
+            request: ByteString(request.into_bytes()),
+            signer_name: "kubernetes.io/kubelet-serving".to_owned(),
+            usages: Some(vec!["server auth".to_owned()]),
+            ..Default::default()
+        };
+        let problems = |change: &dyn Fn(&mut CertificateSigningRequestSpec)| {
+            let (mut errors, mut changed) = (Errors::new(), sound.clone());
+            change(&mut changed);
+            spec(&mut errors, &Path::new("spec"), &changed);
+            lines(&errors)
+        };
+        assert_eq!(problems(&|_| {}), Vec::<String>::new());
+        let unreadable = problems(&|spec| spec.request = ByteString(b"abc".to_vec()));
+        assert_eq!(unreadable, ["spec.request: Invalid value: \"YWJj\": PEM block type must be CERTIFICATE REQUEST"]);
+        let usages = problems(&|spec| spec.usages = Some(vec!["any".to_owned(), "any".to_owned()]));
+        assert_eq!(usages, ["spec.usages[1]: Duplicate value: \"any\""]);
+        let unknown = problems(&|spec| spec.usages = Some(vec!["magic".to_owned()]));
+        assert!(unknown[0].starts_with("spec.usages[0]: Unsupported value: \"magic\": supported values: \"any\", "));
+        let signers = [
+            ("a", "\"a\": must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+            ("a/b", "\"a\": should be a domain with at least two segments separated by dots"),
+        ];
+        for (signer, expected) in signers {
+            let found = problems(&|spec| spec.signer_name = signer.to_owned());
+            assert_eq!(found, [format!("spec.signerName: Invalid value: {expected}")]);
+        }
+    }
+}

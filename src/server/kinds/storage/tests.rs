@@ -1,0 +1,116 @@
+//! Good and bad objects of storage.k8s.io.
+
+use serde_json::{Value, json};
+
+use crate::server::kinds::table_tests::Sound;
+
+const GROUP: &str = "storage.k8s.io/v1";
+
+#[test]
+fn storage_classes() {
+    let sound = Sound::new(GROUP, "StorageClass", json!({"provisioner": "a.b/c"}));
+    let topology =
+        |values: Value| json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": values}]}]});
+    sound.accepts(&[json!({}), topology(json!(["a", "b"])), json!({"reclaimPolicy": "Retain"})]);
+    sound.refuses(&[
+        (json!({"provisioner": ""}), "provisioner: Required value"),
+        (
+            json!({"reclaimPolicy": "Recycle"}),
+            "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\"",
+        ),
+        (topology(json!([])), "allowedTopologies[0].matchLabelExpressions[0].values: Required value"),
+        (
+            topology(json!(["a", "a"])),
+            "allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"a\"",
+        ),
+    ]);
+    sound.changes(&[
+        (json!({"allowVolumeExpansion": true}), &[]),
+        (json!({"parameters": {"a": "b"}}), &["parameters: Forbidden: updates to parameters are forbidden."]),
+        (
+            json!({"volumeBindingMode": "WaitForFirstConsumer"}),
+            &["volumeBindingMode: Invalid value: \"WaitForFirstConsumer\": field is immutable"],
+        ),
+    ]);
+    let default = json!({"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}});
+    assert_eq!(sound.cells(default)[0], "x (default)");
+}
+
+#[test]
+fn csi_drivers_and_nodes() {
+    let drivers = Sound::new(GROUP, "CSIDriver", json!({"spec": {}}));
+    drivers.refuses(&[
+        (
+            json!({"spec": {"fsGroupPolicy": "All"}}),
+            "spec.fsGroupPolicy: Unsupported value: \"All\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"",
+        ),
+        (
+            json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a"}]}}),
+            "spec.tokenRequests[1].audience: Duplicate value: \"a\"",
+        ),
+        (
+            json!({"spec": {"tokenRequests": [{"audience": "a", "expirationSeconds": 5}]}}),
+            "spec.tokenRequests[0].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+        ),
+    ]);
+    drivers.changes(&[
+        (json!({"spec": {"podInfoOnMount": true}}), &[]),
+        (
+            json!({"spec": {"attachRequired": false}}),
+            &["spec.attachedRequired: Invalid value: false: field is immutable"],
+        ),
+    ]);
+    let driver = |id: &str, count: i32| json!({"name": "a.b", "nodeID": id, "allocatable": {"count": count}});
+    let nodes = Sound::new(GROUP, "CSINode", json!({"spec": {"drivers": [driver("n", 1)]}}));
+    nodes.accepts(&[json!({}), json!({"spec": {"drivers": []}})]);
+    nodes.refuses(&[
+        (
+            json!({"spec": {"drivers": [driver("n", -1)]}}),
+            "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            json!({"spec": {"drivers": [driver("n", 1), driver("m", 1)]}}),
+            "spec.drivers[1].name: Duplicate value: \"a.b\"",
+        ),
+    ]);
+    nodes.changes(&[
+        (json!({"spec": {"drivers": [driver("n", 9)]}}), &[]),
+        (
+            json!({"spec": {"drivers": [driver("m", 1)]}}),
+            &["spec.drivers: Invalid value: {\"allocatable\":{\"count\":1},\"name\":\"a.b\",\"nodeID\":\"m\"}: field is immutable"],
+        ),
+    ]);
+}
+
+#[test]
+fn attachments_capacities_and_attributes() {
+    let spec = json!({"attacher": "a.b", "nodeName": "n", "source": {"persistentVolumeName": "pv"}});
+    let attachments = Sound::new(GROUP, "VolumeAttachment", json!({"spec": spec}));
+    attachments.accepts(&[json!({})]);
+    attachments.refuses(&[(
+        json!({"spec": {"source": {"persistentVolumeName": null}}}),
+        "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+    )]);
+    assert_eq!(attachments.update(json!({}), json!({"spec": {"nodeName": "m"}})).0.len(), 1);
+    let status = attachments.status(json!(null), json!({"attached": false, "attachError": {"errorCode": -1}}));
+    assert_eq!(
+        status,
+        ["status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive"]
+    );
+    let capacities = Sound::new(GROUP, "CSIStorageCapacity", json!({"storageClassName": "c", "capacity": "1Gi"}));
+    capacities.accepts(&[json!({}), json!({"capacity": null})]);
+    capacities.changes(&[
+        (json!({"capacity": "2Gi"}), &[]),
+        (json!({"storageClassName": "d"}), &["storageClassName: Invalid value: \"d\": field is immutable"]),
+    ]);
+    let attributes = Sound::new(GROUP, "VolumeAttributesClass", json!({"driverName": "a.b", "parameters": {"a": "b"}}));
+    attributes.accepts(&[json!({})]);
+    attributes.refuses(&[
+        (json!({"driverName": ""}), "driverName: Required value"),
+        (json!({"parameters": null}), "parameters: Required value: must contain at least one key/value pair"),
+    ]);
+    attributes.changes(&[(
+        json!({"parameters": {"a": "c"}}),
+        &["parameters: Forbidden: updates to parameters are forbidden."],
+    )]);
+}
