@@ -242,7 +242,13 @@ spec: {selector: {app: nobody}, ports: [{port: 80}]}
     assert!(said.contains("error trying to reach service: dial tcp 10.42.0.") && said.contains("refused"), "{said}");
     let pods = cluster.kubectl(&["get", "--raw", "/api/v1/nodes/node-1/proxy/pods"]);
     assert!(pods.contains("\"name\":\"web\""), "{pods}");
-    assert_eq!(cluster.kubectl(&["get", "--raw", "/api/v1/nodes/node-1:10250/proxy/healthz"]), "ok");
+    let node = |path: &str| cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/node-1:10250/proxy/{path}")]);
+    assert_eq!(node("healthz"), "ok");
+    let used = "\ncontainer_memory_working_set_bytes{container=\"main\",namespace=\"default\",pod=\"web\"} ";
+    assert!(node("metrics/resource").contains(used));
+    assert!(node("metrics/cadvisor").contains("\nmachine_cpu_cores "));
+    assert!(node("stats/summary").contains("\"nodeName\":\"node-1\""));
+    assert!(node("configz").contains("KubeletConfiguration"));
 
     // kubectl proxy, which sends the browser's own requests on.
     let mut running = cluster.start_kubectl(&["proxy", "--port=0", "--address=127.0.0.1"]);

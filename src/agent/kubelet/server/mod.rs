@@ -7,6 +7,7 @@ mod file_watch;
 mod forward;
 mod locate;
 mod log_stream;
+mod metrics;
 mod query;
 mod remote_command;
 mod spdy;
@@ -151,6 +152,21 @@ fn is_trusted(certificates: Option<&[CertificateDer<'_>]>) -> bool {
     common || subject.iter_organization().any(|name| name.as_str() == Ok(MASTERS))
 }
 
+/// What of a KubeletConfiguration is decided here.
+fn configz(server: &Server) -> Result<Answer, Failure> {
+    let settings = &server.host.settings;
+    answer::json(&serde_json::json!({"kubeletconfig": {
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": false}},
+        "clusterDNS": settings.cluster_dns.map(|address| vec![address.to_string()]),
+        "clusterDomain": settings.cluster_domain,
+        "cgroupDriver": "cgroupfs",
+        "maxPods": server.host.capacity.pods,
+        "podLogsDir": settings.log_dir,
+    }}))
+}
+
 async fn route(server: Arc<Server>, request: Request<Incoming>) -> Result<Answer, Failure> {
     let path = request.uri().path().to_owned();
     let parts: Vec<_> = path.trim_matches('/').split('/').collect();
@@ -161,6 +177,10 @@ async fn route(server: Arc<Server>, request: Request<Incoming>) -> Result<Answer
         ["healthz"] if get => Ok(answer::text("ok")),
         ["pods"] if get => locate::all_pods(&server),
         ["stats", "summary"] if get => stats::summary(&server).await,
+        ["metrics"] if get => metrics::kubelet(&server).await,
+        ["metrics", "resource"] if get => metrics::resource(&server).await,
+        ["metrics", "cadvisor"] if get => metrics::cadvisor(&server).await,
+        ["configz"] if get => configz(&server),
         ["containerLogs", namespace, pod, container] if get => {
             log_stream::logs(&server, namespace, pod, container, &query).await
         }

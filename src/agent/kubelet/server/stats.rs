@@ -10,18 +10,35 @@ use super::answer::{self, Answer, Failure};
 use crate::agent::kubelet::pid_namespace;
 use crate::agent::runtime::{ContainerInfo, ContainerState, ContainerStats};
 
-pub async fn summary(server: &Server) -> Result<Answer, Failure> {
+/// What everything uses now.
+#[derive(Default)]
+pub struct Sample {
+    pub containers: Vec<(ContainerInfo, ContainerStats)>,
+    /// CPU time in nanoseconds; memory in bytes, the working set first.
+    pub node_cpu: u64,
+    pub node_memory: u64,
+    pub memory_available: u64,
+    pub memory_usage: u64,
+}
+
+pub async fn sample(server: &Server) -> Result<Sample, Failure> {
     let runtime = &server.host.runtime;
     let containers = runtime.containers().await.map_err(|error| Failure::internal(error.rpc()))?;
     let running: Vec<_> = containers.into_iter().filter(is_counted).collect();
     let stats = futures::future::join_all(running.iter().map(|info| runtime.stats(&info.id))).await;
-    let mut pods: BTreeMap<&str, (&ContainerInfo, Vec<Value>, u64, u64)> = BTreeMap::new();
     // A container that ended meanwhile has no numbers; it is left out.
-    for (info, stats) in running.iter().zip(stats).filter_map(|(info, stats)| Some((info, stats.ok()?))) {
+    let containers = running.into_iter().zip(stats).filter_map(|(info, stats)| Some((info, stats.ok()?))).collect();
+    Ok(Sample { containers, ..node_sample() })
+}
+
+pub async fn summary(server: &Server) -> Result<Answer, Failure> {
+    let sample = sample(server).await?;
+    let mut pods: BTreeMap<&str, (&ContainerInfo, Vec<Value>, u64, u64)> = BTreeMap::new();
+    for (info, stats) in &sample.containers {
         let pod = pods.entry(&info.pod_uid).or_insert((info, Vec::new(), 0, 0));
         pod.2 += stats.cpu_nanoseconds;
         pod.3 += stats.memory_working_set;
-        pod.1.push(container(info, &stats));
+        pod.1.push(container(info, stats));
     }
     let now = Timestamp::now();
     let pods: Vec<_> = pods
@@ -36,7 +53,7 @@ pub async fn summary(server: &Server) -> Result<Answer, Failure> {
             })
         })
         .collect();
-    answer::json(&json!({"node": node(server, now), "pods": pods}))
+    answer::json(&json!({"node": node(server, &sample, now), "pods": pods}))
 }
 
 fn is_counted(info: &ContainerInfo) -> bool {
@@ -59,27 +76,37 @@ fn container(info: &ContainerInfo, stats: &ContainerStats) -> Value {
     })
 }
 
-fn node(server: &Server, now: Timestamp) -> Value {
+fn node(server: &Server, sample: &Sample, now: Timestamp) -> Value {
+    json!({
+        "nodeName": server.host.settings.node_name,
+        "cpu": {"time": now, "usageCoreNanoSeconds": sample.node_cpu},
+        "memory": {
+            "time": now,
+            "availableBytes": sample.memory_available,
+            "usageBytes": sample.memory_usage,
+            "workingSetBytes": sample.node_memory,
+        },
+    })
+}
+
+fn node_sample() -> Sample {
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory = text("/proc/meminfo");
-    let kib = |key: &str| -> u64 {
+    let bytes = |key: &str| -> u64 {
         let line = memory.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+        line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
     // user nice system idle iowait irq softirq steal, in hundredths of a second
     let stat = text("/proc/stat");
     let ticks: Vec<u64> =
         stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
     let busy: u64 = ticks.iter().enumerate().filter(|(at, _)| !matches!(at, 3 | 4) && *at < 8).map(|(_, t)| t).sum();
-    let (total, available) = (kib("MemTotal:"), kib("MemAvailable:"));
-    json!({
-        "nodeName": server.host.settings.node_name,
-        "cpu": {"time": now, "usageCoreNanoSeconds": busy * 10_000_000},
-        "memory": {
-            "time": now,
-            "availableBytes": available * 1024,
-            "usageBytes": (total - kib("MemFree:").min(total)) * 1024,
-            "workingSetBytes": (total - available.min(total)) * 1024,
-        },
-    })
+    let (total, available) = (bytes("MemTotal:"), bytes("MemAvailable:"));
+    Sample {
+        containers: Vec::new(),
+        node_cpu: busy * 10_000_000,
+        node_memory: total.saturating_sub(available),
+        memory_available: available,
+        memory_usage: total.saturating_sub(bytes("MemFree:")),
+    }
 }
