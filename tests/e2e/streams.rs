@@ -106,6 +106,20 @@ fn exec_tells_what_went_wrong_needs_root() {
 }
 
 #[test]
+fn exec_speaks_spdy_with_older_clients_needs_root() {
+    let cluster = cluster_with(WEB, "web");
+    let spdy = [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")];
+    let mut running =
+        cluster.start_kubectl_with(&["exec", "-i", "web", "--", "sh", "-c", "cat; echo err >&2; exit 5"], &spdy);
+    running.child.stdin.as_mut().expect("a pipe").write_all(b"through and back\n").expect("kubectl reads");
+    let (code, output, errors) = running.rest();
+    assert_eq!((code, output.as_str()), (Some(5), "through and back\n"));
+    assert_eq!(errors, "err\ncommand terminated with exit code 5\n");
+    let (_, _, errors) = cluster.start_kubectl_with(&["exec", "web", "--", "no-such-program"], &spdy).rest();
+    assert!(errors.contains("exec: \"no-such-program\": executable file not found in $PATH"), "{errors}");
+}
+
+#[test]
 fn attach_joins_a_running_container_needs_root() {
     let manifest = r#"
 apiVersion: v1
