@@ -184,7 +184,7 @@ impl Reader {
             Frame::SynReply { block, .. } => drop(self.headers.read(&block)?),
             Frame::Reset { id, .. } => drop(self.inputs.remove(&id)),
             // Ours would be even.
-            Frame::Ping(id) if id % 2 == 1 => {
+            Frame::Ping(id) if !id.is_multiple_of(2) => {
                 self.sender.put(Output::Frame(Frame::Ping(id))).await.map_err(|Gone| Broken::Alone)?;
             }
             Frame::Ping(_) | Frame::GoAway { .. } | Frame::Other => {}
@@ -196,7 +196,7 @@ impl Reader {
         let headers = self.headers.read(block)?;
         self.inputs.retain(|_, input| !input.is_closed());
         let refusal = match () {
-            () if id % 2 == 0 || id <= self.last => Some(PROTOCOL_ERROR),
+            () if id.is_multiple_of(2) || id <= self.last => Some(PROTOCOL_ERROR),
             () if self.inputs.len() >= MOST_STREAMS => Some(REFUSED_STREAM),
             () => None,
         };
