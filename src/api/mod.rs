@@ -21,3 +21,4 @@ pub mod reading;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod transport;

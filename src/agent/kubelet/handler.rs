@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{grpc, http};
 use crate::agent::runtime::{Error as RuntimeError, Runtime};
+use crate::api::transport::dial_error;
 
 /// What a handler found, with the text that goes to the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Target {
         let address = format!("{}:{port}", bracketed(&self.host(host)));
         match tokio::time::timeout(timeout, tokio::net::TcpStream::connect(&address)).await {
             Ok(Ok(_)) => Outcome::Success,
-            Ok(Err(error)) => Outcome::Failure(format!("dial tcp {address}: {}", http::dial_error(&error))),
+            Ok(Err(error)) => Outcome::Failure(format!("dial tcp {address}: {}", dial_error(&error))),
             Err(_) => Outcome::Failure(format!("dial tcp {address}: i/o timeout")),
         }
     }

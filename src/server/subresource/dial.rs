@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::api::transport::dial_error;
+
 /// A connection, however it is carried.
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
@@ -29,19 +31,8 @@ impl Dialer for Direct {
     async fn dial(&self, _node: &str, address: &str, port: u16) -> io::Result<Box<dyn Wire>> {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "i/o timeout");
         let stream = tokio::time::timeout(PATIENCE, TcpStream::connect((address, port))).await.map_err(|_| late())?;
-        let stream = stream.map_err(|error| plain(&error))?;
+        let stream = stream.map_err(|error| io::Error::new(error.kind(), dial_error(&error)))?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
     }
-}
-
-/// The system's words as people know them from Kubernetes.
-fn plain(error: &io::Error) -> io::Error {
-    let words = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connect: connection refused",
-        io::ErrorKind::HostUnreachable => "connect: no route to host",
-        io::ErrorKind::NetworkUnreachable => "connect: network is unreachable",
-        _ => return io::Error::new(error.kind(), error.to_string()),
-    };
-    io::Error::new(error.kind(), words)
 }
