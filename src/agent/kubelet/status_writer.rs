@@ -128,8 +128,16 @@ fn patch(uid: &str, old: Option<&PodStatus>, status: &PodStatus) -> Value {
             }
         }
     }
+    if let Some(conditions) = value["conditions"].as_array_mut() {
+        let has = |status: &PodStatus, kind: &str| status.conditions.iter().flatten().any(|it| it.type_ == kind);
+        let gone = PASSING.iter().filter(|kind| !has(status, kind) && old.is_none_or(|old| has(old, kind)));
+        conditions.extend(gone.map(|kind| json!({"type": kind, "$patch": "delete"})));
+    }
     json!({"metadata": {"uid": uid}, "status": value})
 }
+
+/// Conditions of ours that are there only while they are true.
+const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 /// Lists with a merge key are merged unless this says otherwise.
 fn replace(list: &mut Value) {
@@ -156,5 +164,9 @@ mod tests {
         assert!(made["status"]["reason"].is_null() && made["status"].get("reason").is_some());
         assert_eq!(made["status"]["conditions"][0].get("reason"), Some(&Value::Null));
         assert_eq!(patch("u", Some(&second), &second)["status"]["podIPs"], json!([{"ip": "1.1.1.2"}]));
+        let pending = PodCondition { type_: "PodResizePending".into(), status: "True".into(), ..Default::default() };
+        let waits = PodStatus { conditions: Some(vec![pending]), ..second.clone() };
+        let deleted = json!({"type": "PodResizePending", "$patch": "delete"});
+        assert_eq!(patch("u", Some(&waits), &second)["status"]["conditions"][1], deleted);
     }
 }
