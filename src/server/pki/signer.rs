@@ -253,7 +253,7 @@ mod tests {
         let text = signer.sign(&request(), &usages, Some(86_400), now).unwrap();
         let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).unwrap();
         let (rest, cert) = X509Certificate::from_der(&pem.contents).unwrap();
-        assert!(rest.is_empty() && cert.tbs_certificate.is_ca() == false);
+        assert!(rest.is_empty() && !cert.tbs_certificate.is_ca());
         let (_, ca_pem) = x509_parser::pem::parse_x509_pem(ca.pair.cert_pem.as_bytes()).unwrap();
         let (_, ca_cert) = X509Certificate::from_der(&ca_pem.contents).unwrap();
         cert.verify_signature(Some(ca_cert.public_key())).unwrap();

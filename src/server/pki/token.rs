@@ -260,7 +260,7 @@ mod tests {
         let token = ours.issue(subject(), vec![], 3600, jiff::Timestamp::now()).unwrap();
         let Some(Ok(Signed::Bound(claims))) = ours.verify(&token) else { panic!("{token}") };
         assert_eq!(claims.sub, "system:serviceaccount:ns:default");
-        assert_eq!(claims.aud, [ours.issuer.clone()]);
+        assert_eq!(claims.aud, std::slice::from_ref(&ours.issuer));
         assert!(matches!(other.verify(&token), Some(Err(TokenError::Signature))), "a foreign key");
         assert!(matches!(ours.verify(&token[..token.len() - 4]), Some(Err(_))), "a cut signature");
         let parts: Vec<_> = token.split('.').collect();

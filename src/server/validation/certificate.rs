@@ -45,12 +45,12 @@ pub fn update(new: &CertificateSigningRequest, old: &CertificateSigningRequest, 
     validate_conditions(&mut errors, &path, conditions(new));
     for kind in [APPROVED, DENIED, FAILED] {
         if of(new, kind).count() < of(old, kind).count() {
-            errors.push(Error::forbidden(&path, &format!("updates may not remove a condition of type {kind:?}")));
+            errors.push(Error::forbidden(&path, format!("updates may not remove a condition of type {kind:?}")));
         }
     }
     for kind in [APPROVED, DENIED] {
         if through == Through::Status && of(new, kind).count() > of(old, kind).count() {
-            errors.push(Error::forbidden(&path, &format!("updates may not add a condition of type {kind:?}")));
+            errors.push(Error::forbidden(&path, format!("updates may not add a condition of type {kind:?}")));
         }
     }
     let path = Path::new("status").child("certificate");
