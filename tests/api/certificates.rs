@@ -47,6 +47,7 @@ fn with(mut object: Value, conditions: Value) -> Value {
 #[tokio::test]
 async fn requests_name_who_asks_and_verdicts_stand() {
     let cluster = Cluster::new().await;
+    cluster.grant("create certificatesigningrequests in certificates.k8s.io", "User", "jane").await;
     let jane = User { uid: "7".to_owned(), ..User::new("jane", &["dev"]) };
     let made = create_as(&cluster, jane, &request("a", "jane", "dev", "example.com/mine")).await.ok();
     let spec = &made["spec"];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
 use orch::api::bootstrap_token::{Token, TokenSecret, Usage};
@@ -73,6 +74,17 @@ fn pem(node: &str, names: &[&str]) -> String {
     params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap()
 }
 
+/// Lets everybody ask for certificates, and have those of nodes.
+async fn open(cluster: &Cluster) {
+    let resources = ["certificatesigningrequests", "certificatesigningrequests/nodeclient"];
+    let rules = json!([{"apiGroups": ["certificates.k8s.io"], "resources": resources, "verbs": ["create"]}]);
+    cluster.create(cluster.all::<ClusterRole>(), json!({"metadata": {"name": "ask"}, "rules": rules})).await;
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "ask"});
+    let subjects = json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}]);
+    let binding = json!({"metadata": {"name": "ask"}, "roleRef": role, "subjects": subjects});
+    cluster.create(cluster.all::<ClusterRoleBinding>(), binding).await;
+}
+
 /// Asks for a certificate as `user`.
 async fn ask(cluster: &Cluster, user: User, name: &str, signer: &str, pem: &str) {
     let auth = if signer == SERVING { "server auth" } else { "client auth" };
@@ -92,6 +104,7 @@ fn issued(requests: &[Arc<CertificateSigningRequest>], name: &str) -> Option<Vec
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_joining_node_gets_its_certificates_by_asking() {
     let cluster = Cluster::new().await;
+    open(&cluster).await;
     let joining = User::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
     ask(&cluster, joining, "client", CLIENT, &pem("n1", &[])).await;
     let requests = cluster.eventually("a client certificate", |all| issued(all, "client").is_some()).await;
@@ -126,6 +139,7 @@ async fn a_joining_node_gets_its_certificates_by_asking() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_approves_and_what_cannot_be_signed_fails() {
     let cluster = Cluster::new().await;
+    open(&cluster).await;
     let jane = || User::new("jane", &[]);
     ask(&cluster, jane(), "own", "kubernetes.io/kube-apiserver-client", &pem("n9", &[])).await;
     ask(&cluster, jane(), "wrong", SERVING, &pem("n9", &[])).await;
