@@ -15,8 +15,10 @@ use serde_json::json;
 const CLIENTS: usize = 64;
 const CREATES: usize = 20_000;
 const LISTED: usize = 10_000;
-const WATCHERS: usize = 200;
+const WATCHERS: [usize; 2] = [200, 1_000];
 const PODS: usize = 100;
+const APPLIES: usize = 5_000;
+const HELD: usize = 50_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -31,9 +33,13 @@ fn main() {
         let bench = Bench { kubeconfig: kubeconfig.clone(), pid: pid.clone() };
         bench.creates().await;
         bench.gets().await;
+        bench.applies().await;
         bench.list_of_pods().await;
-        bench.fan_out().await;
+        for watchers in WATCHERS {
+            bench.fan_out(watchers).await;
+        }
         bench.pods().await;
+        bench.held().await;
     });
 }
 
@@ -95,11 +101,8 @@ impl Bench {
         let measured = format!("{rate:.0}/s, p50 {half:.1?}, p99 {slowest:.1?}");
         row("durable creates, 64 clients, TLS", "10000/s, p99 < 30ms", &measured);
         let grown = self.resident().saturating_sub(before);
-        row(
-            "memory for these objects",
-            "",
-            &format!("{} KiB, {:.1} KiB each", grown, grown as f64 / took.len() as f64),
-        );
+        let each = grown as f64 / took.len() as f64;
+        row("memory for these objects", "", &format!("{grown} KiB, {each:.1} KiB each"));
     }
 
     async fn gets(&self) {
@@ -124,6 +127,62 @@ impl Bench {
         gone.expect("the objects are deleted");
     }
 
+    /// Server-side applies that each change a field.
+    async fn applies(&self) {
+        let begun = Instant::now();
+        let mut tasks = Vec::new();
+        for number in 0..CLIENTS {
+            let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+            tasks.push(tokio::spawn(async move {
+                let (name, params) = (format!("applied-{number}"), PatchParams::apply("bench"));
+                for round in 0..APPLIES / CLIENTS {
+                    let data = json!({"round": round.to_string(), "same": "x".repeat(200)});
+                    let wanted = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data});
+                    maps.patch(&name, &params, &Patch::Apply(&wanted)).await.expect("an apply");
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("a client");
+        }
+        let rate = (APPLIES / CLIENTS * CLIENTS) as f64 / begun.elapsed().as_secs_f64();
+        row("server-side applies, 64 clients, TLS", "", &format!("{rate:.0}/s"));
+        let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+        let gone = maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        gone.expect("the objects are deleted");
+    }
+
+    /// What the server holds for many objects of a usual size.
+    async fn held(&self) {
+        let before = self.resident();
+        let mut tasks = Vec::new();
+        for number in 0..CLIENTS {
+            let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+            tasks.push(tokio::spawn(async move {
+                for item in 0..HELD.div_ceil(CLIENTS) {
+                    let labels = json!({"app": "bench", "tier": "held"});
+                    let meta = json!({"name": format!("held-{number}-{item}"), "labels": labels});
+                    let object = json!({"metadata": meta, "data": {"key": "x".repeat(1_000)}});
+                    let object = serde_json::from_value(object).expect("a ConfigMap");
+                    maps.create(&PostParams::default(), &object).await.expect("a create");
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("a client");
+        }
+        let grown = self.resident().saturating_sub(before);
+        let request = http::Request::get("/api/v1/namespaces/default/configmaps").body(Vec::new()).expect("a request");
+        let json = self.client().await.request_text(request).await.expect("a list").len() / 1024;
+        let measured = format!("{} MiB, {:.1} times", grown / 1024, grown as f64 / json as f64);
+        row("memory for 50000 objects, as to their JSON", "3 times", &measured);
+        let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
+        let begun = Instant::now();
+        let gone = maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        gone.expect("the objects are deleted");
+        row("deletecollection of these", "", &format!("{:.1?}", begun.elapsed()));
+    }
+
     /// Pods that no scheduler looks at, listed whole.
     async fn list_of_pods(&self) {
         let mut tasks = Vec::new();
@@ -142,15 +201,20 @@ impl Bench {
             task.await.expect("a client");
         }
         let client = self.client().await;
-        let path = "/api/v1/namespaces/default/pods?labelSelector=bench%3Dlist";
-        for (what, budget, path) in [
-            ("LIST of 10000 pods", "50ms", "/api/v1/namespaces/default/pods"),
-            ("LIST of 10000 pods by label", "", path),
+        let pods = "/api/v1/namespaces/default/pods";
+        let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
+        for (what, budget, query, accept) in [
+            ("LIST of 10000 pods", "50ms", "", "application/json"),
+            ("LIST of 10000 pods by label", "", "?labelSelector=bench%3Dlist", "application/json"),
+            ("LIST of 10000 pods by field", "", "?fieldSelector=spec.nodeName%3Dnone", "application/json"),
+            ("LIST of 500 of 10000 pods", "", "?limit=500", "application/json"),
+            ("LIST of 10000 pods as a table", "", "", table),
         ] {
             let mut took = Vec::new();
             let mut size = 0;
             for _ in 0..5 {
-                let request = http::Request::get(path).body(Vec::new()).expect("a request");
+                let request = http::Request::get(format!("{pods}{query}")).header("accept", accept);
+                let request = request.body(Vec::new()).expect("a request");
                 let begun = Instant::now();
                 size = client.request_text(request).await.expect("a list").len();
                 took.push(begun.elapsed());
@@ -164,13 +228,13 @@ impl Bench {
     }
 
     /// From one write to the last of many watchers that sees it.
-    async fn fan_out(&self) {
+    async fn fan_out(&self, count: usize) {
         let client = self.client().await;
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
         let object = serde_json::from_value(json!({"metadata": {"name": "fan-out"}, "data": {"at": "0"}}));
         maps.create(&PostParams::default(), &object.expect("a ConfigMap")).await.expect("a create");
         let mut watchers = Vec::new();
-        for _ in 0..WATCHERS {
+        for _ in 0..count {
             let maps = maps.clone();
             let stream =
                 maps.watch(&WatchParams::default().fields("metadata.name=fan-out"), "0").await.expect("a watch");
@@ -190,7 +254,7 @@ impl Bench {
             took.push(begun.elapsed());
         }
         took.sort();
-        row("one write seen by 200 watchers", "", &format!("p50 {:.1?}", quantile(&took, 0.5)));
+        row(&format!("one write seen by {count} watchers"), "", &format!("p50 {:.1?}", quantile(&took, 0.5)));
         maps.delete("fan-out", &DeleteParams::default()).await.expect("a delete");
     }
 
