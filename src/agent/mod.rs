@@ -3,6 +3,7 @@
 pub mod dns;
 pub mod images;
 pub mod kubelet;
+pub mod overlay;
 pub mod pod_network;
 pub mod proxy;
 pub mod runtime;
@@ -21,8 +22,10 @@ use rustls::server::ResolvesServerCert;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
 use crate::net::links;
+use crate::net::overlay::Backend;
 use dns::{Dns, DnsConfig};
 use kubelet::{Credentials, Kubelet};
+use overlay::{Overlay, OverlayConfig};
 use pod_network::{PodNetwork, PodNetworkConfig};
 use proxy::{ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
@@ -61,7 +64,9 @@ pub struct AgentConfig {
     pub serving: Arc<dyn ResolvesServerCert>,
     /// Who may speak to the kubelet's port: holders of certificates of this CA.
     pub client_ca_pem: String,
-    /// `proxy`, `dns`.
+    /// How pods reach those of other nodes.
+    pub backend: Backend,
+    /// `proxy`, `dns`, `overlay`.
     pub disable: HashSet<String>,
 }
 
@@ -92,6 +97,16 @@ impl Agent {
             table_prefix: config.prefix.clone(),
         };
         self.parts.start(Box::new(PodNetwork::new(pods))).await?;
+        if !config.disable.contains("overlay") {
+            let overlay = OverlayConfig {
+                client: config.client.clone(),
+                node_name: config.node_name.clone(),
+                node_ip,
+                backend: config.backend,
+                link_prefix: config.prefix.clone(),
+            };
+            self.parts.start(Box::new(Overlay::new(overlay))).await?;
+        }
         let dns = (!config.disable.contains("dns")).then_some(config.cluster_dns);
         if !config.disable.contains("proxy") {
             let proxy = ProxyConfig {
@@ -168,8 +183,9 @@ impl Component for Agent {
         let runtime = Self::start_runtime(&self.config).await?;
         self.runtime = Some(runtime.clone());
         self.start_network(&services).await?;
-        // Pods are routed: nothing is taken off what the node's own link carries.
-        let mtu = links::mtu(self.config.node_ip).await.ok().flatten().unwrap_or(MTU);
+        // Pods carry no more than the way to their neighbours on other nodes does.
+        let wire = links::mtu(self.config.node_ip).await.ok().flatten().unwrap_or(MTU);
+        let mtu = self.config.backend.pod_mtu(wire);
         let kubelet = Kubelet::start(self.kubelet_config(services, mtu), self.config.client.clone(), runtime).await;
         self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
         Ok(())

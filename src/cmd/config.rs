@@ -13,6 +13,8 @@ use clap::{Args, Command};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::net::overlay::Backend;
+
 /// Where the configuration is read from when no flag names another file.
 const DEFAULT_FILE: &str = "/etc/orch/config.yaml";
 
@@ -100,10 +102,13 @@ pub struct ServerArgs {
     /// Read the administrator's bearer token from this file.
     #[arg(long, env = "ORCH_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
+    /// How pods reach those of other nodes: vxlan, or host-gw where all nodes share a wire.
+    #[arg(long, env = "ORCH_FLANNEL_BACKEND", default_value = "vxlan", value_name = "BACKEND")]
+    pub flannel_backend: Backend,
     /// Run no agent: this machine is not a node.
     #[arg(long, env = "ORCH_DISABLE_AGENT")]
     pub disable_agent: bool,
-    /// Leave out these parts: scheduler, proxy, dns, or a controller by its name.
+    /// Leave out these parts: scheduler, proxy, dns, overlay, or a controller by its name.
     #[arg(long, env = "ORCH_DISABLE", value_delimiter = ',', value_name = "COMPONENT,…")]
     pub disable: Vec<String>,
     /// The mode of the kubeconfig that is written, octal.

@@ -309,6 +309,7 @@ fn agent_config(
         insecure_registries: args.insecure_registry.clone(),
         serving: pki.live.kubelet_serving(),
         client_ca_pem: pki.ca_pem.clone(),
+        backend: args.flannel_backend,
         disable,
     }
 }

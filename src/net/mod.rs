@@ -11,5 +11,6 @@ pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod node_link;
+pub mod overlay;
 pub mod pod_link;
 pub mod sysctl;

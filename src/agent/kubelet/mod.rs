@@ -61,6 +61,7 @@ use crate::reconcile::{Informer, Informers};
 use host::{Host, Settings};
 use node::{Identity, Machine, NodeReporter};
 use pods::Pods;
+pub use node::range as pod_range;
 pub use prepare::host_resolv_conf_path;
 use sandbox::KernelSandboxes;
 pub use server::Credentials;

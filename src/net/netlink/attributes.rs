@@ -16,6 +16,11 @@ impl Writer {
         Self { bytes }
     }
 
+    /// Starts with the header that every message of a generic family has behind netlink's.
+    pub fn generic(command: u8) -> Self {
+        Self { bytes: vec![command, 1, 0, 0] }
+    }
+
     pub fn bytes(&mut self, kind: u16, payload: &[u8]) -> &mut Self {
         self.header(kind, payload.len());
         self.bytes.extend_from_slice(payload);

@@ -23,7 +23,7 @@ pub mod errno {
     pub const EOPNOTSUPP: i32 = 95;
 }
 
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 const TYPE_ERROR: u16 = 2;
 const TYPE_DONE: u16 = 3;
 
@@ -42,6 +42,11 @@ impl Netlink {
     /// A socket for nftables and connection tracking of the calling thread's network namespace.
     pub fn netfilter() -> io::Result<Self> {
         Self::open(protocols::NETLINK_NETFILTER)
+    }
+
+    /// A socket for the kernel's smaller families, such as ethtool's.
+    pub fn generic() -> io::Result<Self> {
+        Self::open(protocols::NETLINK_GENERIC)
     }
 
     fn open(protocol: isize) -> io::Result<Self> {
