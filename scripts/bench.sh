@@ -106,7 +106,7 @@ stop
 bare=$dir/bare
 mkdir -p "$bare"
 printf 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >"$bare/config.toml"
-inside containerd --config "$bare/config.toml" --root "$bare/root" --state "/run/$name-bare" \
+nsenter --net="/run/netns/$name" -- containerd --config "$bare/config.toml" --root "$bare/root" --state "/run/$name-bare" \
   --address "$bare/containerd.sock" --log-level error >>"$dir/log" 2>&1 &
 bare_pid=$!
 ctr=(ctr -a "$bare/containerd.sock")
