@@ -83,8 +83,8 @@ pub trait Plugin: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// The operations it is asked about.
-    fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update)
+    fn handles(&self, _operation: Operation) -> bool {
+        true
     }
 
     /// May change the object of a creation or an update, or refuse it.

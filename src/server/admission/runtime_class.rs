@@ -6,8 +6,7 @@ use k8s_openapi::api::node::v1::RuntimeClass as Class;
 
 use super::{Attributes, Plugin};
 use crate::api::object::Object;
-use crate::api::pod::Resources;
-use crate::api::quantity::Quantity;
+use crate::api::quota::amounts;
 use crate::api::status::Result;
 
 pub struct RuntimeClass;
@@ -50,12 +49,6 @@ fn find(attributes: &Attributes<'_>, pod: &Pod) -> Result<Option<Class>> {
     let found = attributes.reader.get::<Class>("", name)?;
     let missing = || attributes.forbidden(Some(pod), &format!("pod rejected: RuntimeClass {name:?} not found"));
     found.ok_or_else(missing).map(Some)
-}
-
-fn amounts(
-    wire: Option<&std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>,
-) -> Resources {
-    wire.into_iter().flatten().map(|(name, amount)| (name.clone(), Quantity::of(amount))).collect()
 }
 
 /// Gives the pod what its class says, or says why the two do not fit.

@@ -1,12 +1,10 @@
 //! The bounds of a LimitRange: minimum, maximum and ratio of limit to request, in upstream's words. Pure.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec};
 
 use crate::api::pod::{self as pods, Resources};
 use crate::api::quantity::Quantity;
+use crate::api::quota::amounts;
 
 /// Everything a pod violates.
 pub(super) fn pod(range: &LimitRange, pod: &Pod) -> Vec<String> {
@@ -22,7 +20,7 @@ pub(super) fn pod(range: &LimitRange, pod: &Pod) -> Vec<String> {
             }
             "Pod" => {
                 // What the runtime itself needs is not the pod's.
-                let bare = k8s_openapi::api::core::v1::PodSpec { overhead: None, ..spec.clone() };
+                let bare = PodSpec { overhead: None, ..spec.clone() };
                 check(item, &pods::requests(&bare), &pods::limits(&bare), &mut wrong);
             }
             _ => {}
@@ -53,10 +51,6 @@ pub(super) fn claim(range: &LimitRange, claim: &PersistentVolumeClaim) -> Vec<St
         }
     }
     wrong
-}
-
-fn amounts(wire: Option<&BTreeMap<String, Wire>>) -> Resources {
-    wire.into_iter().flatten().map(|(name, amount)| (name.clone(), Quantity::of(amount))).collect()
 }
 
 fn of_container(container: &Container) -> (Resources, Resources) {
