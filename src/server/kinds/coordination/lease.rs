@@ -61,6 +61,15 @@ impl Strategy for Leases {
     }
 }
 
+/// How the holder is elected: upstream's own way, or somebody's with a domain before it.
+fn strategy(errors: &mut Errors, path: &Path, strategy: &str) {
+    match strategy.split_once('/') {
+        None if matches!(strategy, "" | "OldestEmulationVersion") => {}
+        None => errors.push(Error::not_supported(path, strategy, &["OldestEmulationVersion"])),
+        Some(_) => validation::named(errors, path, strategy, names::qualified_name(strategy)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,14 +89,5 @@ mod tests {
         let mut labelled = renewed;
         labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
         assert!(!Leases.is_heartbeat(&labelled, &old));
-    }
-}
-
-/// How the holder is elected: upstream's own way, or somebody's with a domain before it.
-fn strategy(errors: &mut Errors, path: &Path, strategy: &str) {
-    match strategy.split_once('/') {
-        None if matches!(strategy, "" | "OldestEmulationVersion") => {}
-        None => errors.push(Error::not_supported(path, strategy, &["OldestEmulationVersion"])),
-        Some(_) => validation::named(errors, path, strategy, names::qualified_name(strategy)),
     }
 }
