@@ -285,7 +285,7 @@ async fn collections_are_deleted_by_selector() {
 
 #[tokio::test]
 async fn reviews_answer_and_leave_nothing_behind() {
-    let cluster = Cluster::new().await;
+    let cluster = Cluster::with_roles().await;
     cluster.grant("get pods", "User", "jane").await;
     let before = cluster.server.pipeline().store().revision();
     let who = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.ok();

@@ -14,7 +14,7 @@ pub mod rules;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 pub use crate::server::http::route::RequestInfo;
 use crate::server::pipeline::user::User;
@@ -51,31 +51,14 @@ pub trait Authorizer: Send + Sync + 'static {
     }
 }
 
-/// What the server asks: the authorizers in their order, and RBAC's rules for those who write them.
-pub struct Authorization {
-    authorizers: Vec<Arc<dyn Authorizer>>,
-    rbac: Arc<rbac::Rbac>,
-}
+/// What the server asks: the authorizers in their order.
+pub struct Authorization(Vec<Arc<dyn Authorizer>>);
 
 impl Authorization {
     /// Upstream's `--authorization-mode=Node,RBAC` behind the privileged group.
     pub fn standard(store: &Arc<dyn Store>) -> Self {
-        let rbac = Arc::new(rbac::Rbac::new(store.clone()));
-        let node = Arc::new(node::NodeAuthorizer::new(store.clone()));
-        Self { authorizers: vec![Arc::new(Privileged), node, rbac.clone()], rbac }
-    }
-
-    /// The RBAC rules that apply to the user in the namespace.
-    pub async fn rbac_rules(&self, user: &User, namespace: &str) -> Granted {
-        self.rbac.rules_for(user, namespace).await
-    }
-
-    /// The rules of a role that a binding names.
-    ///
-    /// # Errors
-    /// In upstream's words, where there is no such role.
-    pub async fn role_rules(&self, role: &RoleRef, namespace: &str) -> rbac::RoleRules {
-        self.rbac.role_rules(role, namespace).await
+        let node = node::NodeAuthorizer::new(store.clone());
+        Self(vec![Arc::new(Privileged), Arc::new(node), Arc::new(rbac::Rbac::new(store.clone()))])
     }
 }
 
@@ -83,7 +66,7 @@ impl Authorization {
 impl Authorizer for Authorization {
     async fn authorize(&self, user: &User, request: &RequestInfo) -> Decision {
         let mut reasons = Vec::new();
-        for authorizer in &self.authorizers {
+        for authorizer in &self.0 {
             match authorizer.authorize(user, request).await {
                 Decision::Deny(reason) if reason.is_empty() => {}
                 Decision::Deny(reason) => reasons.push(reason),
@@ -95,7 +78,7 @@ impl Authorizer for Authorization {
 
     async fn rules_for(&self, user: &User, namespace: &str) -> Granted {
         let mut all = Granted::default();
-        for authorizer in &self.authorizers {
+        for authorizer in &self.0 {
             let granted = authorizer.rules_for(user, namespace).await;
             all.rules.extend(granted.rules);
             all.errors.extend(granted.errors);

@@ -304,6 +304,11 @@ impl ApiServer {
         self.inner.authorization.authorize(user, request).await
     }
 
+    /// Who decides, for reviews that ask for more than a decision.
+    pub fn authorization(&self) -> &Arc<Authorization> {
+        &self.inner.authorization
+    }
+
     /// Who answers for tokens, for reviews.
     pub fn authenticator(&self) -> &Authenticator {
         &self.inner.authenticator

@@ -77,7 +77,7 @@ impl Index {
     }
 
     /// The rules of a role that a binding of `namespace` names.
-    pub fn role_rules(&self, kind: &str, name: &str, namespace: &str) -> RoleRules {
+    fn role_rules(&self, kind: &str, name: &str, namespace: &str) -> RoleRules {
         let (home, resource) = match kind {
             "Role" => (namespace, "role"),
             "ClusterRole" => ("", "clusterrole"),

@@ -5,7 +5,7 @@ mod index;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use self::index::Index;
 use super::follow::Follower;
@@ -15,7 +15,7 @@ use crate::server::pipeline::user::User;
 use crate::store::Store;
 
 /// The rules of one role, or why there are none.
-pub type RoleRules = Result<Arc<[PolicyRule]>, String>;
+type RoleRules = Result<Arc<[PolicyRule]>, String>;
 
 pub struct Rbac {
     follower: Follower<Index>,
@@ -24,11 +24,6 @@ pub struct Rbac {
 impl Rbac {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { follower: Follower::new(store) }
-    }
-
-    pub(super) async fn role_rules(&self, role: &RoleRef, namespace: &str) -> RoleRules {
-        let found = self.follower.ask(|index| index.role_rules(&role.kind, &role.name, namespace)).await;
-        found.map_err(|error| error.to_string())?
     }
 }
 
