@@ -157,6 +157,12 @@ impl Error {
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(ErrorKind::NotSupported, path, Some(shown(value.into())), &detail)
     }
+    /// Of the object as a whole: no field at all.
+    #[must_use]
+    pub fn of_object(mut self) -> Self {
+        self.field.clear();
+        self
+    }
     /// Says more than the kind of error does by itself.
     #[must_use]
     pub fn because(mut self, detail: &str) -> Self {

@@ -87,6 +87,16 @@ pub fn limits(spec: &PodSpec) -> Resources {
     total
 }
 
+/// What containers request together, whatever the pod says as a whole.
+pub fn container_requests(spec: &PodSpec) -> Resources {
+    aggregate(spec, |resources| resources.requests.as_ref())
+}
+
+/// What containers are limited to together, whatever the pod says as a whole.
+pub fn container_limits(spec: &PodSpec) -> Resources {
+    aggregate(spec, |resources| resources.limits.as_ref())
+}
+
 type WireResources = BTreeMap<String, Wire>;
 
 fn aggregate(spec: &PodSpec, pick: fn(&ResourceRequirements) -> Option<&WireResources>) -> Resources {

@@ -223,6 +223,13 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
+    /// The same in whole thousandths, rounded up away from zero.
+    #[must_use]
+    pub fn round_up_to_milli(self) -> Self {
+        const MILLI: i128 = 1_000_000;
+        Self { nanos: divide_up(self.nanos, MILLI) * MILLI, ..self }
+    }
+
     /// The canonical text as the wire type.
     pub fn to_wire(self) -> Wire {
         Wire(self.to_string())

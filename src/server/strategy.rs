@@ -304,14 +304,15 @@ pub trait Strategy: Send + Sync + 'static {
         Errors::new()
     }
 
+    /// The rules of a change through another window on the object (`resize`, `finalize`, …); the window itself puts
+    /// back what it does not show.
+    fn validate_window(&self, _window: &str, new: &Self::Kind, old: &Self::Kind) -> Errors {
+        self.validate_status(new, old)
+    }
+
     /// Whether an update says no more than that somebody is still there. Such a write need not reach the disk soon.
     fn is_heartbeat(&self, _new: &Self::Kind, _old: &Self::Kind) -> bool {
         false
-    }
-
-    /// The rules of a change through another subresource that is a window on the object.
-    fn validate_window(&self, new: &Self::Kind, old: &Self::Kind) -> Errors {
-        self.validate_status(new, old)
     }
 
     /// Upstream's warnings for what is deprecated or surely a mistake.
@@ -362,7 +363,7 @@ pub trait Kind: Send + Sync + 'static {
     fn equal(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn validate(&self, new: &dyn Object, old: Option<&dyn Object>) -> Errors;
     fn validate_status(&self, new: &dyn Object, old: &dyn Object) -> Errors;
-    fn validate_window(&self, new: &dyn Object, old: &dyn Object) -> Errors;
+    fn validate_window(&self, window: &str, new: &dyn Object, old: &dyn Object) -> Errors;
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
     fn selectable(&self) -> &'static [&'static str];
@@ -433,11 +434,11 @@ impl<S: Strategy> Kind for Erased<S> {
     fn validate_status(&self, new: &dyn Object, old: &dyn Object) -> Errors {
         self.strategy.validate_status(typed(new), typed(old))
     }
+    fn validate_window(&self, window: &str, new: &dyn Object, old: &dyn Object) -> Errors {
+        self.strategy.validate_window(window, typed(new), typed(old))
+    }
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool {
         self.strategy.is_heartbeat(typed(new), typed(old))
-    }
-    fn validate_window(&self, new: &dyn Object, old: &dyn Object) -> Errors {
-        self.strategy.validate_window(typed(new), typed(old))
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         self.strategy.warnings(typed(new), old.map(typed))

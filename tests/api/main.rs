@@ -13,6 +13,7 @@ mod kinds;
 mod kubectl;
 mod observe;
 mod openapi;
+mod pods;
 mod policies;
 mod quota;
 mod representations;

@@ -7,7 +7,7 @@ use crate::server::catalog::catalog;
 use crate::server::validation::lines;
 
 /// An object as it would be stored, and what is wrong with it.
-fn made(api_version: &str, kind: &str, fields: Value) -> (Value, Errors) {
+pub(super) fn made(api_version: &str, kind: &str, fields: Value) -> (Value, Errors) {
     let (group, version) = crate::api::gvk::split_api_version(api_version).unwrap();
     let kind_of = catalog().find_kind(group, version, kind).unwrap_or_else(|| panic!("no {kind}"));
     let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
@@ -122,7 +122,7 @@ fn bad_objects_are_refused() {
             "v1",
             "Node",
             json!({"spec": {"taints": [{"key": "a", "effect": "Push"}]}}),
-            "spec.taints[0].effect: Unsupported value: \"Push\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"",
+            "metadata.taints[0].effect: Unsupported value: \"Push\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
         ),
         (
             "v1",

@@ -155,25 +155,19 @@ fn annotations(meta: &ObjectMeta, path: &Path, errors: &mut Errors) {
 fn owners(owners: &[OwnerReference], path: &Path, errors: &mut Errors) {
     let mut controller: Option<&str> = None;
     for owner in owners {
-        match split_api_version(&owner.api_version) {
-            None => {
-                let why = format!("unexpected GroupVersion string: {}", owner.api_version);
-                errors.push(Error::invalid(&path.child("apiVersion"), owner.api_version.as_str(), why));
-            }
-            Some((_, "")) => {
-                let why = "version must not be empty";
-                errors.push(Error::invalid(&path.child("apiVersion"), owner.api_version.as_str(), why));
-            }
-            Some(("", "v1")) if owner.kind == "Event" => {
-                let why = "/v1, Kind=Event is disallowed from being an owner";
-                errors.push(Error::invalid(path, shown(owner), why));
-            }
-            Some(_) => {}
+        let version = split_api_version(&owner.api_version);
+        if version.is_none_or(|(_, version)| version.is_empty()) {
+            let why = "version must not be empty";
+            errors.push(Error::invalid(&path.child("apiVersion"), owner.api_version.as_str(), why));
         }
         for (name, value) in [("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)] {
             if value.is_empty() {
                 errors.push(Error::invalid(&path.child(name), value.as_str(), "must not be empty"));
             }
+        }
+        if version == Some(("", "v1")) && owner.kind == "Event" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(Error::invalid(path, shown(owner), why));
         }
         if owner.controller == Some(true) {
             if let Some(other) = controller {
@@ -200,15 +194,17 @@ fn finalizers(finalizers: &[String], path: &Path, errors: &mut Errors) {
         for problem in names::qualified_name(finalizer) {
             errors.push(Error::invalid(path, finalizer.as_str(), problem));
         }
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(Error::invalid(path, finalizer.as_str(), why));
-        }
     }
     let has = |name: &str| finalizers.iter().any(|finalizer| finalizer == name);
     if has("orphan") && has("foregroundDeletion") {
         let why = "finalizer foregroundDeletion and orphan cannot be both set";
         errors.push(Error::invalid(path, Value::from(finalizers.to_vec()), why));
+    }
+    for (at, finalizer) in finalizers.iter().enumerate() {
+        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(Error::invalid(&path.index(at), finalizer.as_str(), why));
+        }
     }
 }
 
@@ -227,6 +223,9 @@ pub fn validate_update(new: &ObjectMeta, old: &ObjectMeta) -> Errors {
             );
             errors.push(Error::forbidden(&path.child("finalizers"), why));
         }
+    }
+    if new.generation < old.generation {
+        errors.push(Error::invalid(&path.child("generation"), new.generation.unwrap_or(0), "must not be decremented"));
     }
     immutable(&new.name, &old.name, &path.child("name"), &mut errors);
     immutable(&new.namespace, &old.namespace, &path.child("namespace"), &mut errors);

@@ -1,7 +1,7 @@
 //! Subresources that are a window on a part of their object: what a write through each may change.
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Container, Namespace, Pod};
 
 use super::meta;
 use super::update::Part;
@@ -14,10 +14,10 @@ pub fn part(group: &str, resource: &str, subresource: &str) -> Option<Part> {
     match (group, resource, subresource) {
         (.., "") => Some(Part::Main),
         (.., "status") => Some(Part::Status),
-        ("", "namespaces", "finalize") => Some(Part::Other(finalize)),
-        ("certificates.k8s.io", "certificatesigningrequests", "approval") => Some(Part::Other(approval)),
-        ("", "pods", "ephemeralcontainers") => Some(Part::Other(ephemeral_containers)),
-        ("", "pods", "resize") => Some(Part::Other(resize)),
+        ("", "namespaces", "finalize") => Some(Part::Other("finalize", finalize)),
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => Some(Part::Other("approval", approval)),
+        ("", "pods", "ephemeralcontainers") => Some(Part::Other("ephemeralcontainers", ephemeral_containers)),
+        ("", "pods", "resize") => Some(Part::Other("resize", resize)),
         _ => None,
     }
 }
@@ -67,14 +67,30 @@ fn ephemeral_containers(new: &mut dyn Object, old: &dyn Object) {
     });
 }
 
-/// `/resize`: the resources of containers.
+/// `/resize`: the resources of containers, and of the pod as a whole. Containers that are not the old ones in the old
+/// order are left for validation to refuse.
 fn resize(new: &mut dyn Object, old: &dyn Object) {
     only::<Pod>(new, old, |pod, wanted| {
         let (Some(spec), Some(wanted)) = (&mut pod.spec, &wanted.spec) else { return };
-        let pairs = spec.containers.iter_mut().zip(&wanted.containers);
-        for (container, wanted) in pairs.filter(|(container, wanted)| container.name == wanted.name) {
-            container.resources.clone_from(&wanted.resources);
-            container.resize_policy.clone_from(&wanted.resize_policy);
+        resized(&mut spec.containers, &wanted.containers);
+        let wanted_inits = wanted.init_containers.as_deref().unwrap_or_default();
+        let inits = spec.init_containers.get_or_insert_default();
+        resized(inits, wanted_inits);
+        if inits.is_empty() {
+            spec.init_containers = None;
         }
+        spec.resources.clone_from(&wanted.resources);
     });
+}
+
+fn resized(containers: &mut Vec<Container>, wanted: &[Container]) {
+    let same = containers.len() == wanted.len() && containers.iter().zip(wanted).all(|(a, b)| a.name == b.name);
+    if !same {
+        wanted.clone_into(containers);
+        return;
+    }
+    for (container, wanted) in containers.iter_mut().zip(wanted) {
+        container.resources.clone_from(&wanted.resources);
+        container.resize_policy.clone_from(&wanted.resize_policy);
+    }
 }

@@ -19,8 +19,8 @@ pub enum Part {
     /// Everything but the status.
     Main,
     Status,
-    /// Another window: puts back, in the new object, what it does not show.
-    Other(fn(&mut dyn Object, &dyn Object)),
+    /// Another window, by its name: puts back, in the new object, what it does not show.
+    Other(&'static str, fn(&mut dyn Object, &dyn Object)),
 }
 
 /// How replacing went.
@@ -112,7 +112,7 @@ impl Pipeline {
                 Services::inherit(new.as_mut(), old.as_ref());
             }
             Part::Status => kind.prepare_status(new.as_mut(), old.as_ref()),
-            Part::Other(put_back) => put_back(new.as_mut(), old.as_ref()),
+            Part::Other(_, put_back) => put_back(new.as_mut(), old.as_ref()),
         }
         if kind.meta().generation && !matches!(part, Part::Status) && !kind.same_spec(new.as_ref(), old.as_ref()) {
             new.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
@@ -122,7 +122,7 @@ impl Pipeline {
         // Held until the write is done.
         let _held = match part {
             Part::Main => self.services.claim(context, &self.store, new.as_mut()).await?,
-            Part::Status | Part::Other(_) => Held::default(),
+            Part::Status | Part::Other(..) => Held::default(),
         };
         ignore_times(context, new.as_mut(), old.as_ref());
         self.finish(&attributes, item, new, old.as_ref()).await
@@ -134,7 +134,7 @@ impl Pipeline {
         errors.extend(match part {
             Part::Main => kind.validate(new, Some(old)),
             Part::Status => kind.validate_status(new, old),
-            Part::Other(_) => kind.validate_window(new, old),
+            Part::Other(window, _) => kind.validate_window(window, new, old),
         });
         if !errors.is_empty() {
             return Err(Failure::invalid(kind.meta().group_kind(), &context.name, &errors));

@@ -27,12 +27,24 @@ pub fn config_map(errors: &mut Errors, object: &ConfigMap) {
         size += value.0.len();
     }
     if size > MAX {
-        errors.push(Error::too_long(&Path::root(), MAX));
+        errors.push(Error::too_long(&Path::root(), MAX).of_object());
     }
 }
 
 pub fn secret(errors: &mut Errors, new: &Secret, old: Option<&Secret>) {
     let data = Path::new("data");
+    if let Some(old) = old {
+        immutable(errors, &Path::new("type"), &new.type_, &old.type_);
+        if old.immutable == Some(true) {
+            let detail = "field is immutable when `immutable` is set";
+            if new.immutable != Some(true) {
+                errors.push(Error::forbidden(&Path::new("immutable"), detail));
+            }
+            if new.data.clone().unwrap_or_default() != old.data.clone().unwrap_or_default() {
+                errors.push(Error::forbidden(&data, detail));
+            }
+        }
+    }
     let empty = BTreeMap::new();
     let entries = new.data.as_ref().unwrap_or(&empty);
     for key in entries.keys() {
@@ -42,17 +54,6 @@ pub fn secret(errors: &mut Errors, new: &Secret, old: Option<&Secret>) {
         errors.push(Error::too_long(&data, MAX));
     }
     of_type(errors, &data, new, entries);
-    let Some(old) = old else { return };
-    immutable(errors, &Path::new("type"), &new.type_, &old.type_);
-    if old.immutable == Some(true) {
-        let detail = "field is immutable when `immutable` is set";
-        if new.immutable != Some(true) {
-            errors.push(Error::forbidden(&Path::new("immutable"), detail));
-        }
-        if new.data != old.data {
-            errors.push(Error::forbidden(&data, detail));
-        }
-    }
 }
 
 fn of_type(errors: &mut Errors, data: &Path, secret: &Secret, entries: &BTreeMap<String, ByteString>) {

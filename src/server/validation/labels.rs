@@ -26,7 +26,7 @@ pub fn annotations(errors: &mut Errors, path: &Path, annotations: Option<&BTreeM
     let mut size = 0;
     for (key, value) in annotations.into_iter().flatten() {
         // The rule is case-insensitive for annotations.
-        label_name(errors, path, &key.to_lowercase());
+        named(errors, path, key, names::qualified_name(&key.to_lowercase()));
         size += key.len() + value.len();
     }
     if size > ANNOTATIONS_MAX {

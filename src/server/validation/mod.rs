@@ -3,11 +3,18 @@
 pub mod certificate;
 pub mod conditions;
 pub mod data;
+pub mod event;
 pub mod job;
 pub mod labels;
 pub mod network;
+pub mod paths;
 pub mod pod;
+pub mod resources;
+pub mod semantic;
 pub mod storage;
+pub mod union;
+pub mod volume_source;
+pub mod warnings;
 pub mod webhook;
 pub mod workload;
 

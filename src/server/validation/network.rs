@@ -6,13 +6,29 @@ use ipnet::IpNet;
 
 use crate::api::field::{Error, Errors, Path};
 
-/// Reads an address; one that is none is an error.
+/// Reads an address; one that is none is an error, and so is one that some programs read otherwise (KEP-4858).
 pub fn ip(errors: &mut Errors, path: &Path, text: &str) -> Option<IpAddr> {
-    let parsed = text.parse().ok();
-    if parsed.is_none() {
-        errors.push(Error::invalid(path, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => {
+            errors.push(Error::invalid(path, text, "must not be an IPv4-mapped IPv6 address"));
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) if has_leading_zeros(text) => {
+            errors.push(Error::invalid(path, text, "must not have leading 0s"));
+            None
+        }
+        Err(_) => {
+            errors.push(Error::invalid(path, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+            None
+        }
     }
-    parsed
+}
+
+/// Four numbers up to 255, but written with zeros in front.
+fn has_leading_zeros(text: &str) -> bool {
+    let parts: Vec<_> = text.split('.').map(str::parse::<u8>).collect();
+    parts.len() == 4 && parts.iter().all(Result::is_ok)
 }
 
 /// Reads a range in CIDR notation; one that is none is an error.
@@ -37,24 +53,29 @@ pub fn strict_cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet
     None
 }
 
-/// An address that something in the cluster can be reached at.
-pub fn endpoint_ip(errors: &mut Errors, path: &Path, text: &str) {
-    let Some(address) = ip(errors, path, text) else { return };
-    let problem = match address {
-        address if address.is_unspecified() => Some(format!("may not be unspecified ({address})")),
-        address if address.is_loopback() => Some("may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
-        IpAddr::V4(address) if address.is_link_local() => {
-            Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned())
-        }
-        IpAddr::V6(address) if address.is_unicast_link_local() => {
-            Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned())
-        }
-        IpAddr::V4(address) if address.octets()[..3] == [224, 0, 0] => {
-            Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned())
-        }
-        _ => None,
-    };
-    if let Some(problem) = problem {
-        errors.push(Error::invalid(path, text, problem));
+/// An address that something in the cluster can be reached at; whether it could be read.
+pub fn endpoint_ip(errors: &mut Errors, path: &Path, text: &str) -> bool {
+    let read = ip(errors, path, text).is_some();
+    if read {
+        not_special(errors, path, text);
     }
+    read
+}
+
+/// Neither unspecified, nor of this machine or link alone.
+pub fn not_special(errors: &mut Errors, path: &Path, text: &str) {
+    let Ok(address) = text.parse::<IpAddr>() else { return };
+    let address = address.to_canonical();
+    let (link, multicast) = match address {
+        IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(six) => (six.is_unicast_link_local(), six.segments()[0] & 0xff0f == 0xff02),
+    };
+    let problems = [
+        (address.is_unspecified(), format!("may not be unspecified ({text})")),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    let found = problems.into_iter().filter(|(found, _)| *found);
+    errors.extend(found.map(|(_, problem)| Error::invalid(path, text, problem)));
 }

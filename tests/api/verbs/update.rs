@@ -69,7 +69,7 @@ async fn what_may_not_change_does_not() {
         (
             json!({"metadata": {"name": "a", "finalizers": ["x"]}}),
             422,
-            "Invalid: ConfigMap \"a\" is invalid: metadata.finalizers: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
+            "Invalid: ConfigMap \"a\" is invalid: metadata.finalizers[0]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
         ),
     ];
     for (object, code, said) in cases {

@@ -57,7 +57,12 @@ impl Strategy for CertificateSigningRequests {
         certificate::update(new, old, Through::Status)
     }
 
-    fn validate_window(&self, new: &CertificateSigningRequest, old: &CertificateSigningRequest) -> Errors {
+    fn validate_window(
+        &self,
+        _window: &str,
+        new: &CertificateSigningRequest,
+        old: &CertificateSigningRequest,
+    ) -> Errors {
         certificate::update(new, old, Through::Approval)
     }
 

@@ -37,7 +37,7 @@ impl Strategy for ConfigMaps {
 
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] =
-            &[Column::NAME, Column::integer("Data", "Number of keys in data and binaryData."), Column::AGE];
+            &[Column::NAME, Column::string("Data", "Number of keys in data and binaryData."), Column::AGE];
         COLUMNS
     }
 

@@ -46,6 +46,20 @@ impl Strategy for EndpointsKind {
         ])
     }
 
+    fn warnings(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (at, subset) in new.subsets.iter().flatten().enumerate() {
+            let lists = [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+            for (field, list) in lists {
+                for (address_at, address) in list.iter().flatten().enumerate() {
+                    let path = Path::new("subsets").index(at).child(field).index(address_at).child("ip");
+                    validation::warnings::ip(&mut warnings, &path, &address.ip);
+                }
+            }
+        }
+        warnings
+    }
+
     fn validate(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("subsets");
@@ -75,9 +89,15 @@ fn subset_rules(errors: &mut Errors, path: &Path, subset: &EndpointSubset) {
     for (field, list) in lists {
         for (at, address) in list.iter().flatten().enumerate() {
             let path = path.child(field).index(at);
-            validation::network::endpoint_ip(errors, &path.child("ip"), &address.ip);
+            if !validation::network::endpoint_ip(errors, &path.child("ip"), &address.ip) {
+                // Upstream tells twice of an address that cannot be read.
+                errors.push(Error::invalid(&path.child("ip"), address.ip.as_str(), "must be a valid IP address"));
+            }
             if let Some(name) = address.hostname.as_deref().filter(|name| !name.is_empty()) {
                 validation::named(errors, &path.child("hostname"), name, names::dns1123_label(name));
+            }
+            if let Some(name) = &address.node_name {
+                validation::named(errors, &path.child("nodeName"), name, names::dns1123_subdomain(name));
             }
         }
     }
@@ -95,5 +115,8 @@ fn subset_rules(errors: &mut Errors, path: &Path, subset: &EndpointSubset) {
         validation::port_number(errors, &path.child("port"), port.port);
         let protocols = ["SCTP", "TCP", "UDP"];
         validation::one_of(errors, &path.child("protocol"), validation::text(&port.protocol), &protocols);
+        if let Some(protocol) = &port.app_protocol {
+            validation::named(errors, &path.child("appProtocol"), protocol, names::qualified_name(protocol));
+        }
     }
 }

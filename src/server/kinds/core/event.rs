@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::server::kinds::event;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
+use crate::server::validation;
 use crate::store::Durability;
 
 pub struct Events;
@@ -21,6 +23,12 @@ impl Strategy for Events {
             durability: Durability::Relaxed,
             ..Meta::namespaced::<Event>("events")
         }
+    }
+
+    fn validate(&self, new: &Event, _old: Option<&Event>) -> Errors {
+        let mut errors = Errors::new();
+        validation::event::legacy(&mut errors, new);
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use serde_json::Value;
 
-use crate::api::field::{Errors, Path};
+use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Fields, Meta, NameRule, Strategy, Subresource, Verb};
@@ -83,13 +83,38 @@ impl Strategy for Namespaces {
         vec![("status.phase", Cow::from(phase.unwrap_or_default()))]
     }
 
-    fn validate(&self, new: &Namespace, _old: Option<&Namespace>) -> Errors {
-        let mut errors = Errors::new();
-        let finalizers = new.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
-        for name in finalizers {
-            let path = Path::new("spec").child("finalizers");
-            validation::named(&mut errors, &path, name, names::qualified_name(name));
-        }
-        errors
+    fn validate(&self, new: &Namespace, old: Option<&Namespace>) -> Errors {
+        // An update keeps the finalizers that were checked before.
+        if old.is_some() { Errors::new() } else { finalizers(new, |path, _| path.clone()) }
     }
+
+    fn validate_status(&self, new: &Namespace, _old: &Namespace) -> Errors {
+        let phase = new.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        let (wanted, why) = match new.metadata.deletion_timestamp {
+            None => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+            Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+        };
+        let wrong = (phase != wanted).then(|| Error::invalid(&Path::new("status").child("Phase"), phase, why));
+        wrong.into_iter().collect()
+    }
+
+    fn validate_window(&self, _window: &str, new: &Namespace, _old: &Namespace) -> Errors {
+        finalizers(new, Path::index)
+    }
+}
+
+/// `at` is where the error of one finalizer is told.
+fn finalizers(namespace: &Namespace, at: impl Fn(&Path, usize) -> Path) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("spec").child("finalizers");
+    let names = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default();
+    for (index, name) in names.iter().enumerate() {
+        let path = at(&path, index);
+        validation::named(&mut errors, &path, name, names::qualified_name(name));
+        if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name.as_str()) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(Error::invalid(&path, name.as_str(), detail));
+        }
+    }
+    errors
 }

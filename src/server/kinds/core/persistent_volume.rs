@@ -1,6 +1,7 @@
 //! PersistentVolume: a piece of storage of the cluster.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
@@ -23,7 +24,9 @@ impl Strategy for PersistentVolumes {
     }
 
     fn prepare_create(&self, object: &mut PersistentVolume) {
-        object.status = Some(PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..Default::default() });
+        let mut status = PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..Default::default() };
+        set_phase(&mut status, None);
+        object.status = Some(status);
     }
 
     fn prepare_update(&self, new: &mut PersistentVolume, old: &PersistentVolume) {
@@ -32,6 +35,10 @@ impl Strategy for PersistentVolumes {
 
     fn prepare_status(&self, new: &mut PersistentVolume, old: &PersistentVolume) {
         new.spec = old.spec.clone();
+        let before = old.status.as_ref().and_then(|status| status.phase.as_deref());
+        if let Some(status) = &mut new.status {
+            set_phase(status, before);
+        }
     }
 
     fn default(&self, object: &mut PersistentVolume) {
@@ -96,10 +103,18 @@ impl Strategy for PersistentVolumes {
             errors.push(Error::required(&path, ""));
             return errors;
         };
-        validation::storage::volume(&mut errors, &path, spec);
+        validation::storage::volume(&mut errors, &path, spec, validation::text(&new.metadata.name));
         if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            validation::storage::volume_change(&mut errors, &path, spec, before);
+            validation::storage::volume_change(&mut errors, spec, before);
         }
         errors
+    }
+}
+
+/// A volume that changes its phase through `/status` says when.
+fn set_phase(status: &mut PersistentVolumeStatus, phase: Option<&str>) {
+    if status.phase.as_deref() != phase {
+        let second = jiff::Timestamp::now().as_second();
+        status.last_phase_transition_time = jiff::Timestamp::from_second(second).ok().map(Time);
     }
 }

@@ -108,10 +108,28 @@ impl Strategy for PersistentVolumeClaims {
             return errors;
         };
         validation::storage::claim(&mut errors, &path, spec);
-        if let Some((before, status)) = old.and_then(|old| Some((old.spec.as_ref()?, old.status.as_ref()))) {
-            let bound = status.is_some_and(|status| status.phase.as_deref() == Some("Bound"));
-            validation::storage::claim_change(&mut errors, &path, spec, before, bound);
+        if let Some(old) = old {
+            validation::storage::claim_change(&mut errors, new, old);
         }
         errors
+    }
+
+    fn validate_status(&self, new: &PersistentVolumeClaim, _old: &PersistentVolumeClaim) -> Errors {
+        let mut errors = Errors::new();
+        validation::storage::claim_status(&mut errors, new);
+        errors
+    }
+
+    fn warnings(&self, new: &PersistentVolumeClaim, _old: Option<&PersistentVolumeClaim>) -> Vec<String> {
+        const OLD: &str = "volume.beta.kubernetes.io/storage-class";
+        let mut warnings = Vec::new();
+        if new.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(OLD)) {
+            let path = Path::new("metadata").child("annotations").key(OLD);
+            warnings.push(format!("{path}: deprecated since v1.8; use \"storageClassName\" attribute instead"));
+        }
+        if let Some(spec) = &new.spec {
+            validation::warnings::claim(&mut warnings, &Path::new("spec"), spec);
+        }
+        warnings
     }
 }

@@ -26,6 +26,13 @@ impl Strategy for PodTemplates {
         object.template.iter_mut().for_each(defaults::pod::template);
     }
 
+    fn warnings(&self, new: &PodTemplate, _old: Option<&PodTemplate>) -> Vec<String> {
+        let template = new.template.as_ref();
+        let annotations = template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
+        let spec = template.and_then(|template| template.spec.as_ref());
+        spec.map(|spec| validation::pod::warnings(&Path::new("template"), spec, annotations)).unwrap_or_default()
+    }
+
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,

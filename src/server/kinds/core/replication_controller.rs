@@ -87,24 +87,62 @@ impl Strategy for ReplicationControllers {
     fn validate(&self, new: &ReplicationController, _old: Option<&ReplicationController>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");
-        let Some(spec) = &new.spec else {
-            errors.push(Error::required(&path.child("selector"), ""));
-            return errors;
-        };
-        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
+        let spec = new.spec.clone().unwrap_or_default();
         validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
         let selector = LabelSelector { match_labels: spec.selector.clone(), match_expressions: None };
-        if validation::labels::is_empty(&selector) {
+        let empty = validation::labels::is_empty(&selector);
+        if empty {
             errors.push(Error::required(&path.child("selector"), ""));
         }
+        validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
         match &spec.template {
             None => errors.push(Error::required(&path.child("template"), "")),
             Some(template) => {
-                validation::workload::matches(&mut errors, &path, &selector, template);
+                if !empty {
+                    validation::workload::matches(&mut errors, &path, &selector, template);
+                }
                 validation::pod::template(&mut errors, &path.child("template"), template);
                 validation::workload::always(&mut errors, &path, template, "ReplicationController");
             }
         }
         errors
+    }
+
+    fn validate_status(&self, new: &ReplicationController, _old: &ReplicationController) -> Errors {
+        let mut errors = Errors::new();
+        let path = Path::new("status");
+        let status = new.status.clone().unwrap_or_default();
+        let (labeled, ready) = (status.fully_labeled_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
+        let available = status.available_replicas.unwrap_or(0);
+        let counts = [
+            ("replicas", status.replicas),
+            ("fullyLabeledReplicas", labeled),
+            ("readyReplicas", ready),
+            ("availableReplicas", available),
+        ];
+        for (field, count) in counts {
+            validation::not_negative(&mut errors, &path.child(field), count);
+        }
+        validation::optional_not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
+        for (field, count) in counts.into_iter().filter(|(_, count)| *count > status.replicas) {
+            errors.push(Error::invalid(&path.child(field), count, "cannot be greater than status.replicas"));
+        }
+        if available > ready {
+            let detail = "cannot be greater than readyReplicas";
+            errors.push(Error::invalid(&path.child("availableReplicas"), available, detail));
+        }
+        errors
+    }
+
+    fn warnings(&self, new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
+        let template =
+            |controller: &ReplicationController| controller.spec.as_ref().and_then(|spec| spec.template.clone());
+        let Some(now) = template(new) else { return Vec::new() };
+        if old.is_some_and(|old| template(old).as_ref() == Some(&now)) {
+            return Vec::new();
+        }
+        let path = Path::new("spec").child("template");
+        let annotations = now.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+        now.spec.iter().flat_map(|spec| validation::pod::warnings(&path, spec, annotations)).collect()
     }
 }

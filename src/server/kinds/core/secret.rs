@@ -40,7 +40,7 @@ impl Strategy for Secrets {
         const COLUMNS: &[Column] = &[
             Column::NAME,
             Column::string("Type", "Used to facilitate programmatic handling of secret data."),
-            Column::integer("Data", "The number of keys in the data."),
+            Column::string("Data", "The number of keys in the data."),
             Column::AGE,
         ];
         COLUMNS

@@ -1,6 +1,6 @@
 //! ServiceAccount: the identity of pods.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use serde_json::Value;
 
 use crate::server::kinds::cell;
@@ -26,10 +26,30 @@ impl Strategy for ServiceAccounts {
         }
     }
 
+    fn prepare_create(&self, object: &mut ServiceAccount) {
+        only_names(object);
+    }
+
+    fn prepare_update(&self, new: &mut ServiceAccount, _old: &ServiceAccount) {
+        only_names(new);
+    }
+
+    fn warnings(&self, new: &ServiceAccount, old: Option<&ServiceAccount>) -> Vec<String> {
+        const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+        let said = |account: &ServiceAccount| account.metadata.annotations.as_ref()?.get(ENFORCE).cloned();
+        let now = said(new);
+        if now.is_none() || old.is_some_and(|old| said(old) == now) {
+            return Vec::new();
+        }
+        vec![format!(
+            "metadata.annotations[{ENFORCE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        )]
+    }
+
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Secrets", "The number of secrets that pods running with this ServiceAccount may use."),
+            Column::string("Secrets", "The number of secrets that pods running with this ServiceAccount may use."),
             Column::AGE,
         ];
         COLUMNS
@@ -38,5 +58,12 @@ impl Strategy for ServiceAccounts {
     fn cells(&self, object: &ServiceAccount, now: jiff::Timestamp) -> Option<Vec<Value>> {
         let secrets = object.secrets.as_ref().map_or(0, Vec::len);
         Some(vec![cell::name(&object.metadata), secrets.into(), cell::age(&object.metadata, now)])
+    }
+}
+
+/// Secrets are of the account's own namespace, by their names.
+fn only_names(account: &mut ServiceAccount) {
+    for secret in account.secrets.iter_mut().flatten() {
+        *secret = ObjectReference { name: secret.name.take(), ..Default::default() };
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod job;
 pub mod pod;
+mod pod_level;
 pub mod volumes;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,9 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaimSpec;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use crate::api::quantity::Quantity;
+
+/// Amounts by resource name.
+pub type List = BTreeMap<String, Wire>;
 
 /// Sets a text that is absent or empty: the wire does not tell the two apart.
 pub fn text(field: &mut Option<String>, value: &str) {
@@ -45,8 +49,13 @@ pub fn quantity(wire: &mut Wire) {
     }
 }
 
+/// The same for a list of resources, of which nothing finer than a thousandth is kept.
 pub fn quantities(list: &mut Option<BTreeMap<String, Wire>>) {
-    list.iter_mut().flat_map(BTreeMap::values_mut).for_each(quantity);
+    for wire in list.iter_mut().flat_map(BTreeMap::values_mut) {
+        if let Ok(quantity) = Quantity::parse(&wire.0) {
+            *wire = quantity.round_up_to_milli().to_wire();
+        }
+    }
 }
 
 /// Copies entries that `list` lacks.

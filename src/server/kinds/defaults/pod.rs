@@ -20,9 +20,7 @@ pub fn pod(pod: &mut Pod) {
             container.ports.iter_mut().flatten().for_each(host_port);
         }
     }
-    if let Some(resources) = &mut spec.resources {
-        fill(&mut resources.requests, resources.limits.as_ref());
-    }
+    super::pod_level::resources(spec);
     absent(&mut spec.enable_service_links, true);
 }
 

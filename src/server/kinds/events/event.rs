@@ -7,9 +7,11 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::Value;
 
+use crate::api::field::Errors;
 use crate::api::object::Object;
 use crate::server::kinds::event;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
+use crate::server::validation;
 use crate::store::Durability;
 
 pub struct Events;
@@ -33,6 +35,17 @@ impl Strategy for Events {
 
     fn read_stored(&self, json: &[u8]) -> serde_json::Result<Event> {
         serde_json::from_slice(json).map(from_core)
+    }
+
+    fn validate(&self, new: &Event, old: Option<&Event>) -> Errors {
+        let mut errors = Errors::new();
+        let event = to_core(new.clone());
+        validation::event::legacy(&mut errors, &event);
+        match old {
+            None => validation::event::strict_create(&mut errors, &event),
+            Some(old) => validation::event::strict_update(&mut errors, &event, &to_core(old.clone())),
+        }
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -1,11 +1,14 @@
-//! Where a pod may or would rather run: affinity and topology spread.
+//! Where a pod may or would rather run: near which nodes, near which pods.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
     WeightedPodAffinityTerm,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::super::{POSITIVE, labels, named, one_of, optional_one_of};
+use super::super::{labels, named};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -32,31 +35,36 @@ const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 fn node_affinity(errors: &mut Errors, path: &Path, affinity: &NodeAffinity) {
     if let Some(required) = &affinity.required_during_scheduling_ignored_during_execution {
-        node_selector_terms(errors, &path.child(REQUIRED), &required.node_selector_terms);
+        node_selector(errors, &path.child(REQUIRED), required);
     }
     let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
     for (at, term) in preferred.enumerate() {
         let path = path.child(PREFERRED).index(at);
         weight(errors, &path, term.weight);
-        node_selector_term(errors, &path.child("preference"), &term.preference);
+        // Values that no label can have are let through where they are only a wish.
+        node_selector_term(errors, &path.child("preference"), &term.preference, false);
     }
 }
 
-fn node_selector_terms(errors: &mut Errors, path: &Path, terms: &[NodeSelectorTerm]) {
+/// Nodes by their labels and names; also those that a volume can be reached from.
+pub fn node_selector(errors: &mut Errors, path: &Path, selector: &NodeSelector) {
     let path = path.child("nodeSelectorTerms");
-    if terms.is_empty() {
+    if selector.node_selector_terms.is_empty() {
         errors.push(Error::required(&path, "must have at least one node selector term"));
     }
-    for (at, term) in terms.iter().enumerate() {
-        node_selector_term(errors, &path.index(at), term);
+    for (at, term) in selector.node_selector_terms.iter().enumerate() {
+        node_selector_term(errors, &path.index(at), term, true);
     }
 }
 
-fn node_selector_term(errors: &mut Errors, path: &Path, term: &NodeSelectorTerm) {
+fn node_selector_term(errors: &mut Errors, path: &Path, term: &NodeSelectorTerm, check_values: bool) {
     for (at, requirement) in term.match_expressions.iter().flatten().enumerate() {
         let path = path.child("matchExpressions").index(at);
         node_requirement(errors, &path, requirement);
         labels::label_name(errors, &path.child("key"), &requirement.key);
+        for (at, value) in requirement.values.iter().flatten().enumerate().filter(|_| check_values) {
+            named(errors, &path.child("values").index(at), value, names::label_value(value));
+        }
     }
     for (at, requirement) in term.match_fields.iter().flatten().enumerate() {
         node_field(errors, &path.child("matchFields").index(at), requirement);
@@ -128,48 +136,47 @@ fn pod_term(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
     for name in term.namespaces.iter().flatten() {
         named(errors, &path.child("namespace"), name, names::dns1123_label(name));
     }
+    label_keys(errors, path, term);
     if term.topology_key.is_empty() {
         errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
-        return;
     }
     labels::label_name(errors, &path.child("topologyKey"), &term.topology_key);
 }
 
-pub fn spread(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
-    for (at, constraint) in constraints.iter().enumerate() {
-        let path = path.index(at);
-        if constraint.max_skew <= 0 {
-            errors.push(Error::invalid(&path.child("maxSkew"), constraint.max_skew, POSITIVE));
-        }
-        if constraint.topology_key.is_empty() {
-            errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
-        } else {
-            labels::label_name(errors, &path.child("topologyKey"), &constraint.topology_key);
-        }
-        let supported = ["DoNotSchedule", "ScheduleAnyway"];
-        one_of(errors, &path.child("whenUnsatisfiable"), &constraint.when_unsatisfiable, &supported);
-        let same = |other: &&k8s_openapi::api::core::v1::TopologySpreadConstraint| {
-            other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
-        };
-        if constraints[..at].iter().any(|other| same(&other)) {
-            let value = format!("{{{}, {}}}", constraint.topology_key, constraint.when_unsatisfiable);
-            errors.push(Error::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), value));
-        }
-        if let Some(domains) = constraint.min_domains {
-            if domains <= 0 {
-                errors.push(Error::invalid(&path.child("minDomains"), domains, POSITIVE));
-            } else if constraint.when_unsatisfiable != "DoNotSchedule" {
-                let detail = format!(
-                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
-                    constraint.when_unsatisfiable
-                );
-                errors.push(Error::invalid(&path.child("minDomains"), domains, detail));
+/// Keys whose values are taken from the pod itself.
+fn label_keys(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
+    let matching = term.match_label_keys.as_deref().unwrap_or_default();
+    let differing = term.mismatch_label_keys.as_deref().unwrap_or_default();
+    for (field, keys) in [("matchLabelKeys", matching), ("mismatchLabelKeys", differing)] {
+        let path = path.child(field);
+        match &term.label_selector {
+            _ if keys.is_empty() => {}
+            None => errors.push(Error::forbidden(&path, "must not be specified when labelSelector is not set")),
+            Some(_) => {
+                for (at, key) in keys.iter().enumerate() {
+                    labels::label_name(errors, &path.index(at), key);
+                }
             }
         }
-        let policies = ["Honor", "Ignore"];
-        optional_one_of(errors, &path.child("nodeAffinityPolicy"), &constraint.node_affinity_policy, &policies);
-        optional_one_of(errors, &path.child("nodeTaintsPolicy"), &constraint.node_taints_policy, &policies);
-        labels::selector(errors, &path.child("labelSelector"), constraint.label_selector.as_ref());
+    }
+    if let Some(selector) = &term.label_selector {
+        twice(errors, path, matching, selector);
+    }
+    for (at, key) in matching.iter().enumerate().filter(|(_, key)| differing.contains(key)) {
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.push(Error::invalid(&path.child("matchLabelKeys").index(at), key.as_str(), detail));
+    }
+}
+
+/// The selector holds what the keys gave already, so a key of the client's own is there a second time.
+fn twice(errors: &mut Errors, path: &Path, keys: &[String], selector: &LabelSelector) {
+    let mut seen: Vec<&String> = selector.match_labels.iter().flat_map(BTreeMap::keys).collect();
+    for expression in selector.match_expressions.iter().flatten() {
+        let at = keys.iter().rposition(|key| *key == expression.key);
+        if let Some(at) = at.filter(|_| seen.contains(&&expression.key)) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(Error::invalid(&path.index(at), expression.key.as_str(), detail));
+        }
+        seen.push(&expression.key);
     }
 }

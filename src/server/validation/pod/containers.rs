@@ -4,78 +4,78 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, PodSpec};
 
-use super::super::{one_of, required, required_name, text};
-use super::{Scope, env, handlers, ports, resources, security, volume_mounts};
+use super::super::{one_in_order, one_of, required, required_name, text};
+use super::{Scope, env, handlers, ports, resources, restart, security, visit, volume_mounts};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::api::pod::is_sidecar;
 
 /// All containers of a pod, whose names share one namespace.
 pub fn containers(errors: &mut Errors, path: &Path, spec: &PodSpec, scope: &Scope) {
-    let mut seen = HashSet::new();
-    let here = path.child("containers");
-    if spec.containers.is_empty() {
-        errors.push(Error::required(&here, ""));
-    }
-    for (at, container) in spec.containers.iter().enumerate() {
-        let path = here.index(at);
-        common(errors, &path, container, scope, text(&spec.restart_policy));
-        duplicate(errors, &path, &container.name, &mut seen);
-        handlers::of_container(errors, &path, container, scope.grace_period);
-        let supported = ["Always", "OnFailure", "Never"];
-        super::optional_one_of(errors, &path.child("restartPolicy"), &container.restart_policy, &supported);
-    }
-    ports::host_conflicts(errors, &here, &spec.containers);
+    let mut names = HashSet::new();
+    regular(errors, &path.child("containers"), spec, scope, &mut names);
     let here = path.child("initContainers");
     for (at, container) in spec.init_containers.iter().flatten().enumerate() {
         let path = here.index(at);
-        common(errors, &path, container, scope, text(&spec.restart_policy));
-        duplicate(errors, &path, &container.name, &mut seen);
+        common(errors, &path, container, scope);
+        restart::policy(errors, &path, container);
+        unique(errors, &path, &container.name, &mut names);
+        // One after the other, so each is alone with its ports; upstream counts from zero for each.
+        ports::host_conflicts(errors, &here, std::slice::from_ref(container));
         init(errors, &path, container, scope);
     }
     let here = path.child("ephemeralContainers");
     for (at, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
-        ephemeral(errors, &here.index(at), container, scope, spec, &mut seen);
+        ephemeral(errors, &here.index(at), container, scope, spec, &mut names);
     }
 }
 
-fn duplicate<'a>(errors: &mut Errors, path: &Path, name: &'a str, seen: &mut HashSet<&'a str>) {
-    if !name.is_empty() && !seen.insert(name) {
+fn regular<'a>(errors: &mut Errors, path: &Path, spec: &'a PodSpec, scope: &Scope, names: &mut HashSet<&'a str>) {
+    if spec.containers.is_empty() {
+        return errors.push(Error::required(path, ""));
+    }
+    for (at, container) in spec.containers.iter().enumerate() {
+        let path = path.index(at);
+        common(errors, &path, container, scope);
+        unique(errors, &path, &container.name, names);
+        handlers::of_container(errors, &path, container, scope);
+        restart::policy(errors, &path, container);
+    }
+    ports::host_conflicts(errors, path, &spec.containers);
+}
+
+fn unique<'a>(errors: &mut Errors, path: &Path, name: &'a str, names: &mut HashSet<&'a str>) {
+    if !name.is_empty() && !names.insert(name) {
         errors.push(Error::duplicate(&path.child("name"), name));
     }
 }
 
-fn common(errors: &mut Errors, path: &Path, container: &Container, scope: &Scope, restart_policy: &str) {
+fn common(errors: &mut Errors, path: &Path, container: &Container, scope: &Scope) {
     required_name(errors, &path.child("name"), &container.name, names::dns1123_label);
     required(errors, &path.child("image"), text(&container.image));
     let policies = ["File", "FallbackToLogsOnError"];
-    one_of(errors, &path.child("terminationMessagePolicy"), text(&container.termination_message_policy), &policies);
+    let policy = text(&container.termination_message_policy);
+    one_in_order(errors, &path.child("terminationMessagePolicy"), policy, &policies);
     ports::container(errors, &path.child("ports"), container.ports.as_deref().unwrap_or_default());
     env::env(errors, &path.child("env"), container.env.as_deref().unwrap_or_default());
     env::env_from(errors, &path.child("envFrom"), container.env_from.as_deref().unwrap_or_default());
-    volume_mounts::mounts(errors, path, container, scope);
+    volume_mounts::mounts(errors, &path.child("volumeMounts"), container, scope);
+    volume_mounts::devices(errors, &path.child("volumeDevices"), container, scope);
     let policies = ["Always", "IfNotPresent", "Never"];
     one_of(errors, &path.child("imagePullPolicy"), text(&container.image_pull_policy), &policies);
     if let Some(needs) = &container.resources {
-        resources::requirements(errors, &path.child("resources"), needs, &scope.claims);
+        resources::of_container(errors, &path.child("resources"), needs, &scope.claims);
     }
-    resources::resize_policy(errors, &path.child("resizePolicy"), container, restart_policy);
+    restart::resize_policy(errors, &path.child("resizePolicy"), container, scope.restart_policy);
     if let Some(context) = &container.security_context {
-        security::container(errors, &path.child("securityContext"), context);
+        security::container(errors, &path.child("securityContext"), context, scope.host_users);
     }
 }
 
 /// An init container ends before the others start, unless it is a sidecar: handlers make sense only for that.
 fn init(errors: &mut Errors, path: &Path, container: &Container, scope: &Scope) {
-    if let Some(policy) = container.restart_policy.as_deref().filter(|policy| *policy != "Always") {
-        // Container restart rules widen what upstream takes here.
-        if !["OnFailure", "Never"].contains(&policy) {
-            let supported = ["Always", "OnFailure", "Never"];
-            errors.push(Error::not_supported(&path.child("restartPolicy"), policy, &supported));
-        }
-    }
     if is_sidecar(container) {
-        handlers::of_container(errors, path, container, scope.grace_period);
+        handlers::of_container(errors, path, container, scope);
         return;
     }
     let present = [
@@ -96,22 +96,13 @@ fn ephemeral<'a>(
     given: &'a EphemeralContainer,
     scope: &Scope,
     spec: &PodSpec,
-    seen: &mut HashSet<&'a str>,
+    names: &mut HashSet<&'a str>,
 ) {
-    let container = Container {
-        name: given.name.clone(),
-        image: given.image.clone(),
-        env: given.env.clone(),
-        env_from: given.env_from.clone(),
-        volume_mounts: given.volume_mounts.clone(),
-        volume_devices: given.volume_devices.clone(),
-        image_pull_policy: given.image_pull_policy.clone(),
-        termination_message_policy: given.termination_message_policy.clone(),
-        security_context: given.security_context.clone(),
-        ..Default::default()
-    };
-    common(errors, path, &container, scope, text(&spec.restart_policy));
-    duplicate(errors, path, &given.name, seen);
+    const REFUSED: &str = "cannot be set for an Ephemeral Container";
+    let container = visit::of_ephemeral(given);
+    common(errors, path, &container, scope);
+    untrimmed(errors, path, &container);
+    unique(errors, path, &given.name, names);
     if let Some(target) = given.target_container_name.as_deref().filter(|target| !target.is_empty()) {
         let inits = spec.init_containers.iter().flatten();
         if !spec.containers.iter().chain(inits).any(|container| container.name == target) {
@@ -120,23 +111,32 @@ fn ephemeral<'a>(
     }
     let present = [
         ("ports", given.ports.is_some()),
+        ("resources", given.resources.as_ref().is_some_and(|resources| *resources != Default::default())),
+        ("resizePolicy", given.resize_policy.is_some()),
+        ("restartPolicy", given.restart_policy.is_some()),
+        ("restartPolicyRules", given.restart_policy_rules.is_some()),
         ("livenessProbe", given.liveness_probe.is_some()),
         ("readinessProbe", given.readiness_probe.is_some()),
         ("startupProbe", given.startup_probe.is_some()),
         ("lifecycle", given.lifecycle.is_some()),
-        ("resources", given.resources.as_ref().is_some_and(|resources| *resources != Default::default())),
     ];
     for (field, _) in present.iter().filter(|(_, present)| *present) {
-        errors.push(Error::forbidden(&path.child(field), "cannot be set for an Ephemeral Container"));
+        errors.push(Error::forbidden(&path.child(field), REFUSED));
     }
-    let mounts = given.volume_mounts.iter().flatten().enumerate();
-    for (at, mount) in mounts {
+    for (at, mount) in given.volume_mounts.iter().flatten().enumerate() {
         let path = path.child("volumeMounts").index(at);
-        if !text(&mount.sub_path).is_empty() {
-            errors.push(Error::forbidden(&path.child("subPath"), "cannot be set for an Ephemeral Container"));
+        for (field, value) in [("subPath", &mount.sub_path), ("subPathExpr", &mount.sub_path_expr)] {
+            if !text(value).is_empty() {
+                errors.push(Error::forbidden(&path.child(field), REFUSED));
+            }
         }
-        if !text(&mount.sub_path_expr).is_empty() {
-            errors.push(Error::forbidden(&path.child("subPathExpr"), "cannot be set for an Ephemeral Container"));
-        }
+    }
+}
+
+/// Images of pods may not be padded; those of templates may be placeholders.
+pub fn untrimmed(errors: &mut Errors, path: &Path, container: &Container) {
+    if let Some(image) = container.image.as_deref().filter(|image| image.trim() != *image) {
+        let detail = "must not have leading or trailing whitespace";
+        errors.push(Error::invalid(&path.child("image"), image, detail));
     }
 }

@@ -1,21 +1,22 @@
 //! Probes and lifecycle hooks.
 
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, Probe, SleepAction, TCPSocketAction,
+    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, SleepAction,
 };
 
-use super::super::{named, not_negative, one_of, port, port_number, required, text};
+use super::super::union::Union;
+use super::super::{named, not_negative, port, port_number, required, text};
+use super::Scope;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
+const EXTRA: &str = "may not specify more than 1 handler type";
+const MISSING: &str = "must specify a handler type";
+
 /// Everything a container may be asked, at its start, while it runs and at its end.
-pub fn of_container(errors: &mut Errors, path: &Path, container: &Container, grace_period: Option<i64>) {
+pub fn of_container(errors: &mut Errors, path: &Path, container: &Container, scope: &Scope) {
     if let Some(lifecycle) = &container.lifecycle {
-        let path = path.child("lifecycle");
-        for (field, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
-            let Some(hook) = hook else { continue };
-            handler(errors, &path.child(field), Handler::of_hook(hook), grace_period);
-        }
+        self::lifecycle(errors, &path.child("lifecycle"), lifecycle, scope);
     }
     let probes = [
         ("livenessProbe", &container.liveness_probe),
@@ -27,8 +28,7 @@ pub fn of_container(errors: &mut Errors, path: &Path, container: &Container, gra
         let path = path.child(field);
         probe(errors, &path, asked);
         let ready = field == "readinessProbe";
-        if !ready && asked.success_threshold.is_some_and(|threshold| threshold != 1) {
-            let threshold = asked.success_threshold.unwrap_or(1);
+        if let Some(threshold) = asked.success_threshold.filter(|threshold| !ready && *threshold != 1) {
             errors.push(Error::invalid(&path.child("successThreshold"), threshold, "must be 1"));
         }
         if let Some(seconds) = asked.termination_grace_period_seconds.filter(|_| ready) {
@@ -38,8 +38,87 @@ pub fn of_container(errors: &mut Errors, path: &Path, container: &Container, gra
     }
 }
 
+fn lifecycle(errors: &mut Errors, path: &Path, lifecycle: &Lifecycle, scope: &Scope) {
+    for (field, handler) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
+        if let Some(handler) = handler {
+            hook(errors, &path.child(field), handler, scope.grace_period);
+        }
+    }
+    let Some(signal) = lifecycle.stop_signal.as_deref() else { return };
+    let path = path.child("stopSignal");
+    match scope.os {
+        "" => errors.push(Error::forbidden(&path, "may not be set for containers with empty `spec.os.name`")),
+        "windows" if !["SIGKILL", "SIGTERM"].contains(&signal) => {
+            errors.push(Error::not_supported(&path, signal, &["SIGKILL", "SIGTERM"]));
+        }
+        "linux" if !is_signal(signal) => {
+            let all: Vec<String> = SIGNALS.iter().map(|name| (*name).to_owned()).chain(real_time()).collect();
+            let all: Vec<_> = all.iter().map(String::as_str).collect();
+            errors.push(Error::not_supported(&path, signal, &all));
+        }
+        _ => {}
+    }
+}
+
+const SIGNALS: &[&str] = &[
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
+/// The real-time signals: those counted from the first, and those counted from the last.
+fn real_time() -> impl Iterator<Item = String> {
+    let from_first = (0..16).map(|n| if n == 0 { "SIGRTMIN".to_owned() } else { format!("SIGRTMIN+{n}") });
+    let from_last = (0..15).map(|n| if n == 0 { "SIGRTMAX".to_owned() } else { format!("SIGRTMAX-{n}") });
+    from_first.chain(from_last)
+}
+
+fn is_signal(name: &str) -> bool {
+    SIGNALS.contains(&name) || real_time().any(|signal| signal == name)
+}
+
 fn probe(errors: &mut Errors, path: &Path, probe: &Probe) {
-    handler(errors, path, Handler::of_probe(probe), None);
+    let mut union = Union::new(errors, path, EXTRA);
+    union.member("exec", probe.exec.as_ref(), exec);
+    union.member("httpGet", probe.http_get.as_ref(), http_get);
+    union.member("tcpSocket", probe.tcp_socket.as_ref(), |errors, path, action| {
+        port(errors, &path.child("port"), &action.port);
+    });
+    union.member("grpc", probe.grpc.as_ref(), |errors, path, action: &GRPCAction| {
+        port_number(errors, &path.child("port"), action.port);
+    });
+    union.end(MISSING);
     let numbers = [
         ("initialDelaySeconds", probe.initial_delay_seconds),
         ("timeoutSeconds", probe.timeout_seconds),
@@ -56,84 +135,34 @@ fn probe(errors: &mut Errors, path: &Path, probe: &Probe) {
     }
 }
 
-/// What is done: exactly one of these.
-struct Handler<'a> {
-    exec: Option<&'a ExecAction>,
-    http_get: Option<&'a HTTPGetAction>,
-    tcp_socket: Option<&'a TCPSocketAction>,
-    grpc: Option<&'a GRPCAction>,
-    sleep: Option<&'a SleepAction>,
+fn hook(errors: &mut Errors, path: &Path, hook: &LifecycleHandler, grace: Option<i64>) {
+    let mut union = Union::new(errors, path, EXTRA);
+    union.member("exec", hook.exec.as_ref(), exec);
+    union.member("httpGet", hook.http_get.as_ref(), http_get);
+    union.member("tcpSocket", hook.tcp_socket.as_ref(), |errors, path, action| {
+        port(errors, &path.child("port"), &action.port);
+    });
+    union.member("sleep", hook.sleep.as_ref(), |errors, path, action: &SleepAction| {
+        let Some(grace) = grace.filter(|grace| !(0..=*grace).contains(&action.seconds)) else { return };
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.push(Error::invalid(path, action.seconds, detail));
+    });
+    union.end(MISSING);
 }
 
-impl<'a> Handler<'a> {
-    fn of_probe(probe: &'a Probe) -> Self {
-        Self {
-            exec: probe.exec.as_ref(),
-            http_get: probe.http_get.as_ref(),
-            tcp_socket: probe.tcp_socket.as_ref(),
-            grpc: probe.grpc.as_ref(),
-            sleep: None,
-        }
-    }
-    fn of_hook(hook: &'a LifecycleHandler) -> Self {
-        Self {
-            exec: hook.exec.as_ref(),
-            http_get: hook.http_get.as_ref(),
-            tcp_socket: hook.tcp_socket.as_ref(),
-            grpc: None,
-            sleep: hook.sleep.as_ref(),
-        }
-    }
-}
-
-fn handler(errors: &mut Errors, path: &Path, handler: Handler, grace_period: Option<i64>) {
-    let present = [
-        ("exec", handler.exec.is_some()),
-        ("httpGet", handler.http_get.is_some()),
-        ("tcpSocket", handler.tcp_socket.is_some()),
-        ("grpc", handler.grpc.is_some()),
-        ("sleep", handler.sleep.is_some()),
-    ];
-    let mut first = None;
-    for (name, _) in present.iter().filter(|(_, present)| *present) {
-        if first.is_some() {
-            errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 handler type"));
-            continue;
-        }
-        first = Some(*name);
-        action(errors, &path.child(name), name, &handler, grace_period);
-    }
-    if first.is_none() {
-        errors.push(Error::required(path, "must specify a handler type"));
-    }
-}
-
-fn action(errors: &mut Errors, path: &Path, name: &str, handler: &Handler, grace_period: Option<i64>) {
-    match name {
-        "exec" => {
-            if handler.exec.is_some_and(|exec| exec.command.as_ref().is_none_or(Vec::is_empty)) {
-                errors.push(Error::required(&path.child("command"), ""));
-            }
-        }
-        "httpGet" => handler.http_get.into_iter().for_each(|action| http_get(errors, path, action)),
-        "tcpSocket" => {
-            handler.tcp_socket.into_iter().for_each(|action| port(errors, &path.child("port"), &action.port))
-        }
-        "grpc" => handler.grpc.into_iter().for_each(|action| port_number(errors, &path.child("port"), action.port)),
-        _ => {
-            let (Some(sleep), Some(grace)) = (handler.sleep, grace_period) else { return };
-            if !(0..=grace).contains(&sleep.seconds) {
-                let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
-                errors.push(Error::invalid(path, sleep.seconds, detail));
-            }
-        }
+fn exec(errors: &mut Errors, path: &Path, exec: &ExecAction) {
+    if exec.command.as_ref().is_none_or(Vec::is_empty) {
+        errors.push(Error::required(&path.child("command"), ""));
     }
 }
 
 fn http_get(errors: &mut Errors, path: &Path, action: &HTTPGetAction) {
     required(errors, &path.child("path"), text(&action.path));
     port(errors, &path.child("port"), &action.port);
-    one_of(errors, &path.child("scheme"), text(&action.scheme), &["HTTP", "HTTPS"]);
+    let scheme = text(&action.scheme);
+    if !["HTTP", "HTTPS"].contains(&scheme) {
+        errors.push(Error::not_supported(&path.child("scheme"), scheme, &["HTTP", "HTTPS"]));
+    }
     for header in action.http_headers.iter().flatten() {
         named(errors, &path.child("httpHeaders"), &header.name, names::http_header_name(&header.name));
     }

@@ -1,52 +1,66 @@
 //! Pods, pod specs and templates. One file per thought; this one holds the order of the checks.
 
 mod affinity;
+mod annotations;
 mod containers;
+mod dns;
 mod env;
+mod ephemeral;
 mod handlers;
+mod os;
 mod ports;
+mod resize;
 mod resources;
+mod restart;
 mod security;
+mod spread;
+mod status;
 mod tolerations;
 mod update;
+mod visit;
 mod volume_mounts;
 mod volumes;
-mod window;
+mod warnings;
+mod windows;
 
 #[cfg(test)]
 mod tests;
 
-pub use resources::requirements;
-pub use tolerations::tolerations;
+pub use affinity::node_selector;
+pub use ephemeral::update as update_ephemeral_containers;
+pub use resize::update as resize;
+pub use status::update as update_status;
+pub use tolerations::{effect as taint_effect, tolerations};
 pub use update::update;
 pub use volumes::host_path;
-pub use window::window;
+pub use warnings::warnings;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodDNSConfig, PodSpec, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec, Volume};
 
-use super::{labels, named, network, one_of, optional_one_of, required, text};
+use super::{labels, named, one_in_order, required_name, text};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
-/// What a container may refer to.
+/// What the containers of one pod have in common.
 pub struct Scope<'a> {
+    /// The volumes without errors, which containers may mount.
     pub volumes: BTreeMap<&'a str, &'a Volume>,
+    /// The names of the pod's resource claims.
     pub claims: Vec<&'a str>,
     pub grace_period: Option<i64>,
+    pub restart_policy: &'a str,
+    /// Whether the users inside are those outside.
+    pub host_users: bool,
+    pub os: &'a str,
 }
 
 /// A pod as a client made it.
 pub fn create(pod: &Pod) -> Errors {
-    let mut errors = Errors::new();
-    annotations(&mut errors, pod);
+    let mut errors = metadata_and_spec(pod);
     let path = Path::new("spec");
-    let Some(spec) = &pod.spec else {
-        errors.push(Error::required(&path.child("containers"), ""));
-        return errors;
-    };
-    pod_spec(&mut errors, &path, spec);
+    let Some(spec) = &pod.spec else { return errors };
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         errors.push(Error::forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
     }
@@ -55,118 +69,105 @@ pub fn create(pod: &Pod) -> Errors {
         let detail = "cannot be set until all schedulingGates have been cleared";
         errors.push(Error::forbidden(&path.child("nodeName"), detail));
     }
+    annotations::match_fields(&mut errors, &path, pod.metadata.annotations.as_ref(), spec);
     errors
 }
 
-/// Annotations that mean something to the cluster.
-fn annotations(errors: &mut Errors, pod: &Pod) {
-    let path = Path::new("metadata").child("annotations");
-    let Some(annotations) = &pod.metadata.annotations else { return };
-    let mirror = "kubernetes.io/config.mirror";
-    let node = pod.spec.as_ref().map_or("", |spec| text(&spec.node_name));
-    if let Some(value) = annotations.get(mirror).filter(|_| node.is_empty()) {
-        let detail = "must set spec.nodeName if mirror pod annotation is set";
-        errors.push(Error::invalid(&path.key(mirror), value.as_str(), detail));
+/// What every pod must be, new or changed.
+fn metadata_and_spec(pod: &Pod) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("spec");
+    let Some(spec) = &pod.spec else {
+        errors.push(Error::required(&path.child("containers"), ""));
+        return errors;
+    };
+    let annotated = Path::new("metadata").child("annotations");
+    annotations::check(&mut errors, &annotated, pod.metadata.annotations.as_ref(), spec);
+    pod_spec(&mut errors, &path, spec, Some(text(&pod.metadata.name)));
+    tokens(&mut errors, &path.child("volumes"), spec);
+    let inits = spec.init_containers.as_deref().unwrap_or_default();
+    for (field, list) in [("containers", spec.containers.as_slice()), ("initContainers", inits)] {
+        for (at, container) in list.iter().enumerate() {
+            containers::untrimmed(&mut errors, &path.child(field).index(at), container);
+        }
     }
-    let cost = "controller.kubernetes.io/pod-deletion-cost";
-    if let Some(value) = annotations.get(cost).filter(|value| value.parse::<i32>().is_err()) {
-        errors.push(Error::invalid(&path.key(cost), value.as_str(), "must be a 32bit integer"));
+    errors
+}
+
+/// Who has no service account has no token of one.
+fn tokens(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    if !text(&spec.service_account_name).is_empty() {
+        return;
+    }
+    for (at, volume) in spec.volumes.iter().flatten().enumerate() {
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        for (source_at, _) in sources.enumerate().filter(|(_, source)| source.service_account_token.is_some()) {
+            let path = path.index(at).child("projected").child("sources").index(source_at);
+            let detail = "must not be specified when serviceAccountName is not set";
+            errors.push(Error::forbidden(&path.child("serviceAccountToken"), detail));
+        }
     }
 }
 
 /// A template of pods: labels, annotations and a spec that some controller can work with.
 pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
-    if let Some(metadata) = &template.metadata {
-        let path = path.child("metadata");
-        labels::labels(errors, &path.child("labels"), metadata.labels.as_ref());
-        labels::annotations(errors, &path.child("annotations"), metadata.annotations.as_ref());
-    }
-    let path = path.child("spec");
+    let spec_path = path.child("spec");
     let Some(spec) = &template.spec else {
-        errors.push(Error::required(&path.child("containers"), ""));
+        errors.push(Error::required(&spec_path.child("containers"), ""));
         return;
     };
-    pod_spec(errors, &path, spec);
+    let metadata = template.metadata.as_ref();
+    let annotated = metadata.and_then(|metadata| metadata.annotations.as_ref());
+    labels::labels(errors, &path.child("labels"), metadata.and_then(|metadata| metadata.labels.as_ref()));
+    labels::annotations(errors, &path.child("annotations"), annotated);
+    annotations::check(errors, &path.child("annotations"), annotated, spec);
+    pod_spec(errors, &spec_path, spec, None);
+    annotations::match_fields(errors, &spec_path, annotated, spec);
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         let detail = "ephemeral containers not allowed in pod template";
-        errors.push(Error::forbidden(&path.child("ephemeralContainers"), detail));
+        errors.push(Error::forbidden(&spec_path.child("ephemeralContainers"), detail));
     }
 }
 
-pub fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    volumes::volumes(errors, &path.child("volumes"), spec.volumes.as_deref().unwrap_or_default());
+/// A spec; `pod` is the name of the pod, which a template does not have.
+fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>) {
+    if spec.termination_grace_period_seconds.is_none() {
+        errors.push(Error::required(&path.child("terminationGracePeriodSeconds"), ""));
+    }
+    let volumes = spec.volumes.as_deref().unwrap_or_default();
     let scope = Scope {
-        volumes: spec.volumes.iter().flatten().map(|volume| (volume.name.as_str(), volume)).collect(),
+        volumes: volumes::volumes(errors, &path.child("volumes"), volumes, pod),
         claims: spec.resource_claims.iter().flatten().map(|claim| claim.name.as_str()).collect(),
         grace_period: spec.termination_grace_period_seconds,
+        restart_policy: text(&spec.restart_policy),
+        host_users: spec.host_users != Some(false),
+        os: spec.os.as_ref().map_or("", |os| os.name.as_str()),
     };
     resource_claims(errors, &path.child("resourceClaims"), spec);
     containers::containers(errors, path, spec, &scope);
+    resources::of_pod(errors, &path.child("resources"), spec);
     if spec.host_network == Some(true) {
-        let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
-        for (name, containers) in lists {
-            ports::match_host(errors, &path.child(name), containers.map_or(&[], Vec::as_slice));
-        }
+        ports::match_host(errors, &path.child("containers"), &spec.containers, pod.is_some());
     }
-    one_of(errors, &path.child("restartPolicy"), text(&spec.restart_policy), &["Always", "OnFailure", "Never"]);
-    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of(errors, &path.child("dnsPolicy"), text(&spec.dns_policy), &dns);
+    let policies = ["Always", "OnFailure", "Never"];
+    one_in_order(errors, &path.child("restartPolicy"), text(&spec.restart_policy), &policies);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    one_in_order(errors, &path.child("dnsPolicy"), text(&spec.dns_policy), &policies);
     labels::labels(errors, &path.child("nodeSelector"), spec.node_selector.as_ref());
-    security::pod(errors, path, spec);
-    for (at, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        required(errors, &path.child("imagePullSecrets").index(at).child("name"), &secret.name);
-    }
+    security::pod(errors, &path.child("securityContext"), spec);
+    placement(errors, path, spec, pod.is_some());
+    windows::host_process(errors, path, spec);
+    security::host_users(errors, path, spec);
+    identity(errors, path, spec);
+    os::check(errors, path, spec);
+}
+
+/// Where the pod runs and what it waits for.
+fn placement(errors: &mut Errors, path: &Path, spec: &PodSpec, is_pod: bool) {
     if let Some(affinity) = &spec.affinity {
         affinity::affinity(errors, &path.child("affinity"), affinity);
     }
-    dns_config(errors, &path.child("dnsConfig"), spec.dns_config.as_ref(), text(&spec.dns_policy));
-    gates(errors, path, spec);
-    affinity::spread(errors, &path.child("topologySpreadConstraints"), spec);
-    identity(errors, path, spec);
-    tolerations(errors, &path.child("tolerations"), spec.tolerations.as_deref().unwrap_or_default());
-    host_aliases(errors, &path.child("hostAliases"), spec);
-    optional_one_of(
-        errors,
-        &path.child("preemptionPolicy"),
-        &spec.preemption_policy,
-        &["Never", "PreemptLowerPriority"],
-    );
-    if let Some(overhead) = &spec.overhead {
-        resources::list(errors, &path.child("overhead"), overhead);
-    }
-    if let Some(resources) = &spec.resources {
-        resources::requirements(errors, &path.child("resources"), resources, &scope.claims);
-    }
-    if let Some(os) = &spec.os {
-        one_of(errors, &path.child("os").child("name"), &os.name, &["linux", "windows"]);
-    }
-}
-
-fn resource_claims(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    let mut seen = Vec::new();
-    for (at, claim) in spec.resource_claims.iter().flatten().enumerate() {
-        let path = path.index(at);
-        super::required_name(errors, &path.child("name"), &claim.name, names::dns1123_label);
-        if seen.contains(&&claim.name) {
-            errors.push(Error::duplicate(&path.child("name"), claim.name.as_str()));
-        }
-        seen.push(&claim.name);
-        match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
-            (Some(_), Some(_)) => {
-                let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                errors.push(Error::invalid(&path, super::json(claim), detail));
-            }
-            (None, None) => {
-                let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                errors.push(Error::invalid(&path, super::json(claim), detail));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Conditions and gates by qualified names.
-fn gates(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    dns::config(errors, &path.child("dnsConfig"), spec.dns_config.as_ref(), text(&spec.dns_policy));
     for (at, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         let path = path.child("readinessGates").index(at).child("conditionType");
         named(errors, &path, &gate.condition_type, names::qualified_name(&gate.condition_type));
@@ -180,83 +181,75 @@ fn gates(errors: &mut Errors, path: &Path, spec: &PodSpec) {
         }
         seen.push(&gate.name);
     }
+    let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    spread::constraints(errors, &path.child("topologySpreadConstraints"), constraints, is_pod);
 }
 
-/// Who the pod is, where it runs and for how long.
-fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    type Check = fn(&str) -> Vec<String>;
-    let checks: [(&str, &Option<String>, Check); 6] = [
-        ("serviceAccountName", &spec.service_account_name, names::dns1123_subdomain),
-        ("nodeName", &spec.node_name, names::dns1123_subdomain),
-        ("hostname", &spec.hostname, names::dns1123_label),
-        ("subdomain", &spec.subdomain, names::dns1123_label),
-        ("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain),
-        ("runtimeClassName", &spec.runtime_class_name, names::dns1123_subdomain),
-    ];
-    for (field, value, check) in checks {
-        let value = text(value);
-        if !value.is_empty() {
-            named(errors, &path.child(field), value, check(value));
+fn resource_claims(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    let mut seen = Vec::new();
+    for (at, claim) in spec.resource_claims.iter().flatten().enumerate() {
+        let path = path.index(at);
+        if seen.contains(&&claim.name) {
+            errors.push(Error::duplicate(&path.child("name"), claim.name.as_str()));
+        } else {
+            required_name(errors, &path.child("name"), &claim.name, names::dns1123_label);
+            seen.push(&claim.name);
+        }
+        let detail = match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+            (Some(_), Some(_)) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            (None, None) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            _ => "",
+        };
+        if !detail.is_empty() {
+            errors.push(Error::invalid(&path, super::json(claim), detail));
+        }
+        let sources = [
+            ("resourceClaimName", &claim.resource_claim_name),
+            ("resourceClaimTemplateName", &claim.resource_claim_template_name),
+        ];
+        for (field, name) in sources {
+            let Some(name) = name else { continue };
+            named(errors, &path.child(field), name, names::dns1123_subdomain(name));
         }
     }
+}
+
+/// Who the pod is, how important and for how long.
+fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    type Check = fn(&str) -> Vec<String>;
+    let check = |errors: &mut Errors, fields: &[(&str, &Option<String>, Check)]| {
+        for (field, value, check) in fields {
+            let value = text(value);
+            if !value.is_empty() {
+                named(errors, &path.child(field), value, check(value));
+            }
+        }
+    };
+    let before: [(&str, &Option<String>, Check); 2] = [
+        ("serviceAccountName", &spec.service_account_name, names::dns1123_subdomain),
+        ("nodeName", &spec.node_name, names::dns1123_subdomain),
+    ];
+    check(errors, &before);
     if let Some(seconds) = spec.active_deadline_seconds
         && !(1..=i64::from(i32::MAX)).contains(&seconds)
     {
         let detail = names::inclusive_range_error(1, i32::MAX.into());
         errors.push(Error::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
     }
-}
-
-fn host_aliases(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    for (at, alias) in spec.host_aliases.iter().flatten().enumerate() {
-        let path = path.index(at);
-        network::ip(errors, &path.child("ip"), &alias.ip);
-        for (at, name) in alias.hostnames.iter().flatten().enumerate() {
-            named(errors, &path.child("hostnames").index(at), name, names::dns1123_subdomain(name));
-        }
+    let after: [(&str, &Option<String>, Check); 2] =
+        [("hostname", &spec.hostname, names::dns1123_label), ("subdomain", &spec.subdomain, names::dns1123_label)];
+    check(errors, &after);
+    dns::hostname_override(errors, path, spec);
+    tolerations(errors, &path.child("tolerations"), spec.tolerations.as_deref().unwrap_or_default());
+    dns::host_aliases(errors, &path.child("hostAliases"), spec);
+    check(errors, &[("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain as Check)]);
+    if let Some(name) = &spec.runtime_class_name {
+        named(errors, &path.child("runtimeClassName"), name, names::dns1123_subdomain(name));
     }
-}
-
-fn dns_config(errors: &mut Errors, path: &Path, config: Option<&PodDNSConfig>, policy: &str) {
-    let servers = config.and_then(|config| config.nameservers.as_deref()).unwrap_or_default();
-    if policy == "None" {
-        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        match config {
-            None => {
-                errors.push(Error::required(path, format!("must provide `dnsConfig` when `dnsPolicy` is {policy}")))
-            }
-            Some(_) if servers.is_empty() => errors.push(Error::required(&path.child("nameservers"), detail)),
-            Some(_) => {}
-        }
+    if let Some(policy) = &spec.preemption_policy {
+        one_in_order(errors, &path.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
     }
-    let Some(config) = config else { return };
-    if servers.len() > 3 {
-        let detail = "must not have more than 3 nameservers";
-        errors.push(Error::invalid(&path.child("nameservers"), super::json(&servers), detail));
+    if let Some(overhead) = &spec.overhead {
+        resources::overhead(errors, &path.child("overhead"), overhead);
     }
-    for (at, server) in servers.iter().enumerate() {
-        network::ip(errors, &path.child("nameservers").index(at), server);
-    }
-    let searches = config.searches.as_deref().unwrap_or_default();
-    if searches.len() > 32 {
-        let detail = "must not have more than 32 search paths";
-        errors.push(Error::invalid(&path.child("searches"), super::json(&searches), detail));
-    }
-    for (at, search) in searches.iter().enumerate() {
-        // A trailing dot makes the name absolute; a lone one is the root.
-        let name = search.strip_suffix('.').unwrap_or(search);
-        if search != "." {
-            named(errors, &path.child("searches").index(at), search, names::dns1123_subdomain_with_underscore(name));
-        }
-    }
-    for (at, option) in config.options.iter().flatten().enumerate() {
-        if text(&option.name).is_empty() {
-            errors.push(Error::required(&path.child("options").index(at), "must not be empty"));
-        }
-    }
-}
-
-/// The image that may not be padded; for pods only, since templates may hold placeholders.
-pub(super) fn untrimmed(container: &Container) -> Option<&str> {
-    container.image.as_deref().filter(|image| image.trim() != *image)
 }

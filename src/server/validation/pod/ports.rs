@@ -50,14 +50,15 @@ pub fn host_conflicts(errors: &mut Errors, path: &Path, containers: &[Container]
     }
 }
 
-/// On the host's network a port of the pod is one of the host.
-pub fn match_host(errors: &mut Errors, path: &Path, containers: &[Container]) {
+/// On the host's network a port of the pod is one of the host. A template may leave that open, since the pods made
+/// from it get it by default.
+pub fn match_host(errors: &mut Errors, path: &Path, containers: &[Container], is_pod: bool) {
     for (at, container) in containers.iter().enumerate() {
         for (port_at, port) in container.ports.iter().flatten().enumerate() {
-            if port.host_port.is_some_and(|host| host != 0 && host != port.container_port) {
-                let path = path.index(at).child("ports").index(port_at).child("containerPort");
-                let detail = "must match `hostPort` when `hostNetwork` is true";
-                errors.push(Error::invalid(&path, port.container_port, detail));
+            let host = port.host_port.unwrap_or(0);
+            if (is_pod || host != 0) && host != port.container_port {
+                let path = path.index(at).child("ports").index(port_at).child("hostPort");
+                errors.push(Error::invalid(&path, host, "must match `containerPort` when `hostNetwork` is true"));
             }
         }
     }

@@ -1,108 +1,143 @@
-//! What a container or pod asks for and may use.
+//! What containers and pods ask for and may use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
+use k8s_openapi::api::core::v1::{PodSpec, ResourceClaim, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
-use super::super::{NOT_NEGATIVE, one_of, quantity, text};
+use super::super::named;
+use super::super::resources::{self, fits_pages, is_huge_page, is_pod_level, overcommits};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
+use crate::api::pod::container_requests;
 use crate::api::quantity::Quantity;
 
-const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
+type NameRule = fn(&mut Errors, &Path, &str);
+type Read<'a> = BTreeMap<&'a str, Quantity>;
 
-/// Whether a resource is one of the node's own, whose name has no foreign domain.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.starts_with("kubernetes.io/")
+/// `claims` are those of the pod.
+pub fn of_container(errors: &mut Errors, path: &Path, needs: &ResourceRequirements, claims: &[&str]) {
+    requirements(errors, path, needs, resources::container_name);
+    claim_names(errors, &path.child("claims"), needs.claims.as_deref().unwrap_or_default(), claims);
 }
 
-/// Whether more can be promised than there is.
-fn overcommits(name: &str) -> bool {
-    is_native(name) && !name.starts_with("hugepages-")
+/// What is added to a pod's containers for its sandbox is counted as a limit.
+pub fn overhead(errors: &mut Errors, path: &Path, overhead: &BTreeMap<String, Wire>) {
+    let needs = ResourceRequirements { limits: Some(overhead.clone()), ..Default::default() };
+    requirements(errors, path, &needs, resources::container_name);
 }
 
-/// Requests and limits, each alone and against each other; `claims` are those of the pod.
-pub fn requirements(errors: &mut Errors, path: &Path, needs: &ResourceRequirements, claims: &[&str]) {
-    let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
+/// The resources of a whole pod, against those of its containers.
+pub fn of_pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    let Some(needs) = &spec.resources else { return };
+    if needs.claims.is_some() {
+        errors.push(Error::forbidden(&path.child("claims"), "claims cannot be set for Resources at pod-level"));
+    }
+    requirements(errors, path, needs, resources::pod_name);
+    let requested = |name: &str| needs.requests.as_ref().and_then(|list| list.get(name)).map(Quantity::of);
+    for (name, sum) in container_requests(spec).into_iter().filter(|(name, _)| is_pod_level(name)) {
+        let whole = requested(&name).unwrap_or_default();
+        if sum > whole {
+            let detail = format!("must be greater than or equal to aggregate container requests of {sum}");
+            errors.push(Error::invalid(&path.child("requests").key(&name), whole.to_string(), detail));
+        }
+    }
+    for (at, container) in spec.containers.iter().enumerate() {
+        let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+        for (name, limit) in limits.into_iter().flatten() {
+            let Some(whole) = needs.limits.as_ref().and_then(|list| list.get(name)).map(Quantity::of) else { continue };
+            let limit = Quantity::of(limit);
+            if limit > whole {
+                let path = path.child("containers").index(at).key(name).child("limits");
+                let detail = format!("must be less than or equal to pod limits of {whole}");
+                errors.push(Error::invalid(&path, limit.to_string(), detail));
+            }
+        }
+    }
+}
+
+/// Requests and limits, each alone and against each other.
+fn requirements(errors: &mut Errors, path: &Path, needs: &ResourceRequirements, name_rule: NameRule) {
     let empty = BTreeMap::new();
-    let limits = needs.limits.as_ref().unwrap_or(&empty);
-    let requests = needs.requests.as_ref().unwrap_or(&empty);
-    let limited = list(errors, &limits_path, limits);
-    let requested = list(errors, &requests_path, requests);
-    for (name, request) in &requested {
-        match limited.get(name) {
-            Some(limit) if request != limit && !overcommits(name) => {
-                let detail = format!("must be equal to {name} limit of {limit}");
-                errors.push(Error::invalid(&requests_path, request.to_string(), detail));
+    let (limits, requests) = (needs.limits.as_ref().unwrap_or(&empty), needs.requests.as_ref().unwrap_or(&empty));
+    let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
+    let limited = list(errors, &limits_path, limits, name_rule, |_, _, _| {});
+    let requested = list(errors, &requests_path, requests, name_rule, |errors, name, request| {
+        let problem = match limited.get(name) {
+            Some(limit) if request != *limit && !overcommits(name) => {
+                format!("must be equal to {name} limit of {limit}")
             }
-            Some(limit) if request > limit => {
-                let detail = format!("must be less than or equal to {name} limit of {limit}");
-                errors.push(Error::invalid(&requests_path, request.to_string(), detail));
-            }
+            Some(limit) if request > *limit => format!("must be less than or equal to {name} limit of {limit}"),
             None if !overcommits(name) => {
-                errors.push(Error::required(&limits_path, "Limit must be set for non overcommitable resources"));
+                let detail = "Limit must be set for non overcommitable resources";
+                return errors.push(Error::required(&limits_path, detail));
             }
-            _ => {}
-        }
-    }
-    for (at, claim) in needs.claims.iter().flatten().enumerate() {
-        let path = path.child("claims").index(at).child("name");
-        if claim.name.is_empty() {
-            errors.push(Error::required(&path, ""));
-        } else if !claims.contains(&claim.name.as_str()) {
-            errors.push(Error::not_found(&path, claim.name.as_str()));
-        }
+            _ => return,
+        };
+        errors.push(Error::invalid(&requests_path, request.to_string(), problem));
+    });
+    let names: BTreeSet<_> = limited.keys().chain(requested.keys()).collect();
+    let compute = names.iter().any(|name| ["cpu", "memory"].contains(*name));
+    if !compute && names.iter().any(|name| is_huge_page(name)) {
+        errors.push(Error::forbidden(path, "HugePages require cpu or memory"));
     }
 }
 
-/// Amounts by resource name; gives those that could be read.
-pub fn list<'a>(errors: &mut Errors, path: &Path, list: &'a BTreeMap<String, Wire>) -> BTreeMap<&'a str, Quantity> {
+/// Amounts by resource name, with what `also` says of each; gives those that could be read.
+fn list<'a>(
+    errors: &mut Errors,
+    path: &Path,
+    list: &'a BTreeMap<String, Wire>,
+    name_rule: NameRule,
+    also: impl Fn(&mut Errors, &str, Quantity),
+) -> Read<'a> {
     let mut read = BTreeMap::new();
     for (name, wire) in list {
         let path = path.key(name);
-        resource_name(errors, &path, name);
-        let Some(amount) = quantity(errors, &path, wire) else { continue };
-        if amount.is_negative() {
-            errors.push(Error::invalid(&path, amount.to_string(), NOT_NEGATIVE));
-        }
-        if !is_native(name) && !amount.is_integer() {
-            errors.push(Error::invalid(&path, amount.to_string(), "must be an integer"));
+        name_rule(errors, &path, name);
+        let Some(amount) = resources::amount(errors, &path, name, wire) else { continue };
+        also(errors, name, amount);
+        if is_huge_page(name) && !fits_pages(name, amount) {
+            let detail = format!("{amount} is not positive integer multiple of {name}");
+            errors.push(Error::invalid(&path, amount.to_string(), detail));
         }
         read.insert(name.as_str(), amount);
     }
     read
 }
 
-fn resource_name(errors: &mut Errors, path: &Path, name: &str) {
-    let problems = names::qualified_name(name);
-    if !problems.is_empty() {
-        super::named(errors, path, name, problems);
-        return;
-    }
-    if !name.contains('/') {
-        if !STANDARD.contains(&name) && !name.starts_with("hugepages-") {
-            errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
+/// Claims that a container uses are the pod's, each once: a whole claim, or single requests of it.
+fn claim_names(errors: &mut Errors, path: &Path, claims: &[ResourceClaim], of_pod: &[&str]) {
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for (at, claim) in claims.iter().enumerate() {
+        let path = path.index(at);
+        let name = claim.name.as_str();
+        if name.is_empty() {
+            errors.push(Error::required(&path, ""));
+            continue;
         }
-    } else if !is_native(name) && name.starts_with("requests.") {
-        errors.push(Error::invalid(path, name, "doesn't follow extended resource name standard"));
-    }
-}
-
-pub fn resize_policy(errors: &mut Errors, path: &Path, container: &Container, restart_policy: &str) {
-    let mut seen = Vec::new();
-    for (at, policy) in container.resize_policy.iter().flatten().enumerate() {
-        let name = policy.resource_name.as_str();
-        if seen.contains(&name) {
-            errors.push(Error::duplicate(&path.index(at), name));
+        let request = claim.request.as_deref().filter(|request| !request.is_empty());
+        if used.contains(name) {
+            errors.push(Error::duplicate(&path, name));
+        } else {
+            if let Some(request) = request {
+                named(errors, &path.child("request"), request, names::dns1123_label(request));
+            }
+            let key = request.map_or_else(|| name.to_owned(), |request| format!("{name}/{request}"));
+            let overlaps = used.iter().filter(|other| other.split_once('/').is_some_and(|(other, _)| other == name));
+            if used.contains(&key) {
+                errors.push(Error::duplicate(&path, key.as_str()));
+            } else if request.is_none() {
+                errors.extend(overlaps.map(|_| Error::duplicate(&path, name)));
+            }
+            used.insert(key);
         }
-        seen.push(name);
-        one_of(errors, path, name, &["cpu", "memory"]);
-        one_of(errors, path, &policy.restart_policy, &["NotRequired", "RestartContainer"]);
-        let never = restart_policy == "Never" && text(&container.restart_policy) != "Always";
-        if never && policy.restart_policy != "NotRequired" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
-            errors.push(Error::invalid(path, policy.restart_policy.as_str(), detail));
+        if !of_pod.contains(&name) {
+            let mut known = of_pod.to_vec();
+            known.sort_unstable();
+            let known = if known.is_empty() { " which is empty".to_owned() } else { format!(": {}", known.join(", ")) };
+            let detail = format!("must be one of the names in pod.spec.resourceClaims{known}");
+            errors.push(Error::not_found(&path, name).because(&detail));
         }
     }
 }

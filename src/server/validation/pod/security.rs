@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
-use super::super::{json, one_of, optional_one_of};
+use super::super::{json, optional_one_of, paths};
+use super::windows;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -13,12 +14,8 @@ fn id(errors: &mut Errors, path: &Path, value: Option<i64>) {
     }
 }
 
-pub fn pod(errors: &mut Errors, spec_path: &Path, spec: &PodSpec) {
-    let path = spec_path.child("securityContext");
-    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
-        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(Error::invalid(&spec_path.child("shareProcessNamespace"), true, detail));
-    }
+/// `path` is the pod's security context.
+pub fn pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     let Some(context) = &spec.security_context else { return };
     id(errors, &path.child("fsGroup"), context.fs_group);
     id(errors, &path.child("runAsUser"), context.run_as_user);
@@ -26,15 +23,32 @@ pub fn pod(errors: &mut Errors, spec_path: &Path, spec: &PodSpec) {
     for (at, group) in context.supplemental_groups.iter().flatten().enumerate() {
         id(errors, &path.child("supplementalGroups").index(at), Some(*group));
     }
+    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
+        // Upstream's objects have this field in the security context.
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
+    }
     sysctls(errors, &path.child("sysctls"), context.sysctls.as_deref().unwrap_or_default(), spec);
     let policies = ["OnRootMismatch", "Always"];
     optional_one_of(errors, &path.child("fsGroupChangePolicy"), &context.fs_group_change_policy, &policies);
     seccomp(errors, &path.child("seccompProfile"), context.seccomp_profile.as_ref());
+    windows::options(errors, &path.child("windowsOptions"), context.windows_options.as_ref());
     app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());
     let policies = ["Merge", "Strict"];
     optional_one_of(errors, &path.child("supplementalGroupsPolicy"), &context.supplemental_groups_policy, &policies);
     let policies = ["MountOption", "Recursive"];
     optional_one_of(errors, &path.child("seLinuxChangePolicy"), &context.se_linux_change_policy, &policies);
+}
+
+/// With its own users, a pod has none of the host's namespaces but the network's.
+pub fn host_users(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    if spec.host_users != Some(false) {
+        return;
+    }
+    let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+    for (field, _) in shared.into_iter().filter(|(_, shared)| *shared == Some(true)) {
+        errors.push(Error::forbidden(&path.child(field), "when `pod.Spec.HostUsers` is false"));
+    }
 }
 
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
@@ -73,47 +87,70 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(segment)
 }
 
+const TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
+
 fn seccomp(errors: &mut Errors, path: &Path, profile: Option<&SeccompProfile>) {
     let Some(profile) = profile else { return };
-    one_of(errors, &path.child("type"), &profile.type_, &["Localhost", "RuntimeDefault", "Unconfined"]);
+    match profile.type_.as_str() {
+        "" => errors.push(Error::required(&path.child("type"), "type is required when seccompProfile is set")),
+        kind if !TYPES.contains(&kind) => errors.push(Error::not_supported(&path.child("type"), kind, TYPES)),
+        _ => {}
+    }
     let file = path.child("localhostProfile");
     match (profile.type_.as_str(), &profile.localhost_profile) {
         ("Localhost", None) => errors.push(Error::required(&file, "must be set when seccomp type is Localhost")),
-        ("Localhost", Some(_)) | (_, None) => {}
-        (_, Some(name)) => {
-            errors.push(Error::invalid(&file, name.as_str(), "can only be set when seccomp type is Localhost"));
+        ("Localhost", Some(name)) => paths::local(errors, &file, name),
+        (_, None) => {}
+        (_, Some(_)) => {
+            errors.push(Error::invalid(&file, json(profile), "can only be set when seccomp type is Localhost"));
         }
     }
 }
 
 fn app_armor(errors: &mut Errors, path: &Path, profile: Option<&AppArmorProfile>) {
+    const MISSING: &str = "must be set when AppArmor type is Localhost";
+    const MAX: usize = 4095;
     let Some(profile) = profile else { return };
-    one_of(errors, &path.child("type"), &profile.type_, &["Localhost", "RuntimeDefault", "Unconfined"]);
     let file = path.child("localhostProfile");
-    match (profile.type_.as_str(), &profile.localhost_profile) {
-        ("Localhost", None) => errors.push(Error::required(&file, "must be set when AppArmor type is Localhost")),
-        ("Localhost", Some(_)) | (_, None) => {}
-        (_, Some(name)) => {
-            errors.push(Error::invalid(&file, name.as_str(), "can only be set when AppArmor type is Localhost"));
+    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
+        ("Localhost", None | Some("")) => errors.push(Error::required(&file, MISSING)),
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                errors.push(Error::invalid(&file, name, "must not be padded with whitespace"));
+            }
+            if name.len() > MAX {
+                errors.push(Error::too_long(&file, MAX));
+            }
         }
+        ("RuntimeDefault" | "Unconfined", Some(name)) => {
+            errors.push(Error::invalid(&file, name, "can only be set when AppArmor type is Localhost"));
+        }
+        ("RuntimeDefault" | "Unconfined", None) => {}
+        ("", _) => errors.push(Error::required(&path.child("type"), "type is required when appArmorProfile is set")),
+        (kind, _) => errors.push(Error::not_supported(&path.child("type"), kind, TYPES)),
     }
 }
 
-pub fn container(errors: &mut Errors, path: &Path, context: &SecurityContext) {
+pub fn container(errors: &mut Errors, path: &Path, context: &SecurityContext, host_users: bool) {
     id(errors, &path.child("runAsUser"), context.run_as_user);
     id(errors, &path.child("runAsGroup"), context.run_as_group);
-    optional_one_of(errors, &path.child("procMount"), &context.proc_mount, &["Default", "Unmasked"]);
+    let mount = path.child("procMount");
+    optional_one_of(errors, &mount, &context.proc_mount, &["Default", "Unmasked"]);
+    if host_users && context.proc_mount.as_deref() == Some("Unmasked") {
+        errors.push(Error::invalid(&mount, "Unmasked", "`hostUsers` must be false to use `Unmasked`"));
+    }
     seccomp(errors, &path.child("seccompProfile"), context.seccomp_profile.as_ref());
     if context.allow_privilege_escalation == Some(false) {
         if context.privileged == Some(true) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
             errors.push(Error::invalid(path, json(context), detail));
         }
-        let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
-        if added.into_iter().any(|name| name == "CAP_SYS_ADMIN") {
+        let mut added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+        if added.any(|name| name == "CAP_SYS_ADMIN") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             errors.push(Error::invalid(path, json(context), detail));
         }
     }
+    windows::options(errors, &path.child("windowsOptions"), context.windows_options.as_ref());
     app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());
 }

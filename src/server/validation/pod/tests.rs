@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{create, update};
+use super::{create, resize, update, update_ephemeral_containers, update_status, warnings};
+use crate::api::field::Path;
 use crate::server::kinds::defaults;
 use crate::server::validation::lines;
 
@@ -96,7 +97,7 @@ fn containers_are_checked() {
         (
             "/spec/containers/0/volumeMounts/0/subPath",
             json!("../x"),
-            format!("{c}.volumeMounts[0].subPath: Invalid value: \"../x\": must not contain '..'"),
+            format!("{c}.volumeMounts.subPath: Invalid value: \"../x\": must not contain '..'"),
         ),
         (
             "/spec/containers/0/resources/requests",
@@ -108,7 +109,9 @@ fn containers_are_checked() {
         (
             "/spec/containers/0/resources/limits",
             json!({"gold": "1"}),
-            format!("{c}.resources.limits[gold]: Invalid value: \"gold\": must be a standard resource for containers"),
+            format!(
+                "{c}.resources.limits[gold]: Invalid value: \"gold\": must be a standard resource type or fully qualified"
+            ),
         ),
         (
             "/spec/containers/0/livenessProbe",
@@ -159,7 +162,7 @@ fn the_rest_of_the_spec_is_checked() {
         (
             "/spec/restartPolicy",
             json!("Sometimes"),
-            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
         ),
         (
             "/spec/volumes/0/hostPath",
@@ -231,7 +234,7 @@ fn updates_may_change_images_and_little_else() {
         (("/spec/nodeName", json!("other")), "spec: Forbidden: pod updates may not change fields other than "),
         (
             ("/spec/tolerations", json!([])),
-            "spec.tolerations[0]: Forbidden: existing toleration can not be modified except its tolerationSeconds",
+            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",
         ),
         (
             ("/spec/containers", json!([{"name": "a", "image": "i"}, {"name": "b", "image": "i"}])),
@@ -243,4 +246,226 @@ fn updates_may_change_images_and_little_else() {
         let errors = lines(&update(&new(&[change]), &old));
         assert!(errors.iter().any(|line| line.starts_with(expected)), "{pointer}: {errors:?}");
     }
+}
+
+/// pointer, value → every error.
+#[test]
+fn parts_of_pods_are_checked_as_upstream_does() {
+    let c = "spec.containers[0]";
+    let cases: Vec<(&str, Value, Vec<String>)> = vec![
+        (
+            "/spec/containers/0/resources",
+            json!({"limits": {"hugepages-2Mi": "3Mi"}}),
+            vec![
+                format!("{c}.resources.limits[hugepages-2Mi]: Invalid value: \"3Mi\": 3Mi is not positive integer multiple of hugepages-2Mi"),
+                format!("{c}.resources.requests[hugepages-2Mi]: Invalid value: \"3Mi\": 3Mi is not positive integer multiple of hugepages-2Mi"),
+                format!("{c}.resources: Forbidden: HugePages require cpu or memory"),
+            ],
+        ),
+        (
+            "/spec/containers/0/resources",
+            json!({"claims": [{"name": "gpu"}]}),
+            vec![format!("{c}.resources.claims[0]: Not found: \"gpu\": must be one of the names in pod.spec.resourceClaims which is empty")],
+        ),
+        (
+            "/spec/resources",
+            json!({"limits": {"ephemeral-storage": "1Gi"}}),
+            vec![
+                "spec.resources.limits[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: \"cpu\", \"hugepages-\", \"memory\"".to_owned(),
+            ],
+        ),
+        (
+            "/spec/containers/0/restartPolicyRules",
+            json!([{"action": "Stop", "exitCodes": {"operator": "In", "values": [1]}}]),
+            vec![
+                format!("{c}.restartPolicy: Required value: must specify restartPolicy when restart rules are used"),
+                format!("{c}.restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\""),
+            ],
+        ),
+        (
+            "/spec/containers/0/lifecycle",
+            json!({"stopSignal": "SIGTERM"}),
+            vec![format!("{c}.lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`")],
+        ),
+        (
+            "/spec/containers/0/securityContext",
+            json!({"procMount": "Unmasked", "seccompProfile": {"type": "Localhost", "localhostProfile": "/a"}}),
+            vec![
+                format!("{c}.securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`"),
+                format!("{c}.securityContext.seccompProfile.localhostProfile: Invalid value: \"/a\": must be a relative path"),
+            ],
+        ),
+        (
+            "/spec/containers/0/volumeMounts/0/recursiveReadOnly",
+            json!("Enabled"),
+            vec![format!("{c}.volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true")],
+        ),
+        (
+            "/spec/volumes/0",
+            json!({"name": "v", "iscsi": {"targetPortal": "p", "iqn": "x", "lun": 300}}),
+            vec![
+                "spec.volumes[0].iscsi.iqn: Invalid value: \"x\": must be valid format starting with iqn, eui, or naa".to_owned(),
+                "spec.volumes[0].iscsi.lun: Invalid value: 300: must be between 0 and 255, inclusive".to_owned(),
+                format!("{c}.volumeMounts[0].name: Not found: \"v\""),
+            ],
+        ),
+        (
+            "/spec/volumes/1",
+            json!({"name": "p", "projected": {"sources": [
+                {"configMap": {"name": "a", "items": [{"key": "k", "path": "x"}]}},
+                {"secret": {"name": "b", "items": [{"key": "k", "path": "x"}]}}
+            ]}}),
+            vec!["spec.volumes[1].projected: Invalid value: \"b\": conflicting duplicate paths".to_owned()],
+        ),
+        (
+            "/spec/os",
+            json!({"name": "windows"}),
+            vec![],
+        ),
+        (
+            "/spec/os",
+            json!({"name": "plan9"}),
+            vec!["spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\"".to_owned()],
+        ),
+        (
+            "/spec/hostUsers",
+            json!(false),
+            vec![],
+        ),
+        (
+            "/spec/hostnameOverride",
+            json!("a.b.c"),
+            vec![],
+        ),
+        (
+            "/metadata/annotations",
+            json!({"controller.kubernetes.io/pod-deletion-cost": "+1", "container.apparmor.security.beta.kubernetes.io/z": "x"}),
+            vec![
+                "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: \"+1\": must be a 32bit integer".to_owned(),
+                "metadata.annotations[container.apparmor.security.beta.kubernetes.io/z]: Invalid value: \"z\": container not found".to_owned(),
+                "metadata.annotations[container.apparmor.security.beta.kubernetes.io/z]: Invalid value: \"x\": invalid AppArmor profile name: \"x\"".to_owned(),
+            ],
+        ),
+        (
+            "/spec/affinity",
+            json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z", "matchLabelKeys": ["a"]}]}}),
+            vec!["spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set".to_owned()],
+        ),
+        (
+            "/spec/topologySpreadConstraints",
+            json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 0}]),
+            vec![
+                "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: must be greater than zero".to_owned(),
+                "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway".to_owned(),
+            ],
+        ),
+    ];
+    for (pointer, value, expected) in cases {
+        let mut changes = vec![(pointer, value)];
+        if pointer == "/spec/volumes/1" {
+            changes = vec![("/spec/volumes", json!([{"name": "v", "emptyDir": {}}, changes[0].1]))];
+        }
+        assert_eq!(lines(&create(&pod(&changes))), expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn resizing_changes_compute_and_nothing_else() {
+    let sized = |limits: Value| pod(&[("/spec/containers/0/resources", json!({"limits": limits}))]);
+    let old = sized(json!({"cpu": "1", "memory": "1Gi"}));
+    let cases = [
+        (sized(json!({"cpu": "2", "memory": "512Mi"})), vec![]),
+        (
+            sized(json!({"cpu": "2"})),
+            vec![
+                "spec: Invalid value: \"\": Pod QOS Class may not change as a result of resizing",
+                "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+                "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed",
+            ],
+        ),
+        (
+            sized(json!({"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"})),
+            vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+        ),
+        (
+            pod(&[("/spec/containers", json!([{"name": "other", "image": "i"}]))]),
+            vec!["spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize"],
+        ),
+    ];
+    for (new, expected) in cases {
+        assert_eq!(lines(&resize(&new, &old)), expected);
+    }
+}
+
+#[test]
+fn ephemeral_containers_are_only_added() {
+    let with = |list: Value| pod(&[("/spec/ephemeralContainers", list)]);
+    let old = with(json!([{"name": "e", "image": "i"}]));
+    let more = with(json!([{"name": "e", "image": "i"}, {"name": "f", "image": "i"}]));
+    assert_eq!(lines(&update_ephemeral_containers(&more, &old)), Vec::<String>::new());
+    let fewer = lines(&update_ephemeral_containers(&with(json!([])), &old));
+    assert_eq!(
+        fewer,
+        ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed\n"]
+    );
+    let changed = lines(&update_ephemeral_containers(&with(json!([{"name": "e", "image": "j"}])), &old));
+    let expected = "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n- image: \"i\"\n+ image: \"j\"\n";
+    assert_eq!(changed, [expected]);
+}
+
+#[test]
+fn statuses_are_checked() {
+    let told = |status: Value| {
+        let mut pod = pod(&[("/spec/restartPolicy", json!("Never"))]);
+        pod.status = serde_json::from_value(status).unwrap();
+        pod
+    };
+    let container = |state: Value| json!([{"name": "a", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}]);
+    let old =
+        told(json!({"qosClass": "BestEffort", "containerStatuses": container(json!({"terminated": {"exitCode": 1}}))}));
+    let new = told(json!({
+        "qosClass": "Burstable", "containerStatuses": container(json!({"running": {}})),
+        "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}], "hostIP": "a", "hostIPs": [{"ip": "1.2.3.4"}]
+    }));
+    assert_eq!(
+        lines(&update_status(&new, &old)),
+        [
+            "status.qosClass: Invalid value: \"Burstable\": field is immutable",
+            "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
+            "status.podIPs: Invalid value: [{\"IP\":\"10.0.0.1\"},{\"IP\":\"10.0.0.2\"}]: may specify no more than one IP for each IP family",
+            "status.hostIPs[0].ip: Invalid value: \"1.2.3.4\": must be equal to `hostIP`",
+        ]
+    );
+}
+
+#[test]
+fn typed_clients_may_write_back_without_empty_fields() {
+    let old = pod(&[("/spec/hostNetwork", json!(false)), ("/spec/tolerations", json!([]))]);
+    assert_eq!(lines(&update(&pod(&[]), &old)), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_surely_a_mistake_is_warned_of() {
+    let object = pod(&[
+        ("/spec/nodeSelector", json!({"beta.kubernetes.io/os": "linux"})),
+        (
+            "/spec/containers/0/env",
+            json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "A", "value": "$(A)3"}]),
+        ),
+        ("/spec/containers/0/ports", json!([{"containerPort": 80}, {"containerPort": 80, "name": "b"}])),
+        (
+            "/spec/topologySpreadConstraints",
+            json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]),
+        ),
+    ]);
+    let given = warnings(&Path::root(), object.spec.as_ref().unwrap(), None);
+    assert_eq!(
+        given,
+        [
+            "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
+            "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+        ]
+    );
 }

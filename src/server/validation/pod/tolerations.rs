@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Toleration;
 
-use super::super::{labels, text};
+use super::super::{labels, one_in_order, text};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -36,7 +36,7 @@ fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
         "Exists" => {
             if !value.is_empty() {
                 let detail = "value must be empty when `operator` is 'Exists'";
-                errors.push(Error::invalid(&path.child("operator"), super::super::json(toleration), detail));
+                errors.push(Error::invalid(&path.child("operator"), value, detail));
             }
         }
         // Taints whose values are numbers.
@@ -47,8 +47,12 @@ fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
         }
         other => errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists"])),
     }
-    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    if !effect.is_empty() && !effects.contains(&effect) {
-        errors.push(Error::not_supported(&path.child("effect"), effect, &effects));
+    if !effect.is_empty() {
+        self::effect(errors, &path.child("effect"), effect);
     }
+}
+
+/// What a taint does to pods that do not tolerate it.
+pub fn effect(errors: &mut Errors, path: &Path, effect: &str) {
+    one_in_order(errors, path, effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
 }

@@ -2,63 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration};
+use k8s_openapi::api::core::v1::{Container, NodeAffinity, NodeSelectorTerm, Pod, PodSpec, Toleration};
 use serde_json::Value;
 
-use super::super::json;
+use super::super::{json, required, semantic, text};
+use super::annotations;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub fn update(new: &Pod, old: &Pod) -> Errors {
-    let mut errors = Errors::new();
+    let mut errors = super::metadata_and_spec(new);
     let path = Path::new("spec");
-    let (Some(new_spec), Some(old_spec)) = (&new.spec, &old.spec) else {
-        errors.push(Error::required(&path.child("containers"), ""));
-        return errors;
-    };
-    super::annotations(&mut errors, new);
-    super::pod_spec(&mut errors, &path, new_spec);
-    mirror(&mut errors, new, old);
+    let (Some(new_spec), Some(old_spec)) = (&new.spec, &old.spec) else { return errors };
+    let annotated = Path::new("metadata").child("annotations");
+    annotations::update(&mut errors, &annotated, new.metadata.annotations.as_ref(), old.metadata.annotations.as_ref());
+    let inits = |spec: &PodSpec| spec.init_containers.clone().unwrap_or_default();
     if images(&mut errors, &path.child("containers"), &new_spec.containers, &old_spec.containers)
-        || images(
-            &mut errors,
-            &path.child("initContainers"),
-            new_spec.init_containers.as_deref().unwrap_or_default(),
-            old_spec.init_containers.as_deref().unwrap_or_default(),
-        )
+        || images(&mut errors, &path.child("initContainers"), &inits(new_spec), &inits(old_spec))
         || deadline(&mut errors, &path.child("activeDeadlineSeconds"), new_spec, old_spec)
     {
         return errors;
     }
     added_tolerations(&mut errors, &path.child("tolerations"), new_spec, old_spec);
     removed_gates(&mut errors, &path.child("schedulingGates"), new_spec, old_spec);
-    if new_spec == old_spec {
-        return errors;
-    }
     let mut munged = munged(new_spec, old_spec);
     if old_spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
         gated(&mut errors, &path, &mut munged, old_spec);
     }
-    if munged != *old_spec {
-        let detail = format!("pod updates may not change fields other than {UPDATABLE}\n{}", diff(old_spec, &munged));
+    if !semantic::same(&munged, old_spec) {
+        let detail =
+            format!("pod updates may not change fields other than {UPDATABLE}\n{}", semantic::diff(old_spec, &munged));
         errors.push(Error::forbidden(&path, detail));
     }
     errors
-}
-
-fn mirror(errors: &mut Errors, new: &Pod, old: &Pod) {
-    let key = "kubernetes.io/config.mirror";
-    let of = |pod: &Pod| pod.metadata.annotations.as_ref().and_then(|found| found.get(key)).cloned();
-    let path = Path::new("metadata").child("annotations").key(key);
-    match (of(new), of(old)) {
-        (new, Some(old)) if new.as_ref() != Some(&old) => {
-            errors.push(Error::forbidden(&path, "may not remove or update mirror pod annotation"));
-        }
-        (Some(_), None) => errors.push(Error::forbidden(&path, "may not add mirror pod annotation")),
-        _ => {}
-    }
 }
 
 /// Images must stay images; whether the number of containers changed, which ends the comparison.
@@ -68,10 +46,8 @@ fn images(errors: &mut Errors, path: &Path, new: &[Container], old: &[Container]
         return true;
     }
     for (at, container) in new.iter().enumerate() {
-        if let Some(image) = super::untrimmed(container) {
-            let detail = "must not have leading or trailing whitespace";
-            errors.push(Error::invalid(&path.index(at).child("image"), image, detail));
-        }
+        required(errors, &path.index(at).child("image"), text(&container.image));
+        super::containers::untrimmed(errors, &path.index(at), container);
     }
     false
 }
@@ -97,26 +73,23 @@ fn deadline(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) -> b
 
 /// Old tolerations stay, but for how long they hold.
 fn added_tolerations(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) {
-    let same = |a: &Toleration, b: &Toleration| {
+    let same = |one: &Toleration, other: &Toleration| {
         let timeless = |one: &Toleration| Toleration { toleration_seconds: None, ..one.clone() };
-        timeless(a) == timeless(b)
+        semantic::same(&timeless(one), &timeless(other))
     };
-    for (at, before) in old.tolerations.iter().flatten().enumerate() {
-        let kept = new.tolerations.iter().flatten().any(|after| same(after, before));
-        if !kept {
-            let detail = "existing toleration can not be modified except its tolerationSeconds";
-            errors.push(Error::forbidden(&path.index(at), detail));
-            return;
-        }
+    let kept = |before: &Toleration| new.tolerations.iter().flatten().any(|after| same(after, before));
+    if !old.tolerations.iter().flatten().all(kept) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        return errors.push(Error::forbidden(path, detail));
     }
+    super::tolerations(errors, path, new.tolerations.as_deref().unwrap_or_default());
 }
 
 fn removed_gates(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) {
     for (at, gate) in new.scheduling_gates.iter().flatten().enumerate() {
-        let known = old.scheduling_gates.iter().flatten().any(|before| before.name == gate.name);
-        if !known {
+        if !old.scheduling_gates.iter().flatten().any(|before| before.name == gate.name) {
             let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
-            errors.push(Error::forbidden(&path.index(at), detail));
+            errors.push(Error::forbidden(&path.index(at).child("name"), detail));
         }
     }
 }
@@ -143,33 +116,20 @@ fn munged(new: &PodSpec, old: &PodSpec) -> PodSpec {
 
 /// A pod that still waits at a gate may become pickier about its node.
 fn gated(errors: &mut Errors, path: &Path, munged: &mut PodSpec, old: &PodSpec) {
-    if munged.node_selector != old.node_selector {
-        let empty = BTreeMap::new();
-        let new_selector = munged.node_selector.as_ref().unwrap_or(&empty);
-        let kept = old.node_selector.iter().flatten().all(|(key, value)| new_selector.get(key) == Some(value));
-        if !kept {
-            let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
-            errors.push(Error::invalid(&path.child("nodeSelector"), json(new_selector), detail));
-        }
-        munged.node_selector.clone_from(&old.node_selector);
+    let empty = BTreeMap::new();
+    let new_selector = munged.node_selector.as_ref().unwrap_or(&empty);
+    if !old.node_selector.iter().flatten().all(|(key, value)| new_selector.get(key) == Some(value)) {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.push(Error::invalid(&path.child("nodeSelector"), json(new_selector), detail));
     }
+    munged.node_selector.clone_from(&old.node_selector);
     let before = old.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
     let after = munged.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
-    if before == after {
+    if semantic::same(&before, &after) {
         return;
     }
-    if before.as_ref().is_some_and(|before| before.required_during_scheduling_ignored_during_execution.is_some()) {
-        let terms = |affinity: &Option<k8s_openapi::api::core::v1::NodeAffinity>| {
-            let required = affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()?;
-            Some(required.node_selector_terms.len())
-        };
-        if terms(&before) != terms(&after) {
-            let path = path.child("affinity").child("nodeAffinity");
-            let path = path.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
-            let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-            errors.push(Error::invalid(&path, json(&after), detail));
-        }
-    }
+    let here = path.child("affinity").child("nodeAffinity").child("requiredDuringSchedulingIgnoredDuringExecution");
+    narrowed(errors, &here.child("nodeSelectorTerms"), &terms(after.as_ref()), &terms(before.as_ref()));
     match &mut munged.affinity {
         Some(affinity) => {
             affinity.node_affinity = before;
@@ -181,23 +141,34 @@ fn gated(errors: &mut Errors, path: &Path, munged: &mut PodSpec, old: &PodSpec) 
     }
 }
 
-/// The top-level fields that differ, before and after.
-fn diff(old: &PodSpec, new: &PodSpec) -> String {
-    let (Value::Object(old), Value::Object(new)) = (json(old), json(new)) else { return String::new() };
-    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    let mut lines = String::new();
-    for name in names {
-        let (before, after) = (old.get(name), new.get(name));
-        if before == after {
-            continue;
-        }
-        for (sign, value) in [('-', before), ('+', after)] {
-            if let Some(value) = value {
-                lines.push_str(&format!("{sign} {name}: {value}\n"));
-            }
+fn terms(affinity: Option<&NodeAffinity>) -> Vec<NodeSelectorTerm> {
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    required.map(|required| required.node_selector_terms.clone()).unwrap_or_default()
+}
+
+/// As many terms as before, each with its old requirements first.
+fn narrowed(errors: &mut Errors, path: &Path, new: &[NodeSelectorTerm], old: &[NodeSelectorTerm]) {
+    if old.is_empty() {
+        return;
+    }
+    if new.len() != old.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return errors.push(Error::invalid(path, json(&new), detail));
+    }
+    for (at, (new, old)) in new.iter().zip(old).enumerate() {
+        let lists = [(&new.match_expressions, &old.match_expressions), (&new.match_fields, &old.match_fields)];
+        let extends = lists.iter().all(|(new, old)| {
+            let (new, old) = (new.as_deref().unwrap_or_default(), old.as_deref().unwrap_or_default());
+            new.starts_with(old)
+        });
+        // A term without requirements matches no node; a requirement would make it match some.
+        let is_empty = |term: &NodeSelectorTerm| {
+            term.match_expressions.as_ref().is_none_or(Vec::is_empty)
+                && term.match_fields.as_ref().is_none_or(Vec::is_empty)
+        };
+        if !extends || is_empty(old) && !is_empty(new) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.push(Error::invalid(&path.index(at), json(new), detail));
         }
     }
-    lines
 }

@@ -1,5 +1,6 @@
 //! Pod: containers that run together on one node.
 
+mod prepare;
 mod table;
 
 use std::borrow::Cow;
@@ -7,8 +8,8 @@ use std::borrow::Cow;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use serde_json::Value;
 
-use crate::api::field::Errors;
-use crate::api::pod;
+use crate::api::field::{Errors, Path};
+use crate::api::names;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
 use crate::server::validation;
@@ -45,8 +46,7 @@ impl Strategy for Pods {
     }
 
     fn prepare_create(&self, object: &mut Pod) {
-        let qos_class = object.spec.as_ref().map(|spec| pod::qos_class(spec).to_owned());
-        object.status = Some(PodStatus { phase: Some("Pending".to_owned()), qos_class, ..Default::default() });
+        prepare::create(object);
     }
 
     fn prepare_update(&self, new: &mut Pod, old: &Pod) {
@@ -54,22 +54,11 @@ impl Strategy for Pods {
     }
 
     fn prepare_status(&self, new: &mut Pod, old: &Pod) {
-        new.spec = old.spec.clone();
-        new.metadata.owner_references = old.metadata.owner_references.clone();
-        // The class of a pod is settled when it is made.
-        let class = old.status.as_ref().and_then(|status| status.qos_class.clone());
-        if let (Some(status), Some(class)) = (&mut new.status, class) {
-            status.qos_class = Some(class);
-        }
-    }
-
-    /// Through `/status` no spec changes: these are the rules of the other windows.
-    fn validate_status(&self, new: &Pod, old: &Pod) -> Errors {
-        validation::pod::window(new, old)
+        prepare::status(new, old);
     }
 
     fn same_spec(&self, new: &Pod, old: &Pod) -> bool {
-        new.spec == old.spec
+        validation::semantic::same(&new.spec, &old.spec)
     }
 
     fn default(&self, object: &mut Pod) {
@@ -87,6 +76,7 @@ impl Strategy for Pods {
     fn selectable(&self) -> &'static [&'static str] {
         &[
             "spec.nodeName",
+            "spec.host",
             "spec.restartPolicy",
             "spec.schedulerName",
             "spec.serviceAccountName",
@@ -107,6 +97,8 @@ impl Strategy for Pods {
         let address = of_status(|status| status.pod_ip.as_ref());
         vec![
             ("spec.nodeName", of_spec(|spec| spec.node_name.as_ref())),
+            // As the field was called before v1.
+            ("spec.host", of_spec(|spec| spec.node_name.as_ref())),
             ("spec.restartPolicy", of_spec(|spec| spec.restart_policy.as_ref())),
             ("spec.schedulerName", of_spec(|spec| spec.scheduler_name.as_ref())),
             ("spec.serviceAccountName", of_spec(|spec| spec.service_account_name.as_ref())),
@@ -123,5 +115,32 @@ impl Strategy for Pods {
             None => validation::pod::create(new),
             Some(old) => validation::pod::update(new, old),
         }
+    }
+
+    fn validate_status(&self, new: &Pod, old: &Pod) -> Errors {
+        validation::pod::update_status(new, old)
+    }
+
+    fn validate_window(&self, window: &str, new: &Pod, old: &Pod) -> Errors {
+        match window {
+            "ephemeralcontainers" => validation::pod::update_ephemeral_containers(new, old),
+            "resize" => validation::pod::resize(new, old),
+            _ => Errors::new(),
+        }
+    }
+
+    fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
+        // People write templates; what updates pods is in a hurry and reads no warnings.
+        let (None, Some(spec)) = (old, &new.spec) else { return Vec::new() };
+        let problems = names::dns1123_label(new.metadata.name.as_deref().unwrap_or_default());
+        let mut warnings = Vec::new();
+        if !problems.is_empty() {
+            warnings.push(format!(
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
+                problems.join(" ")
+            ));
+        }
+        warnings.extend(validation::pod::warnings(&Path::root(), spec, new.metadata.annotations.as_ref()));
+        warnings
     }
 }

@@ -5,17 +5,11 @@ use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 
 use crate::server::validation::text;
 
-/// The single address is the first of the list.
+/// The single address is the first of the list. A list without it is left for validation to refuse.
 pub fn mirror_cluster_ips(spec: &mut ServiceSpec) {
-    let single = text(&spec.cluster_ip).to_owned();
-    let list = spec.cluster_ips.get_or_insert_default();
-    match (single.is_empty(), list.first()) {
-        (false, None) => list.push(single),
-        (true, Some(first)) => spec.cluster_ip = Some(first.clone()),
-        _ => {}
-    }
-    if spec.cluster_ips.as_ref().is_some_and(Vec::is_empty) {
-        spec.cluster_ips = None;
+    let single = text(&spec.cluster_ip);
+    if !single.is_empty() && spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+        spec.cluster_ips = Some(vec![single.to_owned()]);
     }
 }
 
@@ -28,29 +22,28 @@ fn has_node_ports(spec: &ServiceSpec) -> bool {
     text(&spec.type_) == "NodePort" || balanced
 }
 
-fn is_external(spec: &ServiceSpec) -> bool {
+pub fn is_external(spec: &ServiceSpec) -> bool {
     let ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
     matches!(text(&spec.type_), "NodePort" | "LoadBalancer") || text(&spec.type_) == "ClusterIP" && ips
 }
 
-fn has_health_check_port(spec: &ServiceSpec) -> bool {
+pub fn has_health_check_port(spec: &ServiceSpec) -> bool {
     text(&spec.type_) == "LoadBalancer" && text(&spec.external_traffic_policy) == "Local"
 }
 
 /// Carries over what the new state leaves out and still needs.
 pub fn keep(new: &mut ServiceSpec, old: &ServiceSpec) {
     if has_cluster_ip(new) && has_cluster_ip(old) {
-        let unset = new.cluster_ips.as_ref().is_none_or(Vec::is_empty);
-        match (text(&new.cluster_ip).is_empty(), unset) {
-            (true, true) => {
-                new.cluster_ip.clone_from(&old.cluster_ip);
-                new.cluster_ips.clone_from(&old.cluster_ips);
-            }
+        if text(&new.cluster_ip).is_empty() {
+            new.cluster_ip.clone_from(&old.cluster_ip);
+        }
+        let same = new.cluster_ip == old.cluster_ip;
+        match new.cluster_ips.as_deref().unwrap_or_default() {
+            [] if same => new.cluster_ips.clone_from(&old.cluster_ips),
             // One of the two changed: the other follows it.
-            (false, false) if new.cluster_ip != old.cluster_ip && new.cluster_ips == old.cluster_ips => {
+            ips if !same && ips == old.cluster_ips.as_deref().unwrap_or_default() => {
                 new.cluster_ips = new.cluster_ip.clone().map(|single| vec![single]);
             }
-            (true, false) if new.cluster_ips == old.cluster_ips => new.cluster_ips = None,
             _ => mirror_cluster_ips(new),
         }
         if new.ip_families.is_none() && new.cluster_ips == old.cluster_ips {
@@ -68,14 +61,15 @@ pub fn keep(new: &mut ServiceSpec, old: &ServiceSpec) {
     }
 }
 
-/// A port is the same one when its protocol and number are.
+/// A port is the same one when its name is; what else it is may have changed.
 fn keep_node_ports(new: &mut [ServicePort], old: &[ServicePort]) {
-    let taken: Vec<_> = new.iter().filter_map(|port| port.node_port.filter(|number| *number != 0)).collect();
-    for port in new.iter_mut().filter(|port| port.node_port.unwrap_or(0) == 0) {
-        let same = old.iter().find(|before| before.protocol == port.protocol && before.port == port.port);
-        let kept = same.and_then(|before| before.node_port).filter(|number| !taken.contains(number));
-        if kept.is_some() {
-            port.node_port = kept;
+    let number = |port: &ServicePort| port.node_port.filter(|number| *number != 0);
+    let mut taken: Vec<_> = new.iter().filter_map(number).collect();
+    for port in new.iter_mut().filter(|port| number(port).is_none()) {
+        let same = old.iter().rfind(|before| text(&before.name) == text(&port.name)).and_then(number);
+        if let Some(kept) = same.filter(|number| !taken.contains(number)) {
+            port.node_port = Some(kept);
+            taken.push(kept);
         }
     }
 }
@@ -102,7 +96,7 @@ pub fn drop_unused(new: &mut ServiceSpec, old: &ServiceSpec) {
     {
         new.health_check_node_port = None;
     }
-    if is_external(old) && !is_external(new) {
+    if is_external(old) && !is_external(new) && new.external_traffic_policy == old.external_traffic_policy {
         new.external_traffic_policy = None;
     }
     if text(&old.type_) == "LoadBalancer" && text(&new.type_) != "LoadBalancer" {

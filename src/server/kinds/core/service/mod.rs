@@ -2,6 +2,7 @@
 
 mod allocated;
 mod validate;
+mod warnings;
 
 use std::borrow::Cow;
 
@@ -57,6 +58,14 @@ impl Strategy for Services {
 
     fn validate(&self, new: &Service, old: Option<&Service>) -> Errors {
         validate::service(new, old)
+    }
+
+    fn validate_status(&self, new: &Service, _old: &Service) -> Errors {
+        validate::status(new)
+    }
+
+    fn warnings(&self, new: &Service, _old: Option<&Service>) -> Vec<String> {
+        warnings::warnings(new)
     }
 
     fn default(&self, object: &mut Service) {

@@ -1,5 +1,9 @@
 //! ResourceQuota: limits on what a namespace may use in all.
 
+mod validate;
+
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::ResourceQuota;
 use serde_json::Value;
 
@@ -59,22 +63,23 @@ impl Strategy for ResourceQuotas {
         let mut errors = Errors::new();
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
-        validation::quantities(&mut errors, &path.child("hard"), spec.hard.as_ref());
-        let scopes = [
-            "BestEffort",
-            "CrossNamespacePodAffinity",
-            "NotBestEffort",
-            "NotTerminating",
-            "PriorityClass",
-            "Terminating",
-            "VolumeAttributesClass",
-        ];
-        for scope in spec.scopes.iter().flatten().filter(|scope| !scopes.contains(&scope.as_str())) {
-            let path = path.child("scopes");
-            errors.push(Error::invalid(&path, validation::json(&spec.scopes), format!("unsupported scope {scope}")));
+        validate::spec(&mut errors, &path, &spec);
+        if let Some(old) = old {
+            let before = old.spec.clone().unwrap_or_default().scopes.unwrap_or_default();
+            let scopes = spec.scopes.unwrap_or_default();
+            if scopes.iter().collect::<BTreeSet<_>>() != before.iter().collect() {
+                let error = Error::invalid(&path.child("scopes"), validation::json(&scopes), validation::IMMUTABLE);
+                errors.push(error);
+            }
         }
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            validation::immutable(&mut errors, &path.child("scopes"), &spec.scopes, &before.scopes);
+        errors
+    }
+
+    fn validate_status(&self, new: &ResourceQuota, _old: &ResourceQuota) -> Errors {
+        let mut errors = Errors::new();
+        let status = new.status.clone().unwrap_or_default();
+        for (field, list) in [("hard", &status.hard), ("used", &status.used)] {
+            validation::resources::quota_list(&mut errors, &Path::new("status").child(field), list.as_ref());
         }
         errors
     }

@@ -1,12 +1,13 @@
 //! Node: a machine that runs pods.
 
+mod validate;
+
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::{Node, NodeSystemInfo, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeSystemInfo};
 use serde_json::Value;
 
-use crate::api::field::{Error, Errors, Path};
-use crate::api::names;
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::cell::UNKNOWN;
 use crate::server::kinds::defaults;
@@ -117,25 +118,32 @@ impl Strategy for Nodes {
 
     fn validate(&self, new: &Node, old: Option<&Node>) -> Errors {
         let mut errors = Errors::new();
-        let path = Path::new("spec");
-        let spec = new.spec.clone().unwrap_or_default();
-        for (at, taint) in spec.taints.iter().flatten().enumerate() {
-            taint_rules(&mut errors, &path.child("taints").index(at), taint);
-        }
-        for (at, cidr) in spec.pod_cidrs.iter().flatten().enumerate() {
-            validation::network::cidr(&mut errors, &path.child("podCIDRs").index(at), cidr);
-        }
-        let Some(before) = old.and_then(|old| old.spec.as_ref()) else { return errors };
-        let had = before.pod_cidrs.as_ref().is_some_and(|cidrs| !cidrs.is_empty());
-        if had && spec.pod_cidrs != before.pod_cidrs {
-            let detail = "node updates may not change podCIDR except from \"\" to valid";
-            errors.push(Error::forbidden(&path.child("podCIDRs"), detail));
-        }
-        if !validation::text(&before.provider_id).is_empty() && spec.provider_id != before.provider_id {
-            let detail = "node updates may not change providerID except from \"\" to valid";
-            errors.push(Error::forbidden(&path.child("providerID"), detail));
+        validate::node(&mut errors, new);
+        if let Some(old) = old {
+            validate::change(&mut errors, new, old);
         }
         errors
+    }
+
+    fn validate_status(&self, new: &Node, old: &Node) -> Errors {
+        let mut errors = Errors::new();
+        validate::change(&mut errors, new, old);
+        errors
+    }
+
+    fn warnings(&self, new: &Node, _old: Option<&Node>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(spec) = &new.spec else { return warnings };
+        if spec.config_source.is_some() {
+            warnings.push("spec.configSource: the feature is no longer supported".to_owned());
+        }
+        if !validation::text(&spec.external_id).is_empty() {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        for (at, range) in spec.pod_cidrs.iter().flatten().enumerate() {
+            validation::warnings::cidr(&mut warnings, &Path::new("spec").child("podCIDRs").index(at), range);
+        }
+        warnings
     }
 }
 
@@ -169,17 +177,6 @@ fn roles(node: &Node) -> String {
 fn address<'a>(node: &'a Node, kind: &str) -> &'a str {
     let mut addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     addresses.find(|address| address.type_ == kind).map_or(cell::NONE, |address| &address.address)
-}
-
-fn taint_rules(errors: &mut Errors, path: &Path, taint: &Taint) {
-    validation::named(errors, &path.child("key"), &taint.key, names::qualified_name(&taint.key));
-    let problems = names::label_value(validation::text(&taint.value));
-    if !problems.is_empty() {
-        let value = validation::text(&taint.value);
-        errors.push(Error::invalid(&path.child("value"), value, problems.join(";")));
-    }
-    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    validation::one_of(errors, &path.child("effect"), &taint.effect, &effects);
 }
 
 #[cfg(test)]

@@ -1,0 +1,196 @@
+//! Good and bad objects of the core group, new and changed, with everything that is wrong with them.
+
+use serde_json::{Value, json};
+
+use crate::server::catalog::catalog;
+use crate::server::kinds::tests::made;
+use crate::server::validation::lines;
+
+/// What is wrong with an update, as the pipeline would make it.
+fn changed(kind: &str, old: Value, new: Value) -> Vec<String> {
+    let kind_of = catalog().find_kind("", "v1", kind).unwrap();
+    let read = |fields: &Value| {
+        let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}});
+        for (name, value) in fields.as_object().unwrap() {
+            object[name] = value.clone();
+        }
+        let mut object = kind_of.decode(object.to_string().as_bytes()).unwrap();
+        kind_of.default(object.as_mut());
+        object
+    };
+    let (mut new, old) = (read(&new), read(&old));
+    kind_of.prepare_update(new.as_mut(), old.as_ref());
+    lines(&kind_of.validate(new.as_ref(), Some(old.as_ref())))
+}
+
+#[test]
+fn new_objects() {
+    let cases: Vec<(&str, Value, Vec<&str>)> = vec![
+        (
+            "Node",
+            json!({"spec": {"podCIDRs": ["10.0.0.0/24", "10.1.0.0/24"], "taints": [
+                {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}]}}),
+            vec![
+                "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints must be unique by key and effect pair",
+                "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.1.0.0/24\"]: may specify no more than one CIDR for each IP family",
+            ],
+        ),
+        ("Node", json!({"spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"]}}), vec![]),
+        (
+            "Node",
+            json!({"status": {"capacity": {"pods": "1500m", "cpu": "-1"}}}),
+            vec![
+                "status.capacity.cpu: Invalid value: \"-1\": must be greater than or equal to 0",
+                "status.capacity.pods: Invalid value: \"1500m\": must be an integer",
+                "status.allocatable.cpu: Invalid value: \"-1\": must be greater than or equal to 0",
+                "status.allocatable.pods: Invalid value: \"1500m\": must be an integer",
+            ],
+        ),
+        (
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["ReadWriteOncePod", "ReadWriteOnce"], "capacity": {"storage": "0"},
+                "csi": {"driver": "A_", "volumeHandle": ""}, "nfs": {"server": "s", "path": "/"}}}),
+            vec![
+                "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+                "spec.capacity[storage]: Invalid value: \"0\": must be greater than zero",
+                "spec.csi: Forbidden: may not specify more than 1 volume type",
+            ],
+        ),
+        (
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "local": {"path": "/a"}}}),
+            vec!["spec.nodeAffinity: Required value: Local volume requires node affinity"],
+        ),
+        (
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/."},
+                "persistentVolumeReclaimPolicy": "Recycle"}}),
+            vec!["spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'"],
+        ),
+        (
+            "PersistentVolumeClaim",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+                "dataSource": {"kind": "Snapshot", "name": "a"}}}),
+            vec![
+                "spec.dataSource: Invalid value: \"Snapshot\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+                "spec.dataSourceRef: Invalid value: \"Snapshot\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            ],
+        ),
+        (
+            "LimitRange",
+            json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}, {"type": "Disk"},
+                {"type": "PersistentVolumeClaim"}]}}),
+            vec![
+                "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1",
+                "spec.limits[0].defaultRequest[cpu]: Invalid value: \"1\": min value 2 is greater than default request value 1",
+                "spec.limits[0].default[cpu]: Invalid value: \"2\": min value 2 is greater than default value 1",
+                "spec.limits[1].type: Invalid value: \"Disk\": must be a standard limit type or fully qualified",
+                "spec.limits[2].limits: Required value: either minimum or maximum storage value is required, but neither was provided",
+            ],
+        ),
+        (
+            "ResourceQuota",
+            json!({"spec": {"hard": {"services": "1.5", "gold": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}}),
+            vec![
+                "spec.hard[gold]: Invalid value: \"gold\": must be a standard resource type or fully qualified",
+                "spec.hard[gold]: Invalid value: \"gold\": must be a standard resource for quota",
+                "spec.hard[services]: Invalid value: \"1500m\": must be an integer",
+                "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: unsupported scope applied to resource",
+                "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: unsupported scope applied to resource",
+                "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes",
+            ],
+        ),
+        (
+            "ReplicationController",
+            json!({"spec": {"replicas": -1}}),
+            vec![
+                "spec.selector: Required value",
+                "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+                "spec.template: Required value",
+            ],
+        ),
+        (
+            "Event",
+            json!({"metadata": {"name": "e", "namespace": "a"}, "involvedObject": {"namespace": "b"}}),
+            vec!["involvedObject.namespace: Invalid value: \"b\": does not match event.namespace"],
+        ),
+        (
+            "Namespace",
+            json!({"spec": {"finalizers": ["mine"]}}),
+            vec![
+                "spec.finalizers: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+            ],
+        ),
+        (
+            "ConfigMap",
+            json!({"data": {"..a": "x"}}),
+            vec!["data[..a]: Invalid value: \"..a\": must not start with '..'"],
+        ),
+    ];
+    for (kind, fields, expected) in cases {
+        assert_eq!(lines(&made("v1", kind, fields).1), expected, "{kind}");
+    }
+}
+
+#[test]
+fn changed_objects() {
+    let claim = |size: &str, class: Value, status: Value| {
+        json!({"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": size}}},
+            "status": status})
+    };
+    let bound = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
+    let changes =
+        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+    let volume = |path: &str| json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": path}}});
+    let cases: Vec<(&str, Value, Value, Vec<String>)> = vec![
+        ("PersistentVolumeClaim", claim("1Gi", json!("a"), bound.clone()), claim("2Gi", json!("a"), json!({})), vec![]),
+        (
+            "PersistentVolumeClaim",
+            claim("2Gi", json!("a"), bound.clone()),
+            claim("1Gi", json!("a"), json!({})),
+            vec!["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity".to_owned()],
+        ),
+        // A class may be given once.
+        ("PersistentVolumeClaim", claim("1Gi", Value::Null, json!({})), claim("1Gi", json!("a"), json!({})), vec![]),
+        (
+            "PersistentVolumeClaim",
+            claim("1Gi", json!("a"), json!({})),
+            claim("1Gi", json!("b"), json!({})),
+            vec![format!("spec: Forbidden: {changes}\n- storageClassName: \"a\"\n+ storageClassName: \"b\"\n")],
+        ),
+        (
+            "PersistentVolume",
+            volume("/a"),
+            volume("/b"),
+            vec!["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n- hostPath: {\"path\":\"/a\"}\n+ hostPath: {\"path\":\"/b\"}\n".to_owned()],
+        ),
+        (
+            "Node",
+            json!({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"], "providerID": "a"}}),
+            json!({"spec": {"providerID": "b"}}),
+            vec![
+                "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid".to_owned(),
+                "spec.providerID: Forbidden: node updates may not change providerID except from \"\" to valid".to_owned(),
+            ],
+        ),
+        (
+            "Secret",
+            json!({"data": {"a": "YQ=="}, "immutable": true}),
+            json!({"data": {}, "type": "x"}),
+            vec![
+                "type: Invalid value: \"x\": field is immutable".to_owned(),
+                "immutable: Forbidden: field is immutable when `immutable` is set".to_owned(),
+                "data: Forbidden: field is immutable when `immutable` is set".to_owned(),
+            ],
+        ),
+        (
+            "ResourceQuota",
+            json!({"spec": {"scopes": ["BestEffort"]}}),
+            json!({"spec": {}}),
+            vec!["spec.scopes: Invalid value: []: field is immutable".to_owned()],
+        ),
+    ];
+    for (kind, old, new, expected) in cases {
+        assert_eq!(changed(kind, old.clone(), new.clone()), expected, "{kind}: {old} -> {new}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Whether and when a container starts again: its own policy and the rules before it (KEP-5307), and what a change of
+//! its resources does.
+
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
+
+use super::super::{one_of, text};
+use crate::api::field::{Error, Errors, Path};
+
+const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const MAX_RULES: usize = 20;
+const MAX_CODES: usize = 255;
+
+pub fn policy(errors: &mut Errors, path: &Path, container: &Container) {
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    let here = path.child("restartPolicy");
+    match container.restart_policy.as_deref() {
+        None if rules.is_empty() => return,
+        None => errors.push(Error::required(&here, "must specify restartPolicy when restart rules are used")),
+        Some(policy) if !POLICIES.contains(&policy) => errors.push(Error::not_supported(&here, policy, POLICIES)),
+        Some(_) => {}
+    }
+    let here = path.child("restartPolicyRules");
+    if rules.len() > MAX_RULES {
+        errors.push(Error::too_many(&here, rules.len(), MAX_RULES));
+    }
+    for (at, one) in rules.iter().enumerate() {
+        rule(errors, &here.index(at), one);
+    }
+}
+
+fn rule(errors: &mut Errors, path: &Path, rule: &ContainerRestartRule) {
+    one_of(errors, &path.child("action"), &rule.action, &["Restart", "RestartAllContainers"]);
+    let path = path.child("exitCodes");
+    let Some(codes) = &rule.exit_codes else { return errors.push(Error::required(&path, "must be specified")) };
+    one_of(errors, &path.child("operator"), &codes.operator, &["In", "NotIn"]);
+    let values = codes.values.as_ref().map_or(0, Vec::len);
+    if values > MAX_CODES {
+        errors.push(Error::too_many(&path.child("values"), values, MAX_CODES));
+    }
+}
+
+pub fn resize_policy(errors: &mut Errors, path: &Path, container: &Container, of_pod: &str) {
+    let mut seen = Vec::new();
+    for (at, policy) in container.resize_policy.iter().flatten().enumerate() {
+        let name = policy.resource_name.as_str();
+        if seen.contains(&name) {
+            errors.push(Error::duplicate(&path.index(at), name));
+        }
+        seen.push(name);
+        one_of(errors, path, name, &["cpu", "memory"]);
+        one_of(errors, path, &policy.restart_policy, &["NotRequired", "RestartContainer"]);
+        let never = of_pod == "Never" && text(&container.restart_policy) != "Always";
+        if never && policy.restart_policy != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(Error::invalid(path, policy.restart_policy.as_str(), detail));
+        }
+    }
+}
