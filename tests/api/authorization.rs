@@ -127,7 +127,8 @@ async fn access_reviews_answer_for_others() {
     let metrics = json!({"verb": "get", "path": "/metrics"});
     let raw = |text: &str| json!({"verb": "get", "resource": "pods", "fieldSelector": {"rawSelector": text}});
     let by_jane = "RBAC: allowed by ClusterRoleBinding \"of-jane\" of ClusterRole \"of-jane\" to User \"jane\"";
-    let by_graphs = "RBAC: allowed by ClusterRoleBinding \"of-graphs\" of ClusterRole \"of-graphs\" to Group \"graphs\"";
+    let by_graphs =
+        "RBAC: allowed by ClusterRoleBinding \"of-graphs\" of ClusterRole \"of-graphs\" to Group \"graphs\"";
     let ignored = "spec.resourceAttributes.fieldSelector ignored due to parse error";
     let cases = [
         (json!({"user": "jane", "resourceAttributes": pods("get")}), true, json!(by_jane), Value::Null),
@@ -145,7 +146,8 @@ async fn access_reviews_answer_for_others() {
     ];
     for (spec, allowed, reason, error) in cases {
         let review = json!({"spec": spec});
-        let status = cluster.post(&format!("{REVIEWS}/subjectaccessreviews"), review.clone()).await.ok()["status"].clone();
+        let status =
+            cluster.post(&format!("{REVIEWS}/subjectaccessreviews"), review.clone()).await.ok()["status"].clone();
         let told = (&status["allowed"], &status["reason"], &status["evaluationError"]);
         assert_eq!(told, (&json!(allowed), &reason, &error), "{spec}");
         if spec["resourceAttributes"]["namespace"] == "default" {
@@ -165,7 +167,8 @@ async fn reviews_that_make_no_sense_are_refused() {
     let one_of = "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
     let both = json!({"resourceAttributes": pods, "nonResourceAttributes": {"verb": "get", "path": "/"}});
     let empty = json!({"verb": "get", "resource": "pods", "fieldSelector": {}});
-    let keyless = json!({"verb": "get", "resource": "pods", "labelSelector": {"requirements": [{"key": "", "operator": "In"}]}});
+    let keyless =
+        json!({"verb": "get", "resource": "pods", "labelSelector": {"requirements": [{"key": "", "operator": "In"}]}});
     let cases = [
         (&own, json!({"spec": {}}), one_of),
         (&all, json!({"spec": {"user": "u"}}), one_of),

@@ -94,7 +94,11 @@ fn a_wire_that_flaps_or_moves_is_followed_needs_root() {
         let moved = Side { ip: [192, 0, 2, 2], ..HERE };
         assert!(Kernel::open().unwrap().wire(HERE.ip.into()).unwrap().is_none());
         moved.reach(THERE).unwrap();
-        assert_eq!(netns::run_in(&there.netns, move || THERE.reach(moved)).await.unwrap(), 2, "one FDB entry for another");
+        assert_eq!(
+            netns::run_in(&there.netns, move || THERE.reach(moved)).await.unwrap(),
+            2,
+            "one FDB entry for another"
+        );
         serve(TcpListener::bind((HERE.gateway(), 80)).unwrap(), "moved");
         assert_eq!(there.ask((HERE.gateway(), 80)).await.unwrap(), "moved to 10.42.1.0");
         assert!(ask((THERE.gateway(), 80).into()).is_err(), "nobody serves there, and that is told");

@@ -164,7 +164,10 @@ pub fn diff(desired: &Paths, observed: &Paths) -> Vec<Step> {
     steps
 }
 
-fn gone<'a, K: Ord, V>(desired: &'a BTreeMap<K, V>, observed: &'a BTreeMap<K, V>) -> impl Iterator<Item = (&'a K, &'a V)> {
+fn gone<'a, K: Ord, V>(
+    desired: &'a BTreeMap<K, V>,
+    observed: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
     observed.iter().filter(|(key, _)| !desired.contains_key(key))
 }
 
