@@ -44,8 +44,19 @@ async fn an_exit_while_orch_was_away_is_found_needs_root() {
         ended(&process);
     }
     node.restart_orch().await;
-    let info = node.info("c").await;
-    assert_eq!((info.state, info.exit_code, info.reason.as_str()), (ContainerState::Exited, Some(9), "Error"));
+    let mut events = node.runtime.events();
+    let found = async {
+        loop {
+            let info = node.info("c").await;
+            if info.state == ContainerState::Exited {
+                return info;
+            }
+            // The shim tells containerd a moment after the process has ended.
+            events.recv().await.unwrap();
+        }
+    };
+    let info = tokio::time::timeout(Duration::from_secs(20), found).await.unwrap();
+    assert_eq!((info.exit_code, info.reason.as_str()), (Some(9), "Error"));
     node.finish().await;
 }
 

@@ -250,6 +250,10 @@ fn note(paths: &mut Paths, entry: &NeighbourMessage) {
     for attribute in &entry.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(*found),
+            // The FDB is of no family that the library knows addresses of.
+            NeighbourAttribute::Destination(NeighbourAddress::Other(found)) => {
+                address = <[u8; 4]>::try_from(found.as_slice()).ok().map(Ipv4Addr::from);
+            }
             NeighbourAttribute::LinkLayerAddress(found) => mac = found.as_slice().try_into().ok().map(Mac),
             _ => {}
         }

@@ -27,11 +27,10 @@ pub use document::VERSION;
 use kept::{Document, Kept, Which};
 
 const JSON: &str = "application/json";
-/// Version 2 in protobuf, by the name that clients ask for and by an older one.
-const V2_PROTOBUF: [&str; 2] = [
-    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-];
+/// Version 2 in protobuf.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// What clients still ask for. It is no media type by the standard, so it is never what they are answered.
+const V2_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// The documents of one API server.
 #[derive(Default)]
@@ -62,11 +61,11 @@ impl OpenApi {
     }
 
     async fn v2(&self, headers: &HeaderMap) -> Result<Response<Body>> {
-        let [protobuf, older] = V2_PROTOBUF;
-        let Some((media, _)) = negotiate::choose(&[JSON, protobuf, older], &negotiate::ranges(headers)) else {
+        let Some((media, _)) = negotiate::choose(&[JSON, V2_PROTOBUF, V2_PROTOBUF_ASKED], &negotiate::ranges(headers))
+        else {
             return Ok(status(StatusCode::NOT_ACCEPTABLE));
         };
-        let which = if media == JSON { Which::V2 } else { Which::V2Protobuf };
+        let (which, media) = if media == JSON { (Which::V2, JSON) } else { (Which::V2Protobuf, V2_PROTOBUF) };
         send(&*self.kept.get(&which).await?, media, headers)
     }
 

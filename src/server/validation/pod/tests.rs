@@ -157,17 +157,23 @@ fn names_are_unique_across_containers() {
 }
 
 #[test]
+fn a_volume_of_two_types_is_none_that_could_be_mounted() {
+    check(
+        &[("/spec/volumes/0/hostPath", json!({"path": "/x"}))],
+        &[
+            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+            "spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
+        ],
+    );
+}
+
+#[test]
 fn the_rest_of_the_spec_is_checked() {
     let cases = [
         (
             "/spec/restartPolicy",
             json!("Sometimes"),
             "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
-        ),
-        (
-            "/spec/volumes/0/hostPath",
-            json!({"path": "/x"}),
-            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
         ),
         (
             "/spec/tolerations",
