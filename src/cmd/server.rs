@@ -181,6 +181,8 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         started.scheduler.done();
     }
     if !args.disable_agent {
+        // As every node's: it may do what a kubelet may.
+        let client = crate::client::in_process(api.as_user(User::node(&identity.node_name)));
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
     }
     Ok(api)

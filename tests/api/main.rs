@@ -11,6 +11,8 @@ mod fuzz;
 mod identity;
 mod kinds;
 mod kubectl;
+mod nodes;
+mod nodes;
 mod observe;
 mod openapi;
 mod pods;

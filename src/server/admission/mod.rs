@@ -24,10 +24,13 @@ mod default_toleration_seconds;
 mod limit_ranger;
 mod metrics;
 mod namespace_lifecycle;
+mod node_restriction;
+mod owner_references;
 mod pod_security;
 pub mod pod_topology_labels;
 mod priority;
 mod pvc_resize;
+mod rbac_escalation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
@@ -127,6 +130,7 @@ impl Chain {
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
+            Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
             Box::new(pod_security::PodSecurity),
             Box::new(priority::Priority),
@@ -134,12 +138,14 @@ impl Chain {
             Box::new(default_storage_class::DefaultStorageClass),
             Box::new(pvc_resize::PersistentVolumeClaimResize),
             Box::new(storage_protection::StorageObjectInUseProtection),
+            Box::new(owner_references::OwnerReferencesPermissionEnforcement),
             Box::new(runtime_class::RuntimeClass),
             Box::new(certificates::CertificateApproval),
             Box::new(certificates::CertificateSigning),
             Box::new(certificates::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(resource_quota::ResourceQuota::default()),
+            Box::new(rbac_escalation::RbacEscalation),
         ])
     }
 

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod catalog;
 mod certificates;
+mod cluster_role_aggregation;
 mod deployment;
 mod endpoints;
 mod flow_control;
@@ -119,6 +120,7 @@ impl Component for Controllers {
         self.run(&env, service_accounts::RootCa::new(&env, config.root_ca_pem.clone()), 5);
         self.run_tokens(&env);
         self.run_certificates(&env);
+        self.run(&env, cluster_role_aggregation::ClusterRoleAggregation::new(&env), 1);
         self.run(&env, namespace::Namespaces::new(&env), 10);
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
         self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);

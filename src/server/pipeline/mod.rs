@@ -36,7 +36,9 @@ pub mod yaml;
 
 use std::sync::Arc;
 
-use crate::server::admission::Chain;
+use crate::api::object::Object;
+use crate::api::status::Result;
+use crate::server::admission::{Attributes, Chain, Operation};
 use crate::store::Store;
 
 pub use context::{Context, KindRef};
@@ -59,6 +61,18 @@ impl Pipeline {
 
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Mutating and validating admission for what is created under an object without being stored: a
+    /// TokenRequest, an Eviction.
+    ///
+    /// # Errors
+    /// The first plugin's that refuses.
+    pub async fn admit_created(&self, context: &Context, object: &mut dyn Object, dry_run: bool) -> Result<()> {
+        let reader = self.reader();
+        let attributes = Attributes { context, operation: Operation::Create, old: None, dry_run, reader };
+        self.admission.admit(&attributes, object).await?;
+        self.admission.validate(&attributes, Some(object)).await
     }
 
     /// Typed reads of current objects, for admission and subresources.

@@ -1,5 +1,7 @@
 //! `pods/<name>/eviction`: a deletion that asks the disruption budgets first.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::Response;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
@@ -15,6 +17,7 @@ use crate::server::catalog::catalog;
 use crate::server::http::body::Body;
 use crate::server::pipeline::meta::now;
 use crate::server::pipeline::options::DeleteOptions;
+use crate::server::pipeline::user::User;
 use crate::server::pipeline::{Context, KindRef, Pipeline, delete};
 
 pub struct Evict;
@@ -26,12 +29,15 @@ const MAX_DISRUPTED: usize = 2000;
 impl Handler for Evict {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         let pipeline = call.pipeline();
-        let (asked, eviction) = call.decode::<Eviction>("Eviction").await?;
+        let (asked, mut eviction) = call.decode::<Eviction>("Eviction").await?;
         if eviction.metadata.name.as_deref().unwrap_or_default() != asked.context.name {
             return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
         }
         let options = options(&asked, &eviction)?;
-        let context = asked.context.named(&asked.context.namespace, &asked.context.name);
+        pipeline.admit_created(&asked.context, &mut eviction, asked.dry_run() || options.is_dry_run()).await?;
+        // What follows is the server's own doing: the user may evict, not update pods.
+        let mut context = asked.context.named(&asked.context.namespace, &asked.context.name);
+        context.user = Arc::new(User::admin());
         let evict = Evicting { pipeline: &pipeline, context: &context, options: &options };
         evict.run().await?;
         asked.created()

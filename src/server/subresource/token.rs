@@ -42,6 +42,7 @@ impl Handler for Token {
         let (asked, mut request) = call.decode::<TokenRequest>("TokenRequest").await?;
         let context = &asked.context;
         same_as_path(&request.metadata, &context.namespace, &context.name)?;
+        pipeline.admit_created(context, &mut request, asked.dry_run()).await?;
         let reader = pipeline.reader();
         let account = reader.get::<ServiceAccount>(&context.namespace, &context.name)?;
         let account = account.ok_or_else(|| Failure::not_found(context.kind.meta().resource(), &context.name))?;

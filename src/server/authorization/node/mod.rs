@@ -2,7 +2,7 @@
 //! its status, its lease and its pods' status. What upstream's `plugin/pkg/auth/authorizer/node` says, in
 //! its words; the admission plugin NodeRestriction looks at the rest, which needs the objects.
 
-mod graph;
+pub mod graph;
 pub mod pod;
 
 use std::sync::Arc;

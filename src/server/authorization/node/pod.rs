@@ -61,12 +61,17 @@ struct Claim {
     resource_claim_name: Option<String>,
 }
 
-/// Everything the pod names. A mirror pod names nothing: its node made it, and must not give itself rights by that.
+/// What the pod gives its node. A mirror pod gives nothing: the node made it, and must not gain by that.
 pub fn uses(pod: &PodView, namespace: &str, name: &str) -> BTreeSet<Vertex> {
-    let mut found = BTreeSet::new();
-    if pod.metadata.annotations.contains_key(MIRROR) {
-        return found;
+    match pod.metadata.annotations.contains_key(MIRROR) {
+        true => BTreeSet::new(),
+        false => named(pod, namespace, name),
     }
+}
+
+/// Everything the pod names.
+pub fn named(pod: &PodView, namespace: &str, name: &str) -> BTreeSet<Vertex> {
+    let mut found = BTreeSet::new();
     let mut add = |kind, name: &str| {
         if !name.is_empty() {
             found.insert(Vertex::new(kind, namespace, name));
