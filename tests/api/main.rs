@@ -12,7 +12,6 @@ mod identity;
 mod kinds;
 mod kubectl;
 mod nodes;
-mod nodes;
 mod observe;
 mod openapi;
 mod pods;
