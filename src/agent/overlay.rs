@@ -180,7 +180,10 @@ impl Worker {
             }
             (Backend::Vxlan, _) => match self.kernel.index(&name)? {
                 Some(index) => index,
-                None => return Ok(self.changes.about(vec![wire.index])),
+                None => {
+                    self.changes.about(vec![wire.index]);
+                    return Ok(());
+                }
             },
         };
         self.changes.about(vec![wire.index, link]);

@@ -333,7 +333,7 @@ fn open_store(dir: &Path, seal: Arc<Keyring>) -> anyhow::Result<Arc<SqliteStore>
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
     let path = dir.join("state.db");
     let store = SqliteStore::open(&path, SqliteOptions { seal, ..SqliteOptions::default() });
-    Ok(store.with_context(|| format!("cannot open the database {}", path.display()))?)
+    store.with_context(|| format!("cannot open the database {}", path.display()))
 }
 
 /// The administrator's token: from the flag, from the named file, or made once and kept.

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 use super::components::name_of;
 use crate::api::schema::{Field, ListKind, PatchStrategy, Struct, Type, View};
 
+type Union = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Unions with a discriminator: type, discriminator, then field and value by turns.
-const UNIONS: &[(&str, &str, &[(&str, &str)])] = &[
+const UNIONS: &[Union] = &[
     ("io.k8s.api.core.v1.AppArmorProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
     ("io.k8s.api.core.v1.SeccompProfile", "type", &[("localhostProfile", "LocalhostProfile")]),
     ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &[("queuing", "Queuing")]),

@@ -63,13 +63,16 @@ pub(super) struct Writer {
     pub maintenance: Maintenance,
 }
 
+/// Who waits, and what will be answered once the batch is done.
+type Answer = (Reply<Vec<Item>>, Result<Vec<Item>>);
+
 /// Writes that share a transaction, or are published together without one.
 #[derive(Default)]
 struct Batch {
     rows: Vec<Row>,
     /// What the batch makes of the keys it touches.
     keys: HashMap<Arc<str>, Option<Current>>,
-    replies: Vec<(Reply<Vec<Item>>, Result<Vec<Item>>)>,
+    replies: Vec<Answer>,
     durable: bool,
 }
 

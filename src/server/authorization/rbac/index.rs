@@ -36,10 +36,12 @@ struct Scope {
     groups: BySubject,
 }
 
+type RulesByRole = HashMap<Box<str>, Arc<[PolicyRule]>>;
+
 #[derive(Default)]
 pub struct Index {
     /// Rules by role; a ClusterRole has no namespace.
-    roles: HashMap<Box<str>, HashMap<Box<str>, Arc<[PolicyRule]>>>,
+    roles: HashMap<Box<str>, RulesByRole>,
     scopes: HashMap<Box<str>, Scope>,
     /// What each binding put into the scopes, to take it out again.
     bindings: HashMap<Name, Arc<Binding>>,

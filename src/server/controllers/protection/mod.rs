@@ -36,7 +36,7 @@ pub struct Protection<K: Cached> {
 
 pub fn claims(env: &Env) -> Protection<PersistentVolumeClaim> {
     let users = |env: &Env, watches: &mut Watches<Key>| {
-        watches.on(&env.informers.get::<Pod>(), |change| claims::freed(change));
+        watches.on(&env.informers.get::<Pod>(), claims::freed);
     };
     Protection { objects: env.informers.get(), users, env: env.clone() }
 }
@@ -48,8 +48,8 @@ pub fn volumes(env: &Env) -> Protection<PersistentVolume> {
 
 pub fn classes(env: &Env) -> Protection<VolumeAttributesClass> {
     let users = |env: &Env, watches: &mut Watches<Key>| {
-        watches.on(&env.informers.get::<PersistentVolume>(), |change| classes::named_by_volume(change));
-        watches.on(&env.informers.get::<PersistentVolumeClaim>(), |change| classes::named_by_claim(change));
+        watches.on(&env.informers.get::<PersistentVolume>(), classes::named_by_volume);
+        watches.on(&env.informers.get::<PersistentVolumeClaim>(), classes::named_by_claim);
     };
     Protection { objects: env.informers.get(), users, env: env.clone() }
 }

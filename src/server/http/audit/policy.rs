@@ -130,7 +130,8 @@ impl Policy {
             return Err(PolicyError::Empty);
         }
         let both = |rule: &Rule| {
-            !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty())
+            let about_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            about_resources && !rule.non_resource_urls.is_empty()
         };
         match policy.rules.iter().position(both) {
             Some(at) => Err(PolicyError::Both(at)),

@@ -88,7 +88,8 @@ fn is_supported(pod: &Pod) -> bool {
 
 /// What was requested or limited before, still is.
 fn kept(errors: &mut Errors, path: &Path, new: &Option<ResourceRequirements>, old: &Option<ResourceRequirements>) {
-    let lists: [(&str, fn(&ResourceRequirements) -> &List); 2] =
+    type Part = fn(&ResourceRequirements) -> &List;
+    let lists: [(&str, Part); 2] =
         [("requests", |resources| &resources.requests), ("limits", |resources| &resources.limits)];
     for (field, list) in lists {
         let has =

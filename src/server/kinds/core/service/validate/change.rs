@@ -13,10 +13,11 @@ const SET: &str = "may not change once set";
 
 pub fn change(errors: &mut Errors, path: &Path, new: &ServiceSpec, old: &ServiceSpec) {
     let named = [new, old].iter().any(|spec| text(&spec.type_) == "ExternalName");
-    if !named && !(is_headless(new) && is_headless(old)) {
+    let headless = [new, old].map(is_headless);
+    if !named && headless != [true, true] {
         addresses(errors, path, new, old);
     }
-    if !named && !is_headless(new) && !is_headless(old) {
+    if !named && headless == [false, false] {
         families(errors, path, new, old);
     }
     let both_balanced = [new, old].iter().all(|spec| text(&spec.type_) == "LoadBalancer");
