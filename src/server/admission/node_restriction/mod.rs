@@ -94,11 +94,11 @@ impl Asked<'_> {
         self.object.map(|object| object.name()).unwrap_or_default()
     }
 
-    fn new<K: 'static>(&self) -> Option<&K> {
+    fn written<K: 'static>(&self) -> Option<&K> {
         self.object.and_then(|object| object.downcast_ref())
     }
 
-    fn old<K: 'static>(&self) -> Option<&K> {
+    fn stored<K: 'static>(&self) -> Option<&K> {
         self.attributes.old.and_then(|old| old.downcast_ref())
     }
 
@@ -145,7 +145,7 @@ fn claim_status(asked: &Asked<'_>) -> Result<()> {
         }
         rest
     };
-    if rest(asked.new()) == rest(asked.old()) {
+    if rest(asked.written()) == rest(asked.stored()) {
         return Ok(());
     }
     let why = format!(
@@ -157,8 +157,8 @@ fn claim_status(asked: &Asked<'_>) -> Result<()> {
 
 fn slice(asked: &Asked<'_>) -> Result<()> {
     let (slice, verb) = match asked.operation() {
-        Operation::Create => (asked.new::<ResourceSlice>(), "create"),
-        Operation::Delete => (asked.old::<ResourceSlice>(), "delete"),
+        Operation::Create => (asked.written::<ResourceSlice>(), "create"),
+        Operation::Delete => (asked.stored::<ResourceSlice>(), "delete"),
         _ => return Ok(()),
     };
     match slice.is_some_and(|slice| slice.spec.node_name.as_deref() == Some(asked.node)) {

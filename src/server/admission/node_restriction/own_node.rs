@@ -12,7 +12,7 @@ pub fn check(asked: &Asked<'_>) -> Result<()> {
         let why = format!("node {node:?} is not allowed to modify node {:?}", asked.name());
         return Err(asked.forbidden(&why));
     }
-    let Some(new) = asked.new::<Node>() else { return Ok(()) };
+    let Some(new) = asked.written::<Node>() else { return Ok(()) };
     let config = |node: &Node| node.spec.as_ref().and_then(|spec| spec.config_source.clone());
     match asked.operation() {
         Operation::Create => {
@@ -28,7 +28,7 @@ pub fn check(asked: &Asked<'_>) -> Result<()> {
             }
         }
         Operation::Update => {
-            let Some(old) = asked.old::<Node>() else { return Ok(()) };
+            let Some(old) = asked.stored::<Node>() else { return Ok(()) };
             if config(new).is_some() && config(new) != config(old) {
                 let why = format!("node {node:?} is not allowed to update configSource to a new non-nil configSource");
                 return Err(asked.forbidden(&why));

@@ -17,7 +17,7 @@ pub fn pod(asked: &Asked<'_>) -> Result<()> {
     let node = asked.node;
     match asked.operation() {
         Operation::Create => create(asked),
-        Operation::Delete => match asked.old::<Pod>().is_some_and(|pod| node_of(pod) == node) {
+        Operation::Delete => match asked.stored::<Pod>().is_some_and(|pod| node_of(pod) == node) {
             true => Ok(()),
             false => {
                 Err(asked.forbidden(&format!("node {node:?} can only delete pods with spec.nodeName set to itself")))
@@ -33,7 +33,7 @@ pub fn pod(asked: &Asked<'_>) -> Result<()> {
 
 fn create(asked: &Asked<'_>) -> Result<()> {
     let node = asked.node;
-    let Some(pod) = asked.new::<Pod>() else { return Ok(()) };
+    let Some(pod) = asked.written::<Pod>() else { return Ok(()) };
     let refuse = |why: String| Err(asked.forbidden(&why));
     if !pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
         return refuse(format!("pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"));
@@ -108,7 +108,7 @@ pub fn status(asked: &Asked<'_>) -> Result<()> {
     if asked.operation() != Operation::Update {
         return Err(asked.forbidden(&format!("unexpected operation {:?}", name_of(asked.operation()))));
     }
-    let (Some(old), Some(new)) = (asked.old::<Pod>(), asked.new::<Pod>()) else { return Ok(()) };
+    let (Some(old), Some(new)) = (asked.stored::<Pod>(), asked.written::<Pod>()) else { return Ok(()) };
     if node_of(old) != node {
         let why = format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself");
         return Err(asked.forbidden(&why));

@@ -13,7 +13,7 @@ pub async fn check(asked: &Asked<'_>) -> Result<()> {
     if asked.operation() != Operation::Create {
         return Ok(());
     }
-    let Some(request) = asked.new::<TokenRequest>() else { return Ok(()) };
+    let Some(request) = asked.written::<TokenRequest>() else { return Ok(()) };
     let refuse = |why: &str| Err(asked.forbidden(why));
     let spec = request.spec.as_ref();
     let Some(bound) = spec.and_then(|spec| spec.bound_object_ref.as_ref()).filter(|bound| is_pod(bound)) else {
