@@ -109,7 +109,7 @@ async fn a_full_level_sends_away_and_others_go_on() {
     assert_eq!(asks(&cluster, "alice", "/api/v1/nodes").await.code, 200);
     // A change of the level holds at once.
     let mut open = cluster.get(&format!("{GROUP}/prioritylevelconfigurations/narrow")).await.ok();
-    open["spec"]["limited"]["nominalConcurrencyShares"] = json!(1_000);
+    open["spec"]["limited"]["limitResponse"]["queuing"]["queueLengthLimit"] = json!(10);
     cluster.put(&format!("{GROUP}/prioritylevelconfigurations/narrow"), open).await.ok();
     let held: Vec<_> = (0..3).map(|_| ask()).collect();
     gate.add_permits(3);
