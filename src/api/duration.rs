@@ -45,34 +45,67 @@ pub fn age(then: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
+/// Why a text is no duration to Go's `time.ParseDuration`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DurationError {
+    Invalid,
+    MissingUnit,
+    UnknownUnit(String),
+}
+
+impl DurationError {
+    /// Go's words about the text as it was given.
+    pub fn about(&self, text: &str) -> String {
+        match self {
+            Self::Invalid => format!("time: invalid duration {text:?}"),
+            Self::MissingUnit => format!("time: missing unit in duration {text:?}"),
+            Self::UnknownUnit(unit) => format!("time: unknown unit {unit:?} in duration {text:?}"),
+        }
+    }
+}
+
 /// Reads Go's duration syntax: `300ms`, `1.5h`, `2h45m`, `0`. Negative durations are not read.
 pub fn parse_go(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
+    read_go(text).ok()
+}
+
+/// As [`parse_go`], for those who say why not.
+///
+/// # Errors
+/// What Go would find wrong.
+pub fn read_go(text: &str) -> Result<Duration, DurationError> {
+    use DurationError::{Invalid, MissingUnit, UnknownUnit};
     let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
     let mut nanos: u128 = 0;
     if rest.is_empty() {
-        return None;
+        return Err(Invalid);
     }
     while !rest.is_empty() {
-        let number_end = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let number_end = rest.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, after) = rest.split_at(number_end);
+        if !number.contains(|c: char| c.is_ascii_digit()) || number.matches('.').count() > 1 {
+            return Err(Invalid);
+        }
         let unit_end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         let unit = match unit {
+            "" => return Err(MissingUnit),
             "ns" => 1,
             "us" | "µs" | "μs" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
-            _ => return None,
+            other => return Err(UnknownUnit(other.to_owned())),
         };
-        nanos = nanos.checked_add(scaled(number, unit)?)?;
+        nanos = scaled(number, unit).and_then(|more| nanos.checked_add(more)).ok_or(Invalid)?;
         rest = after;
     }
-    Some(Duration::from_nanos(i64::try_from(nanos).ok()? as u64))
+    let nanos = i64::try_from(nanos).map_err(|_| Invalid)?;
+    Ok(Duration::from_nanos(nanos.unsigned_abs()))
 }
 
 /// `number` (decimal digits with at most one dot) times `unit`, rounded down.

@@ -142,7 +142,7 @@ impl Failure {
         Self::new(429, "TooManyRequests", message).retry_after(seconds)
     }
     pub fn timeout(message: impl Into<String>) -> Self {
-        Self::new(504, "Timeout", message)
+        Self::new(504, "Timeout", message).with_details()
     }
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message)

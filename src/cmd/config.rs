@@ -14,6 +14,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 
 use crate::net::overlay::Backend;
+use crate::server::http::audit::Mode;
 
 /// Where the configuration is read from when no flag names another file.
 const DEFAULT_FILE: &str = "/etc/orch/config.yaml";
@@ -129,6 +130,13 @@ pub struct ServerArgs {
     /// Write the audit log to this file; - is standard output. Without it nothing is recorded.
     #[arg(long, env = "ORCH_AUDIT_LOG_PATH", value_name = "FILE")]
     pub audit_log_path: Option<PathBuf>,
+    /// Whether requests wait until the audit log has them (blocking), are refused where it cannot be written
+    /// (blocking-strict), or do not wait (batch).
+    #[arg(long, env = "ORCH_AUDIT_LOG_MODE", default_value = "blocking", value_name = "MODE")]
+    pub audit_log_mode: Mode,
+    /// In mode batch, lose what comes while so many events wait to be written.
+    #[arg(long, env = "ORCH_AUDIT_LOG_BATCH_BUFFER_SIZE", default_value_t = 10_000, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub audit_log_batch_buffer_size: u32,
     /// Begin a new audit log when the old one has so many megabytes; 0 is 100.
     #[arg(long, env = "ORCH_AUDIT_LOG_MAXSIZE", default_value_t = 0, value_name = "MEGABYTES")]
     pub audit_log_maxsize: u64,

@@ -242,6 +242,8 @@ fn audit(args: &ServerArgs) -> anyhow::Result<Option<Audit>> {
     let text = std::fs::read_to_string(policy).with_context(|| format!("cannot read {}", policy.display()))?;
     let policy = Policy::parse(&text).with_context(|| format!("in the audit policy {}", policy.display()))?;
     let log = Log::open(LogOptions {
+        mode: args.audit_log_mode,
+        buffer: usize::try_from(args.audit_log_batch_buffer_size)?,
         path: path.clone(),
         max_size: args.audit_log_maxsize,
         max_backups: args.audit_log_maxbackup,

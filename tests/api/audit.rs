@@ -1,10 +1,15 @@
 //! The audit log, line by line and field by field.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use http::Request;
-use orch::server::http::audit::{Audit, Log, LogOptions, Policy};
+use orch::api::status::Result;
+use orch::server::http::audit::{Audit, Log, LogOptions, Mode, Policy};
 use orch::server::http::authn::User;
+use orch::server::http::endpoint::{Endpoint, Endpoints};
 use orch::server::http::{ApiServer, ApiServerConfig, body};
 use orch::store::memory::MemoryStore;
 use serde_json::{Value, json};
@@ -25,10 +30,25 @@ rules:
 ";
 
 async fn recorded(dir: &Path) -> Cluster {
-    let options = LogOptions { path: dir.join("audit.log"), max_size: 0, max_backups: 0, max_age: 0 };
-    let audit = Audit::new(Policy::parse(POLICY).unwrap(), Log::open(options).unwrap());
-    let config = ApiServerConfig { audit: Some(audit), ..ApiServerConfig::default() };
+    let endpoints: Endpoints = [("/orch/broken", Arc::new(Broken) as Arc<dyn Endpoint>)].into();
+    let audit = Some(audit(POLICY, Mode::Blocking, &dir.join("audit.log")));
+    let config = ApiServerConfig { audit, endpoints, ..ApiServerConfig::default() };
     Cluster::over(ApiServer::new(config, MemoryStore::new())).await
+}
+
+fn audit(policy: &str, mode: Mode, path: &Path) -> Audit {
+    let options = LogOptions { mode, buffer: 1, path: path.to_owned(), max_size: 0, max_backups: 0, max_age: 0 };
+    Audit::new(Policy::parse(policy).unwrap(), Log::open(options).unwrap())
+}
+
+/// A handler with a fault.
+struct Broken;
+
+#[async_trait]
+impl Endpoint for Broken {
+    async fn serve(&self, _: &http::Method, _: Bytes) -> Result<Value> {
+        panic!("it broke")
+    }
 }
 
 /// The lines, once all are written.
@@ -143,4 +163,44 @@ async fn admission_and_refusals_are_told() {
     );
     assert_eq!((&lines[2]["stage"], &lines[2]["user"]), (&json!("ResponseStarted"), &json!({})));
     assert_eq!(lines[2]["responseStatus"]["message"], "Authentication failed, attempted: bearer");
+}
+
+#[tokio::test]
+async fn a_panic_is_recorded_and_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = recorded(dir.path()).await;
+    let reply = cluster.post("/orch/broken", json!({})).await;
+    let said = "This request caused apiserver to panic. Look in the logs for details.\n";
+    assert_eq!((reply.code, reply.text.as_str()), (500, said));
+    cluster.get(CONFIG_MAPS).await.ok();
+    let lines = lines(&cluster, dir.path()).await;
+    assert_eq!((&lines[0]["stage"], &lines[1]["stage"]), (&json!("Panic"), &json!("ResponseComplete")));
+    let status = json!({"metadata": {}, "status": "Failure", "message": "APIServer panic'd: it broke",
+        "reason": "InternalError", "code": 500});
+    assert_eq!(lines[0]["responseStatus"], status);
+}
+
+/// `/dev/full` takes nothing: only the strict mode minds, and only about the first stage.
+#[tokio::test]
+async fn nothing_happens_unrecorded_in_strict_mode() {
+    let everything = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}";
+    let later =
+        "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}], omitStages: [RequestReceived]}";
+    for (mode, policy, code) in [
+        (Mode::Batch, everything, 200),
+        (Mode::Blocking, everything, 200),
+        (Mode::BlockingStrict, later, 200),
+        (Mode::BlockingStrict, everything, 500),
+    ] {
+        let audit = Some(audit(policy, mode, Path::new("/dev/full")));
+        let cluster = Cluster {
+            server: ApiServer::new(ApiServerConfig { audit, ..ApiServerConfig::default() }, MemoryStore::new()),
+        };
+        let reply = cluster.get(CONFIG_MAPS).await;
+        assert_eq!(reply.code, code, "{mode:?}: {}", reply.text);
+        if code == 500 {
+            let why = format!("Internal Server Error: \"{CONFIG_MAPS}\": failed to store audit event\n");
+            assert_eq!(reply.text, why);
+        }
+    }
 }

@@ -6,7 +6,9 @@ mod audit;
 mod authorization;
 mod certificates;
 mod cluster;
+mod deadline;
 mod flow;
+
 mod fuzz;
 mod identity;
 mod kinds;

@@ -6,6 +6,7 @@ pub mod authn;
 pub mod authz;
 pub mod body;
 pub mod cached;
+mod deadline;
 pub mod endpoint;
 mod flow;
 pub mod gzip;
@@ -23,14 +24,17 @@ pub mod view;
 mod watch;
 mod watch_socket;
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
+use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 
@@ -224,11 +228,10 @@ impl ApiServer {
         if let Some(session) = &session {
             request.extensions_mut().insert(session.clone());
         }
-        let result = match begun {
-            Ok(_) => self.admitted(user, info, query, request, format).await,
-            Err(failure) => Err(failure),
+        let mut response = match begun {
+            Ok(_) => self.caught(user, info, query, request, format).await,
+            Err(refusal) => *refusal,
         };
-        let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
         respond::common(response.headers_mut(), Some(audit_id));
         running.answered(response.status().as_u16());
         if let Some(trail) = &trail {
@@ -238,6 +241,46 @@ impl ApiServer {
             Some(session) => response.map(|body| session.hold(body)),
             None => response,
         }
+    }
+
+    /// A handler that panics takes no more than its own request with it.
+    async fn caught(
+        &self,
+        user: User,
+        info: RequestInfo,
+        query: Query,
+        request: Request<Body>,
+        format: negotiate::Format,
+    ) -> Response<Body> {
+        let trail = request.extensions().get::<Arc<Trail>>().cloned();
+        let result = match AssertUnwindSafe(self.in_time(user, info, query, request, format)).catch_unwind().await {
+            Ok(result) => result,
+            Err(panic) => {
+                if let Some(trail) = trail {
+                    trail.panicked(&panic_text(panic.as_ref())).await;
+                }
+                let text = "This request caused apiserver to panic. Look in the logs for details.";
+                return respond::error(500, text.to_owned());
+            }
+        };
+        result.unwrap_or_else(|failure| respond::failure(&failure, format))
+    }
+
+    /// Until the request's deadline, where it has one.
+    async fn in_time(
+        &self,
+        user: User,
+        info: RequestInfo,
+        query: Query,
+        request: Request<Body>,
+        format: negotiate::Format,
+    ) -> Result<Response<Body>> {
+        if request.extensions().get::<Session>().is_some() {
+            return self.admitted(user, info, query, request, format).await;
+        }
+        let (limit, missed) = (deadline::asked(&query)?, deadline::missed(&info));
+        let answer = self.admitted(user, info, query, request, format);
+        tokio::time::timeout(limit, answer).await.unwrap_or(Err(missed))
     }
 
     /// The user as whom the request is treated.
@@ -318,6 +361,11 @@ impl ApiServer {
     pub fn as_user(&self, user: User) -> InProcess {
         InProcess { server: self.clone(), user }
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown").to_owned()
 }
 
 /// The request's own id, or a new one.

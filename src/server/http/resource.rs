@@ -150,7 +150,7 @@ impl ApiServer {
         };
         match info.verb.as_str() {
             "get" if scale => pipeline.scale(context),
-            "get" => pipeline.get(context, &GetOptions::parse(query)?),
+            "get" => pipeline.get(context, &GetOptions::parse(query)?).await,
             "create" => {
                 let options = WriteOptions::parse(query, WriteKind::Create)?;
                 pipeline.create(context, &payload(&asked.headers, body).await?, &options).await

@@ -62,11 +62,17 @@ pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     typed(code, "text/plain; charset=utf-8", text)
 }
 
-/// A path that leads nowhere: not an answer of the API, so no Status.
-pub fn page_not_found() -> Response<Body> {
-    let mut response = text(404, "404 page not found\n");
+/// An error that is no answer of the API, so no Status: Go's `http.Error`.
+pub fn error(code: u16, mut line: String) -> Response<Body> {
+    line.push('\n');
+    let mut response = text(code, line);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A path that leads nowhere.
+pub fn page_not_found() -> Response<Body> {
+    error(404, "404 page not found".to_owned())
 }
 
 /// A body of the given media type.

@@ -27,7 +27,7 @@ impl Pipeline {
     pub async fn list(&self, context: &Context, options: &ListOptions) -> Result<Listed> {
         let selection = Selection::parse(&*context.kind, options)?;
         let prefix = selection.prefix(context);
-        let mut at = self.revision_of(options)?;
+        let mut at = self.revision_of(options).await?;
         let mut after = None;
         if !options.continue_token.is_empty() {
             let token = Token::decode(&options.continue_token)
@@ -90,14 +90,10 @@ impl Pipeline {
     }
 
     /// The past revision to show; `None` for now.
-    fn revision_of(&self, options: &ListOptions) -> Result<Option<u64>> {
-        let current = self.store.revision();
+    async fn revision_of(&self, options: &ListOptions) -> Result<Option<u64>> {
         let Some(version) = options.resource_version.filter(|version| *version > 0) else { return Ok(None) };
         if !options.continue_token.is_empty() {
             return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
-        }
-        if version > current {
-            return Err(too_large(version, current));
         }
         // With a limit and no match a version was always meant exactly.
         let exact = match options.version_match {
@@ -105,7 +101,12 @@ impl Pipeline {
             Some(VersionMatch::NotOlderThan) => false,
             None => options.limit > 0,
         };
-        Ok(exact.then_some(version))
+        if exact {
+            let current = self.store.revision();
+            return if version > current { Err(too_large(version, current)) } else { Ok(Some(version)) };
+        }
+        self.reached(version).await?;
+        Ok(None)
     }
 }
 

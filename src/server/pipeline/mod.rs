@@ -12,6 +12,7 @@ pub mod create;
 pub mod decode;
 pub mod delete;
 pub mod delete_collection;
+mod fresh;
 pub mod get;
 pub mod go_error;
 pub mod list;

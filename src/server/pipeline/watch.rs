@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use super::commit::{store_failure, too_large};
+use super::commit::store_failure;
 use super::options::ListOptions;
 use super::selection::Selection;
 use super::{Context, Pipeline};
@@ -66,6 +66,8 @@ pub struct WatchStream {
     /// When the last bookmark is due, just before the end.
     last_bookmark: Option<Instant>,
     deadline: Instant,
+    /// Nothing up to this revision is wanted; it may lie in the future.
+    asked: u64,
     /// Everything up to this revision was given.
     seen: u64,
     ended: bool,
@@ -77,13 +79,16 @@ impl Pipeline {
         let prefix = selection.prefix(&context);
         let current = self.store.revision();
         let version = options.resource_version.unwrap_or(0);
-        if version > current {
-            return Err(too_large(version, current));
-        }
         let initial = options.send_initial_events.unwrap_or(version == 0);
         let mut ready = VecDeque::new();
-        let mut after = version;
-        if initial {
+        // One from the future waits for what comes after that.
+        let mut after = version.min(current);
+        let mut ended = false;
+        let fresh = if initial { self.reached(version).await } else { Ok(()) };
+        if let Err(failure) = fresh {
+            ended = true;
+            ready.push_back(error_event(&failure));
+        } else if initial {
             after = self.initial(&context, &selection, &prefix, &mut ready).await?;
             if options.send_initial_events == Some(true) && options.bookmarks {
                 ready.push_back(bookmark(&context, after, true));
@@ -91,16 +96,14 @@ impl Pipeline {
         } else if version == 0 {
             after = current;
         }
-        let mut ended = false;
         let source = match self.store.watch(&prefix, after).await {
-            Ok(source) => source,
             Err(error @ store::Error::Compacted { .. }) => {
                 // As upstream: the stream opens and says why it ends.
                 ended = true;
                 ready.push_back(error_event(&watch_failure(&error)));
                 store::Watch { events: tokio::sync::mpsc::channel(1).1 }
             }
-            Err(error) => return Err(store_failure(&error)),
+            source => source.map_err(|error| store_failure(&error))?,
         };
         let now = Instant::now();
         let deadline = now + lifetime(options);
@@ -111,7 +114,6 @@ impl Pipeline {
         });
         let last_bookmark = deadline.checked_sub(BEFORE_END).filter(|due| options.bookmarks && *due > now);
         let pipeline = self.clone();
-        let seen = after;
         Ok(WatchStream {
             context,
             selection,
@@ -122,7 +124,8 @@ impl Pipeline {
             bookmarks,
             last_bookmark,
             deadline,
-            seen,
+            asked: version,
+            seen: after.max(version),
             ended,
         })
     }
@@ -209,6 +212,7 @@ impl WatchStream {
             return;
         };
         let translated = match event {
+            Ok(event) if event.item.revision <= self.asked => return,
             Ok(event) => {
                 self.seen = event.item.revision;
                 self.translate(&event)

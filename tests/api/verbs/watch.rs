@@ -32,6 +32,29 @@ async fn from_a_revision_it_replays() {
     assert_eq!(lines.short().await, "ADDED b");
 }
 
+/// It opens and waits, but who wants to see what is there first does not wait for ever.
+#[tokio::test(start_paused = true)]
+async fn from_a_future_revision_it_skips_what_comes_before() {
+    let cluster = Cluster::new().await;
+    let now = cluster.server.pipeline().store().revision();
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", now + 2);
+    let mut lines = cluster.watch(&path).await;
+    for name in ["a", "b", "c"] {
+        cluster.post(CONFIG_MAPS, config_map(name)).await.ok();
+    }
+    assert_eq!(lines.short().await, "ADDED c");
+    let far = format!("resourceVersion={}&resourceVersionMatch=NotOlderThan", now + 9);
+    let mut lines = cluster.watch(&format!("{CONFIG_MAPS}?watch=1&sendInitialEvents=true&{far}")).await;
+    let event = lines.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(504)));
+    assert_eq!(event["object"]["details"]["retryAfterSeconds"], 1);
+    assert!(lines.next().await.is_none());
+    // A reader waits for a write that is under way.
+    let wanted = format!("{CONFIG_MAPS}/d?resourceVersion={}", cluster.server.pipeline().store().revision() + 1);
+    let (got, made) = tokio::join!(cluster.get(&wanted), cluster.post(CONFIG_MAPS, config_map("d")));
+    assert_eq!(got.ok()["metadata"]["uid"], made.ok()["metadata"]["uid"]);
+}
+
 #[tokio::test]
 async fn compacted_history_is_an_error_event() {
     let cluster = Cluster::new().await;

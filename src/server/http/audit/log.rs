@@ -1,5 +1,7 @@
 //! The audit log's file: one thread writes what comes through a bounded queue, and begins a new file when the old one is
 //! full. Old files are removed by number and by age; their names say when they ended, as upstream's do.
+//!
+//! Whether a request waits for its lines, and what becomes of it where they cannot be written, is the [`Mode`].
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,18 +11,33 @@ use std::thread::JoinHandle;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-/// Lines that may wait for the disk; then requests wait.
+/// Lines that may wait for the disk where requests wait for them.
 const QUEUE: usize = 1024;
 /// Where no size is given.
 const DEFAULT_MEGABYTES: u64 = 100;
 const MEGABYTE: u64 = 1024 * 1024;
 const TIME: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
+/// What requests have to do with the writing of their lines: upstream's `--audit-log-mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Nothing: lines wait in the buffer, and those that find it full are lost.
+    Batch,
+    /// They wait until their lines are in the file.
+    #[default]
+    Blocking,
+    /// As blocking, and a request whose first line cannot be written is refused.
+    BlockingStrict,
+}
+
 /// Where the log goes and what is kept of it.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
+    pub mode: Mode,
+    /// Lines that may wait in mode batch.
+    pub buffer: usize,
     /// `-` is standard output.
     pub path: PathBuf,
     /// The size of a file in megabytes; 0 is 100.
@@ -31,8 +48,16 @@ pub struct LogOptions {
     pub max_age: u32,
 }
 
+/// A line, and who waits for it.
+struct Entry {
+    line: Vec<u8>,
+    /// Told whether it is in the file.
+    done: Option<oneshot::Sender<bool>>,
+}
+
 pub struct Log {
-    queue: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+    pub mode: Mode,
+    queue: Mutex<Option<mpsc::Sender<Entry>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -40,33 +65,40 @@ impl Log {
     /// # Errors
     /// Where the file cannot be opened.
     pub fn open(options: LogOptions) -> io::Result<Self> {
+        let mode = options.mode;
+        let waiting = if mode == Mode::Batch { options.buffer.max(1) } else { QUEUE };
         let mut target = Target::open(options)?;
-        let (sender, mut lines) = mpsc::channel::<Vec<u8>>(QUEUE);
+        let (sender, mut entries) = mpsc::channel::<Entry>(waiting);
         let writer = std::thread::Builder::new().name("audit-log".to_owned()).spawn(move || {
-            while let Some(line) = lines.blocking_recv() {
-                if let Err(error) = target.write(&line) {
+            while let Some(Entry { line, done }) = entries.blocking_recv() {
+                let written = target.write(&line);
+                if let Err(error) = &written {
                     tracing::error!(%error, "an audit event could not be written");
                 }
+                // Who no longer listens has gone away.
+                let _ = done.map(|done| done.send(written.is_ok()));
             }
         })?;
-        Ok(Self { queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
+        Ok(Self { mode, queue: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
     }
 
-    fn sender(&self) -> Option<mpsc::Sender<Vec<u8>>> {
+    fn sender(&self) -> Option<mpsc::Sender<Entry>> {
         self.queue.lock().clone()
     }
 
-    /// Returns when the line is in the queue; false where the log is closed.
+    /// Returns when the line is in the file (in mode batch: in the buffer); false where it is not.
     pub async fn write(&self, line: Vec<u8>) -> bool {
-        match self.sender() {
-            Some(sender) => sender.send(line).await.is_ok(),
-            None => false,
+        if self.mode == Mode::Batch {
+            return self.try_write(line);
         }
+        let Some(sender) = self.sender() else { return false };
+        let (done, written) = oneshot::channel();
+        sender.send(Entry { line, done: Some(done) }).await.is_ok() && written.await.unwrap_or(false)
     }
 
-    /// For those who cannot wait: false where the queue is full.
+    /// For those who cannot wait: false where the buffer is full.
     pub fn try_write(&self, line: Vec<u8>) -> bool {
-        self.sender().is_some_and(|sender| sender.try_send(line).is_ok())
+        self.sender().is_some_and(|sender| sender.try_send(Entry { line, done: None }).is_ok())
     }
 
     /// Writes what waits, and takes no more.
@@ -168,7 +200,7 @@ mod tests {
     use super::*;
 
     fn options(path: PathBuf) -> LogOptions {
-        LogOptions { path, max_size: 1, max_backups: 2, max_age: 3 }
+        LogOptions { mode: Mode::Blocking, buffer: 1, path, max_size: 1, max_backups: 2, max_age: 3 }
     }
 
     #[tokio::test]
@@ -189,6 +221,17 @@ mod tests {
         assert!(log.try_write(b"line\n".to_vec()));
         log.close().await;
         assert_eq!(fs::metadata(&path).unwrap().len(), 600 * 1024 + 5);
+    }
+
+    #[tokio::test]
+    async fn who_waits_learns_that_nothing_was_written() {
+        // A device on which there is never room.
+        let full = |mode| Log::open(LogOptions { mode, ..options("/dev/full".into()) }).unwrap();
+        for (mode, taken) in [(Mode::Batch, true), (Mode::Blocking, false), (Mode::BlockingStrict, false)] {
+            let log = full(mode);
+            assert_eq!(log.write(b"line\n".to_vec()).await, taken, "{mode:?}");
+            log.close().await;
+        }
     }
 
     #[test]

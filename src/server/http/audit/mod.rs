@@ -1,7 +1,7 @@
 //! The audit log: who asked for what and what came of it, as far as the policy asks.
 //!
-//! A request that is recorded has a [`Trail`]; each stage that it reaches becomes a line. Requests wait for their lines to
-//! be taken by the log, as upstream's in blocking mode. Where no log is asked for, none of this happens.
+//! A request that is recorded has a [`Trail`]; each stage that it reaches becomes a line. Where no log is asked for, none
+//! of this happens.
 
 mod event;
 mod log;
@@ -23,15 +23,15 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 use self::event::{Event, ObjectReference};
-pub use self::log::{Log, LogOptions};
+pub use self::log::{Log, LogOptions, Mode};
 use self::policy::{Level, Stage, Verdict};
 pub use self::policy::{Policy, PolicyError};
 use super::authn::User;
 use super::authz::Decision;
 use super::body::{self, Body};
-use super::negotiate;
+use super::negotiate::{self, Format};
+use super::respond;
 use super::route::RequestInfo;
-use crate::api::status::Result;
 use crate::server::pipeline::Payload;
 use crate::server::pipeline::context::Annotations;
 
@@ -106,7 +106,7 @@ impl Audit {
     /// Begins to record a request, if the policy says so. A body that belongs into the record is read here.
     ///
     /// # Errors
-    /// Where the body cannot be read.
+    /// What to answer where the body cannot be read, or the log not be written and nothing may happen unrecorded.
     pub(super) async fn request(
         &self,
         id: &str,
@@ -114,15 +114,19 @@ impl Audit {
         info: &RequestInfo,
         request: &mut Request<Body>,
         lasts: bool,
-    ) -> Result<Option<Arc<Trail>>> {
+    ) -> Result<Option<Arc<Trail>>, Box<Response<Body>>> {
         let Some(trail) = self.begin(id, Some(user), info, request) else { return Ok(None) };
         let trail = Arc::new(trail);
-        trail.reached(Stage::RequestReceived).await;
+        if !trail.reached(Stage::RequestReceived).await && self.log.mode == Mode::BlockingStrict {
+            trail.complete.store(true, Ordering::Relaxed);
+            return Err(Box::new(unrecorded(request)));
+        }
         request.extensions_mut().insert(trail.annotations.clone());
         request.extensions_mut().insert(trail.clone());
         let mutates = matches!(info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         if mutates && !lasts && info.is_resource {
-            let bytes = body::read(std::mem::replace(request.body_mut(), body::empty())).await?;
+            let bytes = body::read(std::mem::replace(request.body_mut(), body::empty())).await;
+            let bytes = bytes.map_err(|failure| Box::new(respond::failure(&failure, Format::Json)))?;
             trail.asked(request.headers(), &bytes, info.verb == "patch");
             *request.body_mut() = body::full(bytes);
         }
@@ -173,10 +177,26 @@ impl Trail {
         self.complete.store(true, Ordering::Relaxed);
     }
 
-    async fn reached(&self, stage: Stage) {
-        if let Some(line) = self.line(stage) {
-            self.count(self.log.write(line).await);
-        }
+    /// False where the stage belongs into the log and is not there.
+    async fn reached(&self, stage: Stage) -> bool {
+        let Some(line) = self.line(stage) else { return true };
+        let written = self.log.write(line).await;
+        self.count(written);
+        written
+    }
+
+    /// The request's handler panicked: its last event.
+    pub(super) async fn panicked(&self, why: &str) {
+        let status = Status {
+            status: Some("Failure".to_owned()),
+            reason: Some("InternalError".to_owned()),
+            message: Some(format!("APIServer panic'd: {why}")),
+            code: Some(500),
+            ..Status::default()
+        };
+        self.event.lock().response_status = Some(status.into());
+        self.reached(Stage::Panic).await;
+        self.complete.store(true, Ordering::Relaxed);
     }
 
     /// The request's own object or patch.
@@ -221,6 +241,9 @@ impl Trail {
 
     /// Records the answer. One that lasts has only started; what remains is recorded when the last trail is dropped.
     pub(super) async fn answered(&self, response: Response<Body>, lasts: bool) -> Response<Body> {
+        if self.complete.load(Ordering::Relaxed) {
+            return response;
+        }
         let code = i32::from(response.status().as_u16());
         let plain = Status { code: Some(code), ..Status::default() };
         if lasts && code < 400 {
@@ -257,6 +280,12 @@ impl Drop for Trail {
             self.count(self.log.try_write(line));
         }
     }
+}
+
+/// Upstream's answer is a text, not a Status.
+fn unrecorded(request: &Request<Body>) -> Response<Body> {
+    let uri = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    respond::error(500, format!("Internal Server Error: {uri:?}: failed to store audit event"))
 }
 
 /// The answer's Status, where it is one.
