@@ -8,6 +8,7 @@ pub mod pod_network;
 pub mod proxy;
 pub mod runtime;
 pub mod services;
+pub mod tunnel;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};

@@ -22,3 +22,4 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod transport;
+pub mod tunnel;

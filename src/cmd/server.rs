@@ -38,8 +38,9 @@ use crate::server::pki::{self, Pki, PkiOptions};
 use crate::server::scheduler::Scheduler;
 use crate::server::service_accounts::ServiceAccountTokens;
 use crate::server::subresource::Subresources;
-use crate::server::subresource::dial::Direct;
+use crate::server::subresource::dial::Dialer;
 use crate::server::subresource::kubelet::Kubelets;
+use crate::server::tunnel::Tunnels;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
@@ -133,7 +134,8 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         Arc::new(BootstrapTokens::new(store.clone())),
     ];
     let mut subresources = Subresources::standard(Some(issuer.clone()));
-    subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?, Arc::new(Direct)));
+    let tunnels = Arc::<Tunnels>::default();
+    subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls()?, dialer(args, &tunnels)));
     let config = ApiServerConfig {
         authenticator: Authenticator::new(tokens).for_audiences(vec![issuer.issuer.clone()]),
         openid: Some(openid(args, identity, &issuer)),
@@ -143,6 +145,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
             node_ports: args.service_node_port_range.0..=args.service_node_port_range.1,
         },
         endpoints: Endpoints::from([(encryption::PATH, encryption as Arc<dyn Endpoint>)]),
+        tunnels,
         audit: audit(args)?,
         inflight: (args.max_requests_inflight + args.max_mutating_requests_inflight).max(1),
         ..ApiServerConfig::default()
@@ -186,6 +189,12 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
     }
     Ok(api)
+}
+
+/// How the server reaches kubelets and pods: its own agent would bring it into the pods' network.
+fn dialer(args: &ServerArgs, tunnels: &Arc<Tunnels>) -> Dialer {
+    let dialer = Dialer::new(tunnels.clone());
+    if args.disable_agent { dialer.outside_the_pod_network() } else { dialer }
 }
 
 /// Keeps the certificates young, and what holds a copy of one.

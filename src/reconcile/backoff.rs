@@ -30,6 +30,15 @@ impl<K: Hash + Eq> Backoff<K> {
     }
 }
 
+/// Half to all of `wait`, by chance: those who failed together do not come back together.
+pub fn jittered(wait: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without chance they come back early, which is no worse.
+    let _ = getrandom::fill(&mut random);
+    let share = f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX);
+    wait.mul_f64(0.5 + share / 2.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +52,13 @@ mod tests {
         assert_eq!(backoff.failed("b").as_millis(), 5);
         backoff.succeeded(&"a");
         assert_eq!(backoff.failed("a").as_millis(), 5);
+    }
+
+    #[test]
+    fn jitter_takes_away_up_to_half() {
+        let wait = Duration::from_secs(8);
+        let waits: Vec<_> = (0..64).map(|_| jittered(wait)).collect();
+        assert!(waits.iter().all(|jittered| (wait / 2..=wait).contains(jittered)), "{waits:?}");
+        assert!(waits.iter().any(|other| *other != waits[0]), "{waits:?}");
     }
 }

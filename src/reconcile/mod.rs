@@ -4,7 +4,7 @@
 //! Controllers, the scheduler and the agent are built on it. It speaks the API only through a
 //! `kube::Client` and cannot tell whether that is in-process or HTTPS; it never polls.
 
-mod backoff;
+pub mod backoff;
 pub mod clock;
 mod context;
 mod controller;

@@ -16,4 +16,5 @@ pub mod scheduler;
 pub mod service_accounts;
 pub mod strategy;
 pub mod subresource;
+pub mod tunnel;
 pub mod validation;

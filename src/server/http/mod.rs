@@ -20,6 +20,7 @@ mod resource;
 pub mod respond;
 pub mod route;
 pub mod session;
+pub mod upgrade;
 pub mod view;
 mod watch;
 mod watch_socket;
@@ -39,12 +40,14 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::status::{Failure, Result};
+use crate::api::tunnel;
 use crate::server::admission::Chain;
 use crate::server::authorization::Authorization;
 use crate::server::openapi::OpenApi;
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::{Pipeline, ServiceRanges, random};
 use crate::server::subresource::Subresources;
+use crate::server::tunnel::Tunnels;
 use crate::store::Store;
 use audit::{Audit, Trail};
 use authn::{Authenticator, Connection, User};
@@ -66,6 +69,8 @@ pub struct ApiServerConfig {
     pub services: ServiceRanges,
     /// Paths of orch's own.
     pub endpoints: Endpoints,
+    /// The agents' ways in.
+    pub tunnels: Arc<Tunnels>,
     /// How others verify the tokens of ServiceAccounts, where there is a key that signs them.
     pub openid: Option<OpenId>,
     /// `None` records nothing.
@@ -86,6 +91,7 @@ impl Default for ApiServerConfig {
             subresources: Subresources::standard(None),
             services: ServiceRanges::default(),
             endpoints: Endpoints::default(),
+            tunnels: Arc::default(),
             openid: None,
             audit: None,
             inflight: INFLIGHT,
@@ -111,6 +117,7 @@ struct Inner {
     stopping: Arc<AtomicBool>,
     subresources: Subresources,
     endpoints: Endpoints,
+    tunnels: Arc<Tunnels>,
     openid: Option<OpenId>,
     openapi: OpenApi,
 }
@@ -125,9 +132,10 @@ impl ApiServer {
         metrics.add(|registry| {
             flow.register(registry);
             config.admission.register(registry);
+            config.tunnels.register(registry);
         });
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
-        let ApiServerConfig { authenticator, subresources, endpoints, openid, audit, .. } = config;
+        let ApiServerConfig { authenticator, subresources, endpoints, tunnels, openid, audit, .. } = config;
         if let Some(audit) = &audit {
             metrics.add(|registry| audit.register(registry));
         }
@@ -143,6 +151,7 @@ impl ApiServer {
             stopping,
             subresources,
             endpoints,
+            tunnels,
             openid,
             openapi,
         };
@@ -333,6 +342,9 @@ impl ApiServer {
         authz::settle(decision, &user, &info)?;
         if info.is_resource {
             return self.resource(Arc::new(user), info, query, request).await;
+        }
+        if info.path == tunnel::PATH {
+            return self.inner.tunnels.accept(&user, &info, request);
         }
         if let Some(endpoint) = self.inner.endpoints.get(info.path.as_str()) {
             let (parts, body) = request.into_parts();

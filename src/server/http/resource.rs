@@ -12,7 +12,7 @@ use super::body::{self, Body};
 use super::negotiate::{self, Accept, Shown};
 use super::route::RequestInfo;
 use super::view::{self, Include};
-use super::{respond, watch, watch_socket};
+use super::{respond, upgrade, watch, watch_socket};
 use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
@@ -216,7 +216,7 @@ impl ApiServer {
         let stream = self.inner.pipeline.watch(context, &options).await?;
         let sent = self.inner.metrics.watch_events(stream.context().kind.meta());
         let events = watch::Events::new(stream, asked.accept, asked.include, sent);
-        match watch_socket::is_asked_for(&asked.headers) {
+        match upgrade::is_asked_for(&asked.headers, watch_socket::PROTOCOL) {
             true => watch_socket::respond(events, &asked.headers, extensions),
             false => Ok(watch::respond(events)),
         }

@@ -15,14 +15,8 @@ use super::session::Session;
 use super::watch::Events;
 use crate::api::status::{Failure, Result};
 
-/// Whether the request would rather be a WebSocket.
-pub fn is_asked_for(headers: &HeaderMap) -> bool {
-    let has = |name, wanted: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
-    has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")
-}
+/// The protocol that a client asks for who would rather have this.
+pub const PROTOCOL: &str = "websocket";
 
 /// Switches protocols and sends the events for as long as the client listens.
 ///
@@ -53,7 +47,7 @@ pub fn respond(events: Events, headers: &HeaderMap, extensions: &mut Extensions)
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
 }

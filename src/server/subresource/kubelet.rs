@@ -1,19 +1,23 @@
 //! The API server's way to the kubelets, with the certificate that they accept: logs, exec, attach, port-forward, and
 //! whatever else is asked of a node's own server. Decides nothing about who may do what.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST};
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::Node;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::dial::{Dialer, Wire};
+use super::dial::{Dialer, Target, Wire, joined};
 use super::relay::relay;
 use crate::api::status::{Failure, Result};
+use crate::server::http::authn::{Certificate, User};
 use crate::server::http::body::Body;
+use crate::server::tunnel::Kind;
 
 /// Where a kubelet listens that does not say.
 const KUBELET_PORT: u16 = 10250;
@@ -24,40 +28,65 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Kubelets {
     tls: Arc<rustls::ClientConfig>,
-    dialer: Arc<dyn Dialer>,
+    dialer: Dialer,
 }
 
 impl Kubelets {
     /// `tls` carries the client certificate that kubelets accept.
-    pub fn new(tls: Arc<rustls::ClientConfig>, dialer: Arc<dyn Dialer>) -> Self {
+    pub fn new(tls: Arc<rustls::ClientConfig>, dialer: Dialer) -> Self {
         Self { tls, dialer }
     }
 
-    pub fn dialer(&self) -> Arc<dyn Dialer> {
-        self.dialer.clone()
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     /// Sends `request` to `path` (with its query) on the node's kubelet and gives back its answer.
     pub async fn forward(&self, node: &Node, path: &str, mut request: Request<Body>) -> Result<Response<Body>> {
         let (address, port) = address(node)?;
         let name = node.metadata.name.as_deref().unwrap_or_default();
-        let stream = self.connect(name, &address, port).await.map_err(|error| {
-            let message = format!("Get \"https://{address}:{port}{path}\": dial tcp {address}:{port}: {error}");
-            Failure::internal(message)
-        })?;
+        let host = joined(&address, port);
+        let stream = self.connect(name, &address, port).await;
+        let stream = stream.map_err(|error| Failure::internal(format!("Get \"https://{host}{path}\": {error}")))?;
         let headers = request.headers_mut();
         headers.remove(AUTHORIZATION);
         headers.remove(COOKIE);
-        headers.insert(HOST, format!("{address}:{port}").parse().map_err(Failure::internal)?);
+        headers.insert(HOST, host.parse().map_err(Failure::internal)?);
         relay(stream, path, request).await
     }
 
-    async fn connect(&self, node: &str, address: &str, port: u16) -> std::io::Result<impl Wire + use<>> {
-        let stream = self.dialer.dial(node, address, port).await?;
-        let name = ServerName::try_from(address.to_owned()).map_err(std::io::Error::other)?;
-        let handshake = TlsConnector::from(self.tls.clone()).connect(name, stream);
-        let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "TLS handshake timeout");
-        tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| late())?
+    async fn connect(&self, node: &str, host: &str, port: u16) -> io::Result<impl Wire + use<>> {
+        let target = Target { kind: Kind::Kubelet, node, host, port };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        self.dialer.connect(target, |wire| secured(self.tls.clone(), name.clone(), node, wire)).await
+    }
+}
+
+/// TLS with the kubelet of this node and no other.
+async fn secured(
+    tls: Arc<rustls::ClientConfig>,
+    name: ServerName<'static>,
+    node: &str,
+    wire: Box<dyn Wire>,
+) -> io::Result<TlsStream<Box<dyn Wire>>> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "net/http: TLS handshake timeout");
+    let handshake = TlsConnector::from(tls).connect(name, wire);
+    let stream = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(late)??;
+    is_of(node, stream.get_ref().1.peer_certificates()).map_err(io::Error::other)?;
+    Ok(stream)
+}
+
+/// The address in a certificate may be another node's too, in another network; the subject says whose it is.
+/// Upstream's check of `--kubelet-certificate-authority` by KEP-4872.
+fn is_of(node: &str, certificates: Option<&[CertificateDer<'_>]>) -> std::result::Result<(), String> {
+    let subject = match certificates.and_then(<[_]>::first).and_then(|leaf| Certificate::parse(leaf)) {
+        Some(Certificate::Subject(subject)) => subject.user.name,
+        _ => String::new(),
+    };
+    let expected = User::node(node).name;
+    match subject == expected {
+        true => Ok(()),
+        false => Err(format!("invalid node serving cert common name; expected {expected:?}, got {subject:?}")),
     }
 }
 

@@ -6,6 +6,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use super::super::negotiate;
 use super::super::route::RequestInfo;
+use crate::api::tunnel;
 use crate::server::catalog::catalog;
 
 /// What a request asked for. What the catalog does not know has no name here.
@@ -46,6 +47,9 @@ const PATHS: [&str; 8] = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/o
 
 impl Request {
     pub fn of(info: &RequestInfo, headers: &HeaderMap) -> Self {
+        if info.path == tunnel::PATH {
+            return Self { verb: "CONNECT", subresource: tunnel::PATH, ..Self::default() };
+        }
         if !info.is_resource {
             let under = |root: &&&str| {
                 info.path.strip_prefix(**root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use http::header::HOST;
 
-use super::target::{Target, joined};
+use super::super::dial::joined;
+use super::target::Target;
 
 /// How the links of one answer are rewritten.
 #[derive(Debug, Clone, Default)]

@@ -5,6 +5,7 @@ mod html;
 mod links;
 mod target;
 
+use std::future::ready;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
@@ -15,10 +16,11 @@ use tokio_rustls::TlsConnector;
 
 use super::kubelet::Kubelets;
 use super::relay::{relay, unreachable, upgrades};
-use super::{Call, Handler};
+use super::{Call, Handler, dial};
 use crate::api::status::Result;
 use crate::api::transport::unverified_tls;
 use crate::server::http::body::{Body, empty};
+use crate::server::tunnel::Kind;
 use links::Links;
 use target::{Scheme, Target};
 
@@ -89,8 +91,8 @@ impl Proxy {
             Target::Kubelet(node) => return self.kubelets.forward(node, path, request).await,
             Target::Address { node, scheme, host, port } => (node, *scheme, host, *port),
         };
-        let dialed = self.kubelets.dialer().dial(node, host, port).await;
-        let wire = dialed.map_err(|error| unreachable(format!("dial tcp {}: {error}", target::joined(host, port))))?;
+        let to = dial::Target { kind: Kind::Pods, node, host, port };
+        let wire = self.kubelets.dialer().connect(to, |wire| ready(Ok(wire))).await.map_err(unreachable)?;
         match scheme {
             Scheme::Http => relay(wire, path, request).await,
             Scheme::Https => {

@@ -23,11 +23,6 @@ pub enum Target {
     Kubelet(Box<Node>),
 }
 
-/// `host:port`, as a URL has it.
-pub fn joined(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 /// A name of the API with what may stand around it.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked<'a> {

@@ -1,0 +1,61 @@
+//! The tunnels that agents have opened, by node: the server's way to nodes that it cannot reach by itself.
+//!
+//! A node has one tunnel or none; the newest wins, because an agent opens another only when it has lost the one before.
+//! Agents open them ([`accept`]); [`crate::server::subresource::dial`] uses them. Nothing is kept when a tunnel ends.
+
+mod accept;
+mod live;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+pub use live::{Kind, Refused, Tunnel};
+
+/// The open tunnels.
+#[derive(Default)]
+pub struct Tunnels {
+    by_node: Mutex<HashMap<String, Arc<Tunnel>>>,
+    open: Gauge,
+}
+
+impl Tunnels {
+    pub fn of(&self, node: &str) -> Option<Arc<Tunnel>> {
+        self.by_node.lock().get(node).cloned()
+    }
+
+    /// Shows how many there are.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("orch_tunnels_open", "Nodes whose agent keeps a tunnel to this server open", self.open.clone());
+    }
+
+    /// Lists the tunnel until what it gives is dropped; the node's former one is closed.
+    fn list(self: &Arc<Self>, node: &str, tunnel: Arc<Tunnel>) -> Listed {
+        let former = self.by_node.lock().insert(node.to_owned(), tunnel.clone());
+        match former {
+            Some(former) => former.close(),
+            None => drop(self.open.inc()),
+        }
+        Listed { tunnels: self.clone(), node: node.to_owned(), tunnel }
+    }
+}
+
+/// A tunnel's place in the list.
+struct Listed {
+    tunnels: Arc<Tunnels>,
+    node: String,
+    tunnel: Arc<Tunnel>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut by_node = self.tunnels.by_node.lock();
+        if by_node.get(&self.node).is_some_and(|listed| Arc::ptr_eq(listed, &self.tunnel)) {
+            by_node.remove(&self.node);
+            self.tunnels.open.dec();
+        }
+    }
+}
