@@ -1,5 +1,5 @@
 //! What the parts that call into pods share: TLS that verifies no certificate, as Kubernetes' documentation says of
-//! probes and proxies, and the system's words as Go prints them. Connects nowhere.
+//! probes and proxies, and addresses and the system's words as Go prints them. Connects nowhere.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,11 @@ pub fn unverified_tls() -> Arc<ClientConfig> {
         Arc::new(config)
     };
     CONFIG.get_or_init(make).clone()
+}
+
+/// `host:port`, as a URL has it.
+pub fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Why a connection was not made.

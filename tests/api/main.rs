@@ -22,5 +22,6 @@ mod quota;
 mod representations;
 mod rules;
 mod subresources;
+mod tunnel;
 mod verbs;
 mod wire;

@@ -1,6 +1,7 @@
 //! How the agent gets its connection to the API server and has it upgraded to a tunnel.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::TunnelConfig;
-use crate::api::transport::dial_error;
+use crate::api::transport::{dial_error, joined};
 use crate::api::tunnel::{PATH, PING, PONG, PROTOCOL};
 
 /// From the first packet to the server's 101.
@@ -55,12 +56,12 @@ async fn ask(config: &TunnelConfig) -> Result<Upgraded, ConnectError> {
     let mut tls = config.tls.as_ref().clone();
     // HTTP/2 cannot be upgraded.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TlsConnector::from(std::sync::Arc::new(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
+    let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the upgrade, or when the sender is dropped.
     tokio::spawn(connection.with_upgrades());
     let request = Request::get(PATH)
-        .header(HOST, config.server.as_str())
+        .header(HOST, joined(&config.server, config.server_port))
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, PROTOCOL)
         .body(Empty::<Bytes>::new())?;

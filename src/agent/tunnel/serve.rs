@@ -11,9 +11,10 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::TcpStream;
@@ -35,7 +36,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 type Answer = Response<Full<Bytes>>;
 
 /// Serves until the tunnel ends, and says why it did.
-pub async fn serve(wire: Upgraded, config: &TunnelConfig, stop: &CancellationToken) -> String {
+pub async fn serve(wire: impl Read + Write + Unpin, config: &TunnelConfig, stop: &CancellationToken) -> String {
     // What is carried ends with the tunnel.
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
@@ -144,18 +145,32 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    #[test]
-    fn only_the_kubelet_and_the_nodes_own_pods_are_reached() {
+    fn config() -> TunnelConfig {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let range: ipnet::IpNet = "10.42.1.0/24".parse().unwrap();
         let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
-        let config = TunnelConfig {
+        TunnelConfig {
             server: "server".into(),
             server_port: 6443,
             tls: Arc::new(tls.with_no_client_auth()),
             kubelet_port: 10250,
             is_pod: Arc::new(move |address| range.contains(&address)),
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_path_is_noticed() {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        // A server that begins, with empty settings, and then says nothing.
+        far.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let begun = tokio::time::Instant::now();
+        serve(TokioIo::new(near), &config(), &CancellationToken::new()).await;
+        assert_eq!(begun.elapsed(), PING + PONG);
+    }
+
+    #[test]
+    fn only_the_kubelet_and_the_nodes_own_pods_are_reached() {
+        let config = config();
         let to = |wanted| address(wanted, &config).map(|address| address.to_string());
         assert_eq!(to("kubelet").as_deref(), Some("127.0.0.1:10250"));
         assert_eq!(to("10.42.1.5:80").as_deref(), Some("10.42.1.5:80"));

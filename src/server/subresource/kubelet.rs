@@ -12,9 +12,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::dial::{Dialer, Target, Wire, joined};
+use super::dial::{Dialer, Target, Wire};
 use super::relay::relay;
 use crate::api::status::{Failure, Result};
+use crate::api::transport::joined;
 use crate::server::http::authn::{Certificate, User};
 use crate::server::http::body::Body;
 use crate::server::tunnel::Kind;

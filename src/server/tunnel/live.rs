@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, Connection, SendRequest};
-use hyper::rt::Executor;
+use hyper::rt::{Executor, Read, Write};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
@@ -51,12 +51,16 @@ pub struct Tunnel {
     needed: [AtomicBool; 2],
 }
 
-/// What drives a tunnel; it ends with it.
-pub type Driver = Connection<Upgraded, Empty<Bytes>, Tasks>;
-
 impl Tunnel {
-    /// Begins to speak on an upgraded connection. Everything that belongs to the tunnel ends when `closed` is cancelled.
-    pub async fn begin(wire: Upgraded, closed: CancellationToken) -> hyper::Result<(Self, Driver)> {
+    /// Begins to speak on an upgraded connection; the second drives the tunnel and ends with it. Everything that belongs
+    /// to it ends when `closed` is cancelled.
+    pub async fn begin<W>(
+        wire: W,
+        closed: CancellationToken,
+    ) -> hyper::Result<(Self, Connection<W, Empty<Bytes>, Tasks>)>
+    where
+        W: Read + Write + Send + Unpin + 'static,
+    {
         let mut builder = http2::Builder::new(Tasks(closed.clone()));
         builder
             .timer(TokioTimer::new())
@@ -124,5 +128,25 @@ where
 {
     fn execute(&self, task: F) {
         tokio::spawn(self.0.clone().run_until_cancelled_owned(task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_path_is_noticed() {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let closed = CancellationToken::new();
+        let (tunnel, driver) = Tunnel::begin(TokioIo::new(near), closed).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        // It hears everything and says nothing.
+        let silence = tokio::spawn(async move { tokio::io::copy(&mut far, &mut tokio::io::sink()).await });
+        let (ended, asked) = tokio::join!(driver, tunnel.connect(Destination::Kubelet));
+        assert!(ended.is_err() && begun.elapsed() <= PING + PONG, "{ended:?} after {:?}", begun.elapsed());
+        assert!(matches!(asked, Err(Refused::Tunnel(_))));
+        drop(tunnel);
+        silence.await.unwrap().unwrap();
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 
 pub use live::{Kind, Refused, Tunnel};
 
@@ -19,12 +20,26 @@ pub use live::{Kind, Refused, Tunnel};
 #[derive(Default)]
 pub struct Tunnels {
     by_node: Mutex<HashMap<String, Arc<Tunnel>>>,
+    /// Tells that one was opened.
+    opened: watch::Sender<()>,
     open: Gauge,
 }
 
 impl Tunnels {
     pub fn of(&self, node: &str) -> Option<Arc<Tunnel>> {
         self.by_node.lock().get(node).cloned()
+    }
+
+    /// The node's tunnel, as soon as it has one.
+    pub async fn arrival(&self, node: &str) -> Arc<Tunnel> {
+        let mut opened = self.opened.subscribe();
+        loop {
+            if let Some(tunnel) = self.of(node) {
+                return tunnel;
+            }
+            // The sender lives as long as this.
+            let _ = opened.changed().await;
+        }
     }
 
     /// Shows how many there are.
@@ -39,6 +54,7 @@ impl Tunnels {
             Some(former) => former.close(),
             None => drop(self.open.inc()),
         }
+        self.opened.send_replace(());
         Listed { tunnels: self.clone(), node: node.to_owned(), tunnel }
     }
 }

@@ -6,6 +6,7 @@ mod race;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use self::race::{Failed, Way};
-use crate::api::transport::dial_error;
+use crate::api::transport::{dial_error, joined};
 use crate::api::tunnel::Destination;
-use crate::server::tunnel::{Kind, Refused, Tunnel, Tunnels};
+use crate::server::tunnel::{Kind, Refused, Tunnels};
 
 /// A connection, however it is carried.
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -48,11 +49,6 @@ impl Target<'_> {
         let text = format!("dial tcp {}: {error}", joined(self.host, self.port));
         io::Error::new(error.kind(), text)
     }
-}
-
-/// `host:port`, as a URL has it.
-pub fn joined(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Connects. Cheap to clone.
@@ -88,9 +84,20 @@ impl Dialer {
             let stream = direct(target.host, target.port).await.map_err(|error| target.error(&error))?;
             secure(Box::new(stream)).await
         };
-        let found = self.tunnels.of(target.node).and_then(|tunnel| Some((tunnel, target.destination()?)));
-        let Some((tunnel, destination)) = found else { return direct.await };
-        let needed = tunnel.is_needed_for(target.kind);
+        let mut direct = pin!(direct);
+        let Some(destination) = target.destination() else { return direct.await };
+        let (tunnel, first) = match self.tunnels.of(target.node) {
+            Some(tunnel) => {
+                let first = first(target.kind, tunnel.is_needed_for(target.kind), self.pods_are_near);
+                (tunnel, first)
+            }
+            // One may be on its way, after a restart.
+            None => tokio::select! {
+                biased;
+                done = direct.as_mut() => return done,
+                tunnel = self.tunnels.arrival(target.node) => (tunnel, Way::Tunnel),
+            },
+        };
         let through = async {
             let refused = |refused| match refused {
                 Refused::Destination(error) => Failed::ForGood(target.error(&error)),
@@ -99,9 +106,10 @@ impl Dialer {
             let stream = tunnel.connect(destination).await.map_err(refused)?;
             secure(Box::new(stream)).await.map_err(Failed::ThisWay)
         };
-        let (wire, way) = race::reach(first(target.kind, needed, self.pods_are_near), direct, through).await?;
-        if way == Way::Tunnel && !needed {
-            remember(&tunnel, &target);
+        let (wire, way) = race::reach(first, direct, through).await?;
+        if way == Way::Tunnel && first == Way::Direct {
+            tracing::debug!(?target, "reached by the tunnel only");
+            tunnel.found_needed_for(target.kind);
         }
         Ok(wire)
     }
@@ -114,12 +122,6 @@ fn first(kind: Kind, tunnel_is_needed: bool, pods_are_near: bool) -> Way {
         Kind::Pods if !pods_are_near => Way::Tunnel,
         _ => Way::Direct,
     }
-}
-
-fn remember(tunnel: &Tunnel, target: &Target<'_>) {
-    let Target { kind, node, .. } = target;
-    tracing::debug!(node, ?kind, "reached by the tunnel only");
-    tunnel.found_needed_for(*kind);
 }
 
 /// Connects by this machine's own routes.

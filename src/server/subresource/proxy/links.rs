@@ -3,8 +3,8 @@
 use http::HeaderMap;
 use http::header::HOST;
 
-use super::super::dial::joined;
 use super::target::Target;
+use crate::api::transport::joined;
 
 /// How the links of one answer are rewritten.
 #[derive(Debug, Clone, Default)]
