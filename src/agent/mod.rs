@@ -31,6 +31,7 @@ use pod_network::{PodNetwork, PodNetworkConfig};
 use proxy::{ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
 use services::Services;
+use tunnel::{Tunnel, TunnelConfig};
 
 /// containerd's namespace that Kubernetes' tools look into.
 pub const NAMESPACE: &str = "k8s.io";
@@ -67,6 +68,8 @@ pub struct AgentConfig {
     pub client_ca_pem: String,
     /// How pods reach those of other nodes.
     pub backend: Backend,
+    /// The API server on another machine, to which a tunnel is kept open.
+    pub server: Option<tunnel::Server>,
     /// `proxy`, `dns`, `overlay`.
     pub disable: HashSet<String>,
 }
@@ -188,7 +191,13 @@ impl Component for Agent {
         let wire = links::mtu(self.config.node_ip).await.ok().flatten().unwrap_or(MTU);
         let mtu = self.config.backend.pod_mtu(wire);
         let kubelet = Kubelet::start(self.kubelet_config(services, mtu), self.config.client.clone(), runtime).await;
-        self.kubelet = Some(kubelet.map_err(|error| StartError::new("kubelet", error))?);
+        let kubelet = kubelet.map_err(|error| StartError::new("kubelet", error))?;
+        let is_pod = Arc::new(kubelet.is_pod());
+        self.kubelet = Some(kubelet);
+        if let Some(server) = self.config.server.clone() {
+            let tunnel = TunnelConfig { server, kubelet_port: self.config.kubelet_port, is_pod };
+            self.parts.start(Box::new(Tunnel::new(tunnel))).await?;
+        }
         Ok(())
     }
 

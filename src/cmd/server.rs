@@ -323,6 +323,7 @@ fn agent_config(
         serving: pki.live.kubelet_serving(),
         client_ca_pem: pki.ca_pem.clone(),
         backend: args.flannel_backend,
+        server: None,
         disable,
     }
 }

@@ -104,6 +104,11 @@ impl Ipam {
         self.leases.lock().by_address.iter().map(|(address, owner)| (owner.clone(), *address)).collect()
     }
 
+    /// Whether somebody holds the address.
+    pub fn is_leased(&self, address: Ipv4Addr) -> bool {
+        self.leases.lock().by_address.contains_key(&address)
+    }
+
     /// The range that pods of this node live in.
     pub fn range(&self) -> Ipv4Net {
         self.range

@@ -100,6 +100,7 @@ pub struct Kubelet {
     stop: CancellationToken,
     tasks: TaskTracker,
     informers: Informers,
+    addresses: watch::Receiver<Option<Arc<Ipam>>>,
 }
 
 impl Kubelet {
@@ -113,9 +114,9 @@ impl Kubelet {
         let pods_dir = config.data_dir.join("pods");
         std::fs::create_dir_all(&pods_dir)?;
         let capacity = node::capacity(&pods_dir);
-        let (range, ranges) = watch::channel(None);
-        let sandboxes =
-            KernelSandboxes::new(config.run_dir.join("netns"), config.cluster_domain.clone(), config.mtu, ranges);
+        let (range, addresses) = watch::channel(None);
+        let (netns, domain) = (config.run_dir.join("netns"), config.cluster_domain.clone());
+        let sandboxes = KernelSandboxes::new(netns, domain, config.mtu, addresses.clone());
         let host = Arc::new(Host {
             settings: Settings {
                 node_name: config.node_name.clone(),
@@ -156,7 +157,7 @@ impl Kubelet {
             recorder,
             news: Arc::new(Notify::new()),
         });
-        let kubelet = Self { stop, tasks, informers };
+        let kubelet = Self { stop, tasks, informers, addresses };
         let node = reporter.register().await;
         kubelet.find_range(&reporter, &node, range, config.data_dir.join("ipam"));
         let bound = kubelet.informers.selected::<Pod>(&format!("spec.nodeName={}", config.node_name));
@@ -206,6 +207,15 @@ impl Kubelet {
                 () = stop.cancelled() => {}
             }
         });
+    }
+
+    /// Tells whether an address is one of the node's pods' at that moment, those with an address of their own.
+    pub fn is_pod(&self) -> impl Fn(IpAddr) -> bool + Send + Sync + use<> {
+        let addresses = self.addresses.clone();
+        move |address| match address {
+            IpAddr::V4(address) => addresses.borrow().as_ref().is_some_and(|ipam| ipam.is_leased(address)),
+            IpAddr::V6(_) => false,
+        }
     }
 
     /// Ends the kubelet's tasks; pods keep running.

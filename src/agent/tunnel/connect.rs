@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::TunnelConfig;
+use super::Server;
 use crate::api::transport::{dial_error, joined};
 use crate::api::tunnel::{PATH, PING, PONG, PROTOCOL};
 
@@ -44,16 +44,16 @@ pub enum ConnectError {
 }
 
 /// A connection to the server that has become a tunnel.
-pub async fn connect(config: &TunnelConfig) -> Result<Upgraded, ConnectError> {
-    tokio::time::timeout(PATIENCE, ask(config)).await.map_err(|_| ConnectError::Late)?
+pub async fn connect(server: &Server) -> Result<Upgraded, ConnectError> {
+    tokio::time::timeout(PATIENCE, ask(server)).await.map_err(|_| ConnectError::Late)?
 }
 
-async fn ask(config: &TunnelConfig) -> Result<Upgraded, ConnectError> {
+async fn ask(server: &Server) -> Result<Upgraded, ConnectError> {
     let dial = |error: io::Error| ConnectError::Dial(dial_error(&error));
-    let stream = TcpStream::connect((config.server.as_str(), config.server_port)).await.map_err(dial)?;
+    let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(dial)?;
     settle(&stream).map_err(dial)?;
-    let name = ServerName::try_from(config.server.clone())?;
-    let mut tls = config.tls.as_ref().clone();
+    let name = ServerName::try_from(server.host.clone())?;
+    let mut tls = server.tls.as_ref().clone();
     // HTTP/2 cannot be upgraded.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.map_err(ConnectError::Tls)?;
@@ -61,7 +61,7 @@ async fn ask(config: &TunnelConfig) -> Result<Upgraded, ConnectError> {
     // Ends with the upgrade, or when the sender is dropped.
     tokio::spawn(connection.with_upgrades());
     let request = Request::get(PATH)
-        .header(HOST, joined(&config.server, config.server_port))
+        .header(HOST, joined(&server.host, server.port))
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, PROTOCOL)
         .body(Empty::<Bytes>::new())?;

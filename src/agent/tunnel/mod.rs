@@ -21,14 +21,20 @@ use serve::serve;
 /// Whether an address is one of this node's pods'.
 pub type IsPod = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// The API server, as seen from here.
+#[derive(Clone)]
+pub struct Server {
+    /// A name or an address, which its certificate must have.
+    pub host: String,
+    pub port: u16,
+    /// Trusts the cluster's CA and shows the node's client certificate, whatever it is by then.
+    pub tls: Arc<rustls::ClientConfig>,
+}
+
 /// What the component is told.
 #[derive(Clone)]
 pub struct TunnelConfig {
-    /// The API server: a name or an address, which its certificate must have.
-    pub server: String,
-    pub server_port: u16,
-    /// Trusts the cluster's CA and shows the node's client certificate, whatever it is by then.
-    pub tls: Arc<rustls::ClientConfig>,
+    pub server: Server,
     /// On this machine's loopback.
     pub kubelet_port: u16,
     /// Nothing else is connected to, so that nobody who takes over the server's side gets into the node's network.
@@ -81,18 +87,18 @@ async fn keep(config: TunnelConfig, stop: CancellationToken) {
     let mut told = false;
     loop {
         let opened = tokio::select! {
-            opened = connect(&config) => opened,
+            opened = connect(&config.server) => opened,
             () = stop.cancelled() => return,
         };
         match opened {
             Ok(wire) => {
-                tracing::info!(server = config.server, "the tunnel to the server is open");
+                tracing::info!(server = config.server.host, "the tunnel to the server is open");
                 let begun = Instant::now();
                 let ended = serve(wire, &config, &stop).await;
                 if stop.is_cancelled() {
                     return;
                 }
-                tracing::info!(server = config.server, reason = ended, "the tunnel to the server ended");
+                tracing::info!(server = config.server.host, reason = ended, "the tunnel to the server ended");
                 told = false;
                 if begun.elapsed() >= STEADY {
                     backoff.succeeded(&());
@@ -100,10 +106,10 @@ async fn keep(config: TunnelConfig, stop: CancellationToken) {
             }
             // Once: a server may be away for days.
             Err(error) if !told => {
-                tracing::warn!(server = config.server, %error, "no tunnel to the server; trying again");
+                tracing::warn!(server = config.server.host, %error, "no tunnel to the server; trying again");
                 told = true;
             }
-            Err(error) => tracing::debug!(server = config.server, %error, "no tunnel to the server"),
+            Err(error) => tracing::debug!(server = config.server.host, %error, "no tunnel to the server"),
         }
         tokio::select! {
             () = tokio::time::sleep(jittered(backoff.failed(()))) => {}

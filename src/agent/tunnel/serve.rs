@@ -142,6 +142,7 @@ async fn both(one: impl Future<Output = io::Result<()>> + Unpin, other: impl Fut
 
 #[cfg(test)]
 mod tests {
+    use super::super::Server;
     use super::*;
     use std::sync::Arc;
 
@@ -150,9 +151,7 @@ mod tests {
         let range: ipnet::IpNet = "10.42.1.0/24".parse().unwrap();
         let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         TunnelConfig {
-            server: "server".into(),
-            server_port: 6443,
-            tls: Arc::new(tls.with_no_client_auth()),
+            server: Server { host: "server".into(), port: 6443, tls: Arc::new(tls.with_no_client_auth()) },
             kubelet_port: 10250,
             is_pod: Arc::new(move |address| range.contains(&address)),
         }

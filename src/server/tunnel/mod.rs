@@ -44,7 +44,11 @@ impl Tunnels {
 
     /// Shows how many there are.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("orch_tunnels_open", "Nodes whose agent keeps a tunnel to this server open", self.open.clone());
+        registry.register(
+            "orch_tunnels_open",
+            "Nodes whose agent keeps a tunnel to this server open",
+            self.open.clone(),
+        );
     }
 
     /// Lists the tunnel until what it gives is dropped; the node's former one is closed.

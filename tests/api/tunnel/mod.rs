@@ -42,7 +42,9 @@ async fn what_cannot_be_reached_is_reached_by_the_tunnel() {
     assert_eq!(site.logs("n1").await, "behind");
     let metrics = site.cluster.get("/metrics").await.text;
     assert!(metrics.contains("\norch_tunnels_open 1\n"), "{metrics}");
-    let lasting = format!("apiserver_longrunning_requests{{verb=\"CONNECT\",group=\"\",version=\"\",resource=\"\",subresource=\"{PATH}\",scope=\"\"}} 1\n");
+    let lasting = format!(
+        "apiserver_longrunning_requests{{verb=\"CONNECT\",group=\"\",version=\"\",resource=\"\",subresource=\"{PATH}\",scope=\"\"}} 1\n"
+    );
     assert!(metrics.contains(&lasting), "{metrics}");
     tunnel.stop().await;
     until("the tunnel's end", || site.tunnels.of("n1").is_none()).await;
@@ -98,7 +100,8 @@ async fn an_address_may_be_another_machines() {
         let own = FakeKubelet::start("behind", &site.of(name)).await;
         site.node(name, "127.0.0.1", port).await;
         if name == "neighbour" {
-            let wrong = "invalid node serving cert common name; expected \"system:node:neighbour\", got \"system:node:n2\"";
+            let wrong =
+                "invalid node serving cert common name; expected \"system:node:neighbour\", got \"system:node:n2\"";
             let said = site.logs(name).await;
             assert!(said.ends_with(wrong), "{said}");
         }
@@ -138,9 +141,8 @@ async fn the_newest_tunnel_is_the_nodes() {
 async fn nobody_else_opens_a_nodes_tunnel() {
     let site = Site::new().await;
     let node = site.of("n2").kubelet_client;
-    let forbidden = |user: &str, why: &str| {
-        format!("403 Forbidden: forbidden: User \"{user}\" cannot get path \"{PATH}\"{why}")
-    };
+    let forbidden =
+        |user: &str, why: &str| format!("403 Forbidden: forbidden: User \"{user}\" cannot get path \"{PATH}\"{why}");
     let only = ": only a node may open a tunnel, and only its own";
     let ask = async |shown: Option<&Pair>, protocol: &str| {
         upgraded(&site, shown, Request::get(PATH), protocol).await.map(drop).unwrap_err()
@@ -170,7 +172,7 @@ async fn a_tunnel_that_breaks_ends_its_streams_and_comes_back() {
     // Between agent and server: a wire that can be cut.
     let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = site.agent("n1", &kubelet);
-    config.server_port = between.local_addr().unwrap().port();
+    config.server.port = between.local_addr().unwrap().port();
     let server = site.address;
     let wire = async || {
         let mut agent = between.accept().await.unwrap().0;

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use orch::agent::tunnel::{IsPod, Tunnel, TunnelConfig};
+use orch::agent::tunnel::{IsPod, Server, Tunnel, TunnelConfig};
 use orch::lifecycle::Component;
 use orch::server::http::authn::{Authenticator, User};
 use orch::server::http::body::{self, Body};
@@ -110,10 +110,9 @@ impl Site {
 
     /// What an agent of the node is told: its kubelet is this one, and no address is a pod's.
     pub fn agent(&self, node: &str, kubelet: &FakeKubelet) -> TunnelConfig {
+        let tls = Arc::new(self.client_tls(Some(&self.of(node).kubelet_client)));
         TunnelConfig {
-            server: "127.0.0.1".into(),
-            server_port: self.address.port(),
-            tls: Arc::new(self.client_tls(Some(&self.of(node).kubelet_client))),
+            server: Server { host: "127.0.0.1".into(), port: self.address.port(), tls },
             kubelet_port: kubelet.address.port(),
             is_pod: Arc::new(|_| false),
         }
@@ -145,7 +144,10 @@ impl Site {
         let path = format!("/api/v1/nodes/{name}/status");
         self.cluster.ask(&User::admin(), Method::PATCH, &path, status).await.ok();
         let spec = json!({"nodeName": name, "containers": [{"name": "a", "image": "a"}]});
-        self.cluster.post("/api/v1/namespaces/default/pods", json!({"metadata": {"name": name}, "spec": spec})).await.ok();
+        self.cluster
+            .post("/api/v1/namespaces/default/pods", json!({"metadata": {"name": name}, "spec": spec}))
+            .await
+            .ok();
     }
 
     /// What the log of the node's pod says: the name of the kubelet that answered, or why none did.

@@ -146,7 +146,8 @@ async fn only_nodes_have_an_opinion_about_them() {
 #[tokio::test]
 async fn a_node_may_open_its_tunnel() {
     let authorizer = world().await;
-    let ask = |verb: &str| RequestInfo { verb: verb.to_owned(), path: tunnel::PATH.to_owned(), ..RequestInfo::default() };
+    let ask =
+        |verb: &str| RequestInfo { verb: verb.to_owned(), path: tunnel::PATH.to_owned(), ..RequestInfo::default() };
     let denied = Decision::Deny(String::new());
     assert_eq!(authorizer.authorize(&User::node("n1"), &ask("get")).await, Decision::Allow(String::new()));
     assert_eq!(authorizer.authorize(&User::node("n1"), &ask("post")).await, denied);
