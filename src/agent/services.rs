@@ -4,8 +4,9 @@
 //! *Guarantees.* A subscriber is told the key of every Service that may have changed, each at most once until it takes
 //! it; the watches resume after a failure, and what vanished meanwhile is told as well.
 
+mod lean;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::net::nft::model::Protocol;
+pub use lean::{Endpoint, EndpointPort, Hints, Service, ServicePort, Slice, ipv4};
 
 /// Namespace and name of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,57 +32,6 @@ impl Key {
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
-}
-
-/// A Service as a node needs it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
-    /// Empty for a headless or external-name Service.
-    pub cluster_ips: Vec<IpAddr>,
-    pub external_ips: Vec<IpAddr>,
-    /// Addresses of a load balancer that leave the packet's destination as it is.
-    pub balancer_ips: Vec<IpAddr>,
-    pub headless: bool,
-    pub external_name: Option<String>,
-    pub ports: Vec<ServicePort>,
-    /// Seconds for which a client keeps its endpoint.
-    pub affinity: Option<u32>,
-    pub internal_local: bool,
-    pub external_local: bool,
-    /// Whether it is marked as not for the node's proxy.
-    pub other_proxy: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServicePort {
-    pub name: String,
-    pub protocol: Protocol,
-    pub port: u16,
-    pub node_port: Option<u16>,
-}
-
-/// One EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slice {
-    pub ports: Vec<EndpointPort>,
-    pub endpoints: Vec<Endpoint>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointPort {
-    pub name: String,
-    pub protocol: Protocol,
-    pub port: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub address: IpAddr,
-    pub hostname: Option<Box<str>>,
-    pub node: Option<Arc<str>>,
-    pub ready: bool,
-    pub serving: bool,
-    pub terminating: bool,
 }
 
 /// A Service together with its endpoints.
@@ -186,7 +136,7 @@ impl Services {
     /// Takes a Service as the API has it; `None` removes it.
     pub fn put_service(&self, key: Key, service: Option<&ApiService>) {
         let mut world = self.0.world.lock();
-        let new = service.map(|it| Arc::new(lean_service(it)));
+        let new = service.map(|it| Arc::new(lean::service(it)));
         if world.services.get(&key) == new.as_ref() {
             return;
         }
@@ -208,7 +158,7 @@ impl Services {
             world.remove_slice(&before, &name.name);
         }
         let (Some(owner), Some(slice)) = (owner, slice) else { return };
-        let new = Arc::new(lean_slice(slice));
+        let new = Arc::new(lean::slice(slice));
         let slices = world.slices.entry(owner.clone()).or_default();
         if slices.get(&*name.name) == Some(&new) {
             return;
@@ -288,76 +238,6 @@ impl World {
 
 fn key_of(object: &impl ResourceExt) -> Key {
     Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
-}
-
-fn lean_service(service: &ApiService) -> Service {
-    let Some(spec) = &service.spec else { return Service::default() };
-    let is_external_name = spec.type_.as_deref() == Some("ExternalName");
-    let cluster_ips = match &spec.cluster_ips {
-        Some(all) if !all.is_empty() => all.clone(),
-        _ => spec.cluster_ip.iter().cloned().collect(),
-    };
-    let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<IpAddr>>();
-    let ingress = service.status.as_ref().and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_deref());
-    let timeout = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
-    let port = |it: &k8s_openapi::api::core::v1::ServicePort| {
-        Some(ServicePort {
-            name: it.name.clone().unwrap_or_default(),
-            protocol: Protocol::parse(it.protocol.as_deref().unwrap_or("TCP"))?,
-            port: u16::try_from(it.port).ok()?,
-            node_port: it.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
-        })
-    };
-    Service {
-        headless: cluster_ips.first().is_some_and(|ip| ip == "None"),
-        external_name: if is_external_name { spec.external_name.clone() } else { None },
-        cluster_ips: if is_external_name { Vec::new() } else { addresses(&cluster_ips) },
-        external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
-        balancer_ips: ingress
-            .unwrap_or_default()
-            .iter()
-            .filter(|it| it.ip_mode.as_deref() != Some("Proxy"))
-            .filter_map(|it| it.ip.as_ref()?.parse().ok())
-            .collect(),
-        ports: spec.ports.iter().flatten().filter_map(port).collect(),
-        affinity: (spec.session_affinity.as_deref() == Some("ClientIP"))
-            .then(|| timeout.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(10_800)),
-        internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
-        external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
-        other_proxy: service.labels().contains_key("service.kubernetes.io/service-proxy-name"),
-    }
-}
-
-fn lean_slice(slice: &ApiSlice) -> Slice {
-    let ports = slice.ports.iter().flatten().filter_map(|it| {
-        Some(EndpointPort {
-            name: it.name.clone().unwrap_or_default(),
-            protocol: Protocol::parse(it.protocol.as_deref().unwrap_or("TCP"))?,
-            port: u16::try_from(it.port?).ok()?,
-        })
-    });
-    let endpoints = slice.endpoints.iter().flatten().filter_map(|it| {
-        // Consumers use only the first address (EndpointSlice's documentation); unknown readiness means ready.
-        let conditions = it.conditions.clone().unwrap_or_default();
-        let ready = conditions.ready.unwrap_or(true);
-        Some(Endpoint {
-            address: it.addresses.first()?.parse().ok()?,
-            hostname: it.hostname.as_deref().map(Into::into),
-            node: it.node_name.as_deref().map(Into::into),
-            ready,
-            serving: conditions.serving.unwrap_or(ready),
-            terminating: conditions.terminating.unwrap_or(false),
-        })
-    });
-    Slice { ports: ports.collect(), endpoints: endpoints.collect() }
-}
-
-/// The IPv4 ones among addresses.
-pub fn ipv4(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> {
-    addresses.iter().filter_map(|address| match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
-    })
 }
 
 #[cfg(test)]

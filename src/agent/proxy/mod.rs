@@ -2,6 +2,8 @@
 //! keeps the kernel's rules in step, each change as one small transaction of what changed. Never sees a packet,
 //! never touches rules outside its own table, and leaves the rules in place when it stops.
 
+mod endpoints;
+mod firewall;
 mod ledger;
 mod plan;
 mod planner;
@@ -11,7 +13,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -138,8 +140,13 @@ struct Proxy {
 
 impl Proxy {
     fn new(kernel: KernelTable, config: &ProxyConfig) -> Self {
-        let skeleton = Some(skeleton::table(&kernel.table().name));
-        let node = plan::Node { name: config.node_name.clone(), cluster_dns: config.cluster_dns };
+        let skeleton = Some(skeleton::table(&kernel.table().name, config.service_cidr));
+        let node = plan::Node {
+            name: config.node_name.clone(),
+            zone: None,
+            ip: config.node_ip,
+            cluster_dns: config.cluster_dns,
+        };
         Self { kernel, planner: Planner::new(node, config.cluster_cidr), skeleton }
     }
 
@@ -150,7 +157,7 @@ impl Proxy {
             changes.extend(diff::diff(self.kernel.table(), &skeleton).unwrap_or_default());
         }
         let chains = self.kernel.table().chains.keys().cloned().collect();
-        let (planned, stale) = self.planner.plan(views, &chains);
+        let (planned, stale) = self.planner.plan(views, &chains, Instant::now());
         changes.extend(planned);
         if changes.is_empty() && self.kernel.is_synced() {
             return Ok(());

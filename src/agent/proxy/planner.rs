@@ -2,9 +2,11 @@
 //! only what differs; no I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
+use crate::agent::proxy::firewall;
 use crate::agent::proxy::ledger::{Ledger, Turn};
 use crate::agent::proxy::plan::{self, Destination, Node, Plan, Target};
 use crate::agent::proxy::skeleton::Choice;
@@ -12,6 +14,9 @@ use crate::agent::services::{Key, View};
 use crate::net::nft::Change;
 use crate::net::nft::diff::target;
 use crate::net::nft::model::{Chain, Name, Protocol};
+
+/// Kernels before 6.2 take a chain for used until some time after the last element that led to it went away.
+const RETIREMENT: Duration = Duration::from_secs(1);
 
 /// Destinations and the only endpoints that old connections may lead to.
 pub type Targets = BTreeMap<Destination, BTreeSet<Target>>;
@@ -22,29 +27,51 @@ pub struct Planner {
     ledger: Ledger,
     /// How many elements lead to each shared chain.
     uses: HashMap<Name, usize>,
+    /// Whom the chains for load balancers let through.
+    firewalls: HashMap<Name, Vec<Ipv4Net>>,
+    /// Shared chains that nothing leads to any more, and since when.
+    retired: BTreeMap<Name, Instant>,
     /// Where the UDP destinations of each Service led.
     datagrams: HashMap<Key, Targets>,
 }
 
 impl Planner {
     pub fn new(node: Node, cluster: Ipv4Net) -> Self {
-        Self { node, cluster, ledger: Ledger::default(), uses: HashMap::new(), datagrams: HashMap::new() }
+        Self {
+            node,
+            cluster,
+            ledger: Ledger::default(),
+            uses: HashMap::new(),
+            firewalls: HashMap::new(),
+            retired: BTreeMap::new(),
+            datagrams: HashMap::new(),
+        }
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// From now on the node is this one; every Service is to be planned again.
+    pub fn set_node(&mut self, node: Node) {
+        self.node = node;
     }
 
     /// The changes of the table, whose chains are `chains`, for the new state of some Services; and the UDP destinations
     /// whose endpoints changed.
-    pub fn plan(&mut self, views: Vec<(Key, View)>, chains: &HashSet<Name>) -> (Vec<Change>, Targets) {
+    pub fn plan(&mut self, views: Vec<(Key, View)>, chains: &HashSet<Name>, now: Instant) -> (Vec<Change>, Targets) {
         let mut turns = Vec::new();
         let mut stale = Targets::new();
         for (key, view) in views {
-            let Plan { mut elements, targets } = plan::plan(&view, &self.node);
+            let Plan { mut elements, targets, firewall } = plan::plan(&view, &self.node);
+            self.firewalls.extend(firewall);
             if !elements.is_empty() {
                 elements.extend(plan::hairpins(&view, &self.node));
             }
             turns.extend(self.ledger.replace(&key, elements));
             self.note_datagrams(key, targets, &mut stale);
         }
-        (self.changes(turns, chains), stale)
+        (self.changes(turns, chains, now), stale)
     }
 
     fn note_datagrams(&mut self, key: Key, targets: Targets, stale: &mut Targets) {
@@ -61,17 +88,18 @@ impl Planner {
     }
 
     /// Chains come before the elements that lead to them and go after those; an element leaves before it comes back.
-    fn changes(&mut self, turns: Vec<Turn>, chains: &HashSet<Name>) -> Vec<Change> {
+    fn changes(&mut self, turns: Vec<Turn>, chains: &HashSet<Name>, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut idle = Vec::new();
         for name in self.count(&turns) {
-            let Some(choice) = Choice::parse(&name) else { continue };
             match (self.uses.contains_key(&name), chains.contains(&name)) {
-                (true, false) => {
-                    changes.push(Change::AddChain(name.clone(), Chain::default()));
-                    changes.push(Change::AddRules(name, choice.chain(self.cluster)));
+                (true, there) => {
+                    self.retired.remove(&name);
+                    if let Some(chain) = self.chain(&name).filter(|_| !there) {
+                        changes.push(Change::AddChain(name.clone(), Chain::default()));
+                        changes.push(Change::AddRules(name, chain));
+                    }
                 }
-                (false, true) => idle.push(name),
+                (false, true) if self.chain(&name).is_some() => drop(self.retired.insert(name, now)),
                 _ => {}
             }
         }
@@ -79,11 +107,27 @@ impl Planner {
         changes.extend(gone.map(|((set, key), it)| Change::RemoveElement(set.clone(), *key, it.clone())));
         let new = turns.into_iter().filter_map(|turn| Some((turn.slot, turn.after?)));
         changes.extend(new.map(|((set, key), it)| Change::AddElement(set, key, it)));
-        for name in idle {
-            changes.push(Change::FlushRules(name.clone()));
-            changes.push(Change::RemoveChain(name));
-        }
+        changes.extend(self.clear(now));
         changes
+    }
+
+    /// The rules of a shared chain; `None` for the skeleton's.
+    fn chain(&self, name: &Name) -> Option<Chain> {
+        let choice = Choice::parse(name).map(|choice| choice.chain(self.cluster));
+        choice.or_else(|| self.firewalls.get(name).map(|allowed| firewall::chain(allowed)))
+    }
+
+    /// Removes chains that have been out of use for a while.
+    fn clear(&mut self, now: Instant) -> Vec<Change> {
+        let old = |since: &Instant| now.duration_since(*since) >= RETIREMENT;
+        let due: Vec<Name> = self.retired.iter().filter(|(_, since)| old(since)).map(|(name, _)| name.clone()).collect();
+        for name in &due {
+            self.retired.remove(name);
+        }
+        if !due.is_empty() {
+            self.firewalls.retain(|name, _| self.uses.contains_key(name) || self.retired.contains_key(name));
+        }
+        due.into_iter().flat_map(|name| [Change::FlushRules(name.clone()), Change::RemoveChain(name)]).collect()
     }
 
     /// Counts what leads to shared chains and returns those whose count changed.

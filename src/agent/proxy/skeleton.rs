@@ -22,10 +22,15 @@ pub const NO_ENDPOINTS: &str = "no-endpoints";
 pub const CLUSTER_IPS: &str = "cluster-ips";
 /// (address, address) of this node's endpoints: connections of a pod to itself.
 pub const HAIRPIN: &str = "hairpin";
-/// (address, protocol, port, address, port): which endpoints a client may keep.
+/// (address, protocol, port) → (address, protocol, port): the destination that stands for all of a Service's port, so
+/// that a client is remembered whichever of them it uses.
+pub const IDENTITIES: &str = "identities";
+/// (identity, address, port, list): which endpoints a client may keep.
 pub const STICKY: &str = "sticky-endpoints";
-/// (client, address, protocol, port) → (address, port), filled by the rules.
+/// (client, identity) → (address, port), filled by the rules.
 const AFFINITY: &str = "affinity";
+/// (address, protocol, port) → the chain that says who may use it.
+pub const FIREWALL: &str = "firewall";
 /// The chain that refuses.
 pub const REJECT: &str = "reject";
 
@@ -34,10 +39,11 @@ const MASQUERADE: u32 = 0x4000;
 /// Local endpoints are numbered from here, so that one destination has both lists.
 pub const LOCAL: u32 = 1 << 31;
 
-/// The table without any Service.
-pub fn table(name: &str) -> Table {
+/// The table without any Service, whose addresses are of the range `services`.
+pub fn table(name: &str, services: Ipv4Net) -> Table {
     use Column::{Address, Number, Port, Protocol};
     let destination = [Address, Protocol, Port];
+    let firewall = || vec![opening(look_up(Field::DestinationAddress, FIREWALL))];
     let endpoint = vec![Address, Port];
     let sets = [
         (SERVICES, Set::new(SetKind::Verdicts, &destination)),
@@ -45,10 +51,14 @@ pub fn table(name: &str) -> Table {
         (ENDPOINTS, Set::new(SetKind::Map(endpoint.clone()), &[Address, Protocol, Port, Number])),
         (CLUSTER_IPS, Set::new(SetKind::Members, &[Address])),
         (HAIRPIN, Set::new(SetKind::Members, &[Address, Address])),
-        (STICKY, Set::new(SetKind::Members, &[Address, Protocol, Port, Address, Port])),
+        (IDENTITIES, Set::new(SetKind::Map(destination.to_vec()), &destination)),
+        (STICKY, Set::new(SetKind::Members, &[Address, Protocol, Port, Address, Port, Number])),
         (AFFINITY, Set::new(SetKind::Learned(endpoint), &[Address, Address, Protocol, Port])),
+        (FIREWALL, Set::new(SetKind::Verdicts, &destination)),
     ];
     let chains = [
+        ("firewall-prerouting", Chain::hooked(HookKind::Filter, Point::Prerouting, -110, firewall())),
+        ("firewall-output", Chain::hooked(HookKind::Filter, Point::Output, -110, firewall())),
         ("nat-prerouting", Chain::hooked(HookKind::Nat, Point::Prerouting, -100, translate())),
         ("nat-output", Chain::hooked(HookKind::Nat, Point::Output, -100, translate())),
         ("nat-postrouting", Chain::hooked(HookKind::Nat, Point::Postrouting, 100, masquerade())),
@@ -56,7 +66,7 @@ pub fn table(name: &str) -> Table {
         ("filter-forward", Chain::hooked(HookKind::Filter, Point::Forward, 0, filter())),
         ("filter-output", Chain::hooked(HookKind::Filter, Point::Output, 0, filter())),
         ("destinations", Chain::plain(destinations(SERVICES))),
-        ("refusals", Chain::plain(refusals())),
+        ("refusals", Chain::plain(refusals(services))),
         (REJECT, Chain::plain(reject())),
     ];
     Table {
@@ -71,7 +81,23 @@ fn translate() -> Vec<Rule> {
 }
 
 fn filter() -> Vec<Rule> {
-    vec![vec![Statement::ipv4(), Statement::has_bits(Field::ConnectionState, NEW), Statement::jump("refusals")]]
+    vec![opening(Statement::jump("refusals"))]
+}
+
+/// Only for packets that open a connection.
+fn opening(then: Statement) -> Rule {
+    vec![Statement::ipv4(), Statement::has_bits(Field::ConnectionState, NEW), then]
+}
+
+fn look_up(address: Field, map: &str) -> Statement {
+    let key = vec![address, Field::TransportProtocol, Field::DestinationPort];
+    Statement::VerdictMap { key, map: map.into() }
+}
+
+/// Whether the packet is for this host.
+fn is_local(equal: bool) -> Statement {
+    let value = crate::net::nft::model::LOCAL.to_ne_bytes();
+    Statement::Match { field: Field::DestinationKind, mask: [0xff; 4], equal, value }
 }
 
 fn masquerade() -> Vec<Rule> {
@@ -95,25 +121,24 @@ fn masquerade() -> Vec<Rule> {
 /// Looks the packet's destination up; on the host's own addresses (but not loopback, which has no way back)
 /// the address does not count: node ports.
 fn destinations(map: &str) -> Vec<Rule> {
-    let lookup = |address| {
-        let key = vec![address, Field::TransportProtocol, Field::DestinationPort];
-        Statement::VerdictMap { key, map: map.into() }
-    };
     let loopback = Statement::Match {
         field: Field::DestinationAddress,
         mask: [255, 0, 0, 0],
         equal: false,
         value: [127, 0, 0, 0],
     };
-    let local = Statement::is(Field::DestinationKind, crate::net::nft::model::LOCAL.to_ne_bytes());
-    vec![vec![lookup(Field::DestinationAddress)], vec![loopback, local, lookup(Field::Constant([0; 4]))]]
+    let node_port = vec![loopback, is_local(true), look_up(Field::Constant([0; 4]), map)];
+    vec![vec![look_up(Field::DestinationAddress, map)], node_port]
 }
 
-/// What was not translated although it is meant for a Service.
-fn refusals() -> Vec<Rule> {
+/// What was not translated although it is meant for a Service. An address that no Service has is nobody's: it may
+/// belong to one that we have not heard of yet, so clients are to try again.
+fn refusals(services: Ipv4Net) -> Vec<Rule> {
     let mut rules = destinations(NO_ENDPOINTS);
     let unknown_port = Statement::Member { key: vec![Field::DestinationAddress], set: CLUSTER_IPS.into() };
     rules.push(vec![unknown_port, Statement::goto(REJECT)]);
+    let nobodys = Statement::within(Field::DestinationAddress, services, true);
+    rules.push(vec![nobodys, is_local(false), Statement::Verdict(Verdict::Drop)]);
     rules
 }
 
@@ -173,51 +198,41 @@ impl Choice {
     pub fn chain(&self, cluster: Ipv4Net) -> Chain {
         let mark = || Statement::MarkSet(MASQUERADE);
         let from_pods = |inside| Statement::within(Field::SourceAddress, cluster, inside);
-        let mut rules = Vec::new();
-        match self.side {
-            Side::Internal => {
-                rules.push(vec![from_pods(false), mark()]);
-                rules.extend(self.choose(self.endpoints, 0));
-            }
-            Side::External => {
-                rules.push(vec![mark()]);
-                rules.extend(self.choose(self.endpoints, 0));
-            }
+        let any = |when: &[Statement]| self.choose(when, self.endpoints, 0);
+        let rules = match self.side {
+            Side::Internal => [vec![vec![from_pods(false), mark()]], any(&[])].concat(),
+            Side::External => [vec![vec![mark()]], any(&[])].concat(),
             Side::ExternalLocal => {
+                // Traffic from inside the cluster has not come through a load balancer: any endpoint will do.
                 let from_host = Statement::is(Field::SourceKind, crate::net::nft::model::LOCAL.to_ne_bytes());
-                if self.endpoints > 0 {
-                    // Traffic from inside the cluster has not come through a load balancer: any endpoint will do.
-                    rules.push(vec![from_pods(true), self.translate(self.endpoints, 0)]);
-                    rules.push(vec![from_host, mark(), self.translate(self.endpoints, 0)]);
-                }
-                if self.local > 0 {
-                    rules.extend(self.choose(self.local, LOCAL));
-                } else {
-                    rules.push(vec![Statement::Verdict(Verdict::Drop)]);
-                }
+                let inside = [any(&[from_pods(true)]), any(&[from_host, mark()])].concat();
+                let outside = match self.local {
+                    0 => vec![vec![Statement::Verdict(Verdict::Drop)]],
+                    local => self.choose(&[], local, LOCAL),
+                };
+                [inside, outside].concat()
             }
-        }
+        };
         Chain::plain(rules)
     }
 
-    fn choose(&self, count: u32, offset: u32) -> Vec<Rule> {
-        let Some(seconds) = self.affinity else { return vec![vec![self.translate(count, offset)]] };
-        let learned: Name = AFFINITY.into();
+    /// One of `count` endpoints, under these conditions.
+    fn choose(&self, when: &[Statement], count: u32, offset: u32) -> Vec<Rule> {
+        let rule = |then: Statement| [when, &[then]].concat();
+        let Some(seconds) = self.affinity else { return vec![rule(self.translate(count, offset))] };
+        let (key, identities, learned): (_, Name, Name) = (self.destination(), IDENTITIES.into(), AFFINITY.into());
         let before = Statement::TranslateAsBefore {
-            key: self.destination(),
+            key: key.clone(),
+            identities: identities.clone(),
             learned: learned.clone(),
             valid: STICKY.into(),
+            list: offset,
             seconds,
         };
-        let learn = Statement::TranslateAndLearn {
-            key: self.destination(),
-            choice: number(count, offset),
-            map: ENDPOINTS.into(),
-            learned,
-            seconds,
-        };
+        let choice = number(count, offset);
+        let learn = Statement::TranslateAndLearn { key, identities, choice, map: ENDPOINTS.into(), learned, seconds };
         // The last is for the case that no more clients can be remembered.
-        vec![vec![before], vec![learn], vec![self.translate(count, offset)]]
+        vec![rule(before), rule(learn), rule(self.translate(count, offset))]
     }
 
     fn translate(&self, count: u32, offset: u32) -> Statement {

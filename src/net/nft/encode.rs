@@ -236,20 +236,20 @@ fn statement(list: &mut Writer, statement: &Statement) {
             lookup(list, map, R0, Some(data));
             translate(list, data);
         }
-        Statement::TranslateAsBefore { key, learned, valid, seconds } => {
-            load(list, Field::SourceAddress, R0);
-            let data = load_all(list, key, R0 + 1);
+        Statement::TranslateAsBefore { key, identities, learned, valid, list: of, seconds } => {
+            let data = client(list, key, identities);
             lookup(list, learned, R0, Some(data));
+            load(list, Field::Constant(of.to_ne_bytes()), data + 2);
             lookup(list, valid, R0 + 1, None);
             learn(list, learned, UPDATE, data, *seconds);
             translate(list, data);
         }
-        Statement::TranslateAndLearn { key, choice, map, learned, seconds } => {
-            load(list, Field::SourceAddress, R0);
-            let chosen = load_all(list, key, R0 + 1);
+        Statement::TranslateAndLearn { key, identities, choice, map, learned, seconds } => {
+            let destination = client(list, key, identities);
+            let chosen = load_all(list, key, destination);
             load(list, *choice, chosen);
             let data = chosen + 1;
-            lookup(list, map, R0 + 1, Some(data));
+            lookup(list, map, destination, Some(data));
             // An update only prolongs an existing element, so an outdated one goes first.
             learn(list, learned, DELETE, data, *seconds);
             learn(list, learned, UPDATE, data, *seconds);
@@ -267,6 +267,14 @@ fn statement(list: &mut Writer, statement: &Statement) {
             e.number(1, 0).nest(2, |data| verdict(data, to));
         }),
     }
+}
+
+/// Loads the client's address and the key's identity, and returns the next free register.
+fn client(list: &mut Writer, key: &[Field], identities: &str) -> u32 {
+    load(list, Field::SourceAddress, R0);
+    let next = load_all(list, key, R0 + 1);
+    lookup(list, identities, R0 + 1, Some(R0 + 1));
+    next
 }
 
 fn set_mark(list: &mut Writer, mask: u32, xor: u32) {

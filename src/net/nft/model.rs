@@ -231,17 +231,21 @@ pub enum Statement {
         key: Vec<Field>,
         map: Name,
     },
-    /// Translates to what the client got before (map `learned`: client and key → address and port), as long as
-    /// that is a member of `valid` (key, address and port), and lets it be remembered for another while.
+    /// Translates to what the client got before (map `learned`: client and identity → address and port), as long as
+    /// that is a member of `valid` (identity, address, port and `list`), and lets it be remembered for another while.
     TranslateAsBefore {
         key: Vec<Field>,
+        /// key → identity, as wide as the key: what keys have in common that a client may use in turns.
+        identities: Name,
         learned: Name,
         valid: Name,
+        list: u32,
         seconds: u32,
     },
-    /// Like `Translate`, where the key's last column (the choice) is not part of what is remembered.
+    /// Translates by the key and the choice, and remembers that for the client and the key's identity.
     TranslateAndLearn {
         key: Vec<Field>,
+        identities: Name,
         choice: Field,
         map: Name,
         learned: Name,

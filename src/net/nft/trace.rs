@@ -106,23 +106,25 @@ fn run(table: &mut Table, statement: &Statement, packet: &mut Packet) -> Step {
             Some(Element::Value(to)) => translate(packet, to),
             _ => Step::NextRule,
         },
-        Statement::TranslateAsBefore { key, learned, valid, .. } => {
-            let Some(Element::Value(to)) = find(table, learned, learned_key(packet, key)) else {
+        Statement::TranslateAsBefore { key, identities, learned, valid, list, .. } => {
+            let Some(Element::Value(identity)) = find(table, identities, key_of(packet, key)) else {
                 return Step::NextRule;
             };
-            let mut endpoint = key_of(packet, key);
-            for column in to.as_bytes().chunks(4) {
-                endpoint = endpoint.column(column.try_into().unwrap());
-            }
-            if find(table, valid, endpoint).is_none() {
+            let Some(Element::Value(to)) = find(table, learned, join(of_client(packet), identity)) else {
+                return Step::NextRule;
+            };
+            if find(table, valid, join(identity, to).number(*list)).is_none() {
                 return Step::NextRule;
             }
             translate(packet, to)
         }
-        Statement::TranslateAndLearn { key, choice, map, learned, .. } => {
+        Statement::TranslateAndLearn { key, identities, choice, map, learned, .. } => {
+            let Some(Element::Value(identity)) = find(table, identities, key_of(packet, key)) else {
+                return Step::NextRule;
+            };
             let chosen = key_of(packet, key).column(read(packet, *choice));
             let Some(Element::Value(to)) = find(table, map, chosen) else { return Step::NextRule };
-            let client = learned_key(packet, key);
+            let client = join(of_client(packet), identity);
             table.sets.get_mut(learned).unwrap().elements.insert(client, Element::Value(to));
             translate(packet, to)
         }
@@ -171,8 +173,12 @@ fn key_of(packet: &Packet, key: &[Field]) -> Value {
     key.iter().fold(Value::EMPTY, |value, field| value.column(read(packet, *field)))
 }
 
-fn learned_key(packet: &Packet, key: &[Field]) -> Value {
-    key.iter().fold(Value::EMPTY.address(packet.source), |value, field| value.column(read(packet, *field)))
+fn of_client(packet: &Packet) -> Value {
+    Value::EMPTY.address(packet.source)
+}
+
+fn join(first: Value, second: Value) -> Value {
+    second.as_bytes().chunks(4).fold(first, |value, column| value.column(column.try_into().unwrap()))
 }
 
 fn read(packet: &Packet, field: Field) -> [u8; 4] {
