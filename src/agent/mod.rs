@@ -114,6 +114,7 @@ impl Agent {
         let dns = (!config.disable.contains("dns")).then_some(config.cluster_dns);
         if !config.disable.contains("proxy") {
             let proxy = ProxyConfig {
+                client: config.client.clone(),
                 services: services.clone(),
                 node_name: config.node_name.clone(),
                 node_ip,

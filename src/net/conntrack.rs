@@ -24,7 +24,7 @@ type Destination = (Ipv4Addr, Protocol, u16);
 type Target = (Ipv4Addr, u16);
 
 /// Forgets the connections to each destination that do not lead to one of its targets. Connections to a destination of
-/// any address are forgotten only if they were translated.
+/// any address are forgotten only if they were translated or never answered: others are somebody else's.
 pub fn forget(destinations: &BTreeMap<Destination, BTreeSet<Target>>) -> io::Result<()> {
     let mut socket = Netlink::netfilter()?;
     let entries = socket.request(GET, NLM_F_DUMP, &Writer::netfilter(IPV4, 0).into_bytes())?;
@@ -32,7 +32,7 @@ pub fn forget(destinations: &BTreeMap<Destination, BTreeSet<Target>>) -> io::Res
         let attributes = entry.get(20..).unwrap_or_default();
         let Some(original) = find(attributes, ORIGINAL) else { continue };
         let (Some(to), Some(by)) = (tuple(original), find(attributes, REPLY).and_then(tuple)) else { continue };
-        if !is_stale(&to, &by, destinations) {
+        if !is_stale(&to, &by, answered(attributes), destinations) {
             continue;
         }
         let mut body = Writer::netfilter(IPV4, 0);
@@ -55,7 +55,15 @@ struct Tuple {
     destination_port: u16,
 }
 
-fn is_stale(to: &Tuple, by: &Tuple, destinations: &BTreeMap<Destination, BTreeSet<Target>>) -> bool {
+/// Whether a packet has come back.
+fn answered(attributes: &[u8]) -> bool {
+    const STATUS: u16 = 3;
+    const SEEN_REPLY: u32 = 2;
+    let status = find(attributes, STATUS).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    status & SEEN_REPLY != 0
+}
+
+fn is_stale(to: &Tuple, by: &Tuple, answered: bool, destinations: &BTreeMap<Destination, BTreeSet<Target>>) -> bool {
     let Some(protocol) = [Protocol::Udp, Protocol::Tcp, Protocol::Sctp].into_iter().find(|p| p.number() == to.protocol)
     else {
         return false;
@@ -66,7 +74,7 @@ fn is_stale(to: &Tuple, by: &Tuple, destinations: &BTreeMap<Destination, BTreeSe
     }
     let translated = by.source != to.destination;
     let any = destinations.get(&(Ipv4Addr::UNSPECIFIED, protocol, to.destination_port));
-    translated && any.is_some_and(|targets| !targets.contains(&answered_by))
+    (translated || !answered) && any.is_some_and(|targets| !targets.contains(&answered_by))
 }
 
 fn tuple(attributes: &[u8]) -> Option<Tuple> {
@@ -106,12 +114,17 @@ mod tests {
         ]);
         let to = |destination, port| udp([10, 42, 0, 9], destination, 4000, port);
         let by = |source, port| udp(source, [10, 42, 0, 9], port, 4000);
-        let stale = |to: Tuple, by: Tuple| is_stale(&to, &by, &destinations);
+        let stale = |to: Tuple, by: Tuple| is_stale(&to, &by, true, &destinations);
         assert!(!stale(to([10, 43, 0, 5], 53), by([10, 42, 0, 2], 5353)), "leads to the endpoint");
         assert!(stale(to([10, 43, 0, 5], 53), by([10, 42, 0, 3], 5353)), "the endpoint is gone");
         assert!(stale(to([10, 43, 0, 5], 53), by([10, 43, 0, 5], 53)), "was never translated");
         assert!(!stale(to([10, 43, 0, 6], 53), by([10, 42, 0, 3], 5353)), "another destination");
         assert!(stale(to([192, 0, 2, 1], 30053), by([10, 42, 0, 3], 5353)), "a node port");
         assert!(!stale(to([192, 0, 2, 1], 30053), by([192, 0, 2, 1], 30053)), "somebody else's port of that number");
+        let unanswered = |to: Tuple, by: Tuple| is_stale(&to, &by, false, &destinations);
+        assert!(
+            unanswered(to([192, 0, 2, 1], 30053), by([192, 0, 2, 1], 30053)),
+            "sent before the node port was there"
+        );
     }
 }

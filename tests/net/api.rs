@@ -41,6 +41,15 @@ impl Api {
         self.put("services", name, json!({"apiVersion": "v1", "kind": "Service", "spec": spec}), None);
     }
 
+    pub fn service_with_status(&self, name: &str, spec: Value, status: Value) {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "spec": spec, "status": status});
+        self.put("services", name, service, None);
+    }
+
+    pub fn node(&self, name: &str, labels: Value) {
+        self.put("nodes", name, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"labels": labels}}), None);
+    }
+
     pub fn endpoints(&self, service: &str, ports: Value, endpoints: Value) {
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -62,7 +71,8 @@ impl Api {
 
     fn put(&self, resource: &str, name: &str, mut object: Value, owner: Option<&str>) {
         let mut state = self.0.lock();
-        object["metadata"] = json!({"namespace": "n", "name": name});
+        object["metadata"]["namespace"] = "n".into();
+        object["metadata"]["name"] = name.into();
         if let Some(owner) = owner {
             object["metadata"]["labels"] = json!({"kubernetes.io/service-name": owner});
         }

@@ -39,6 +39,7 @@ fn ten_thousand_services_are_programmed_and_one_change_is_small_needs_root() {
         services.wait_ready().await;
         let begun = Instant::now();
         let mut proxy = ServiceProxy::new(ProxyConfig {
+            client: api.client(),
             services: services.clone(),
             node_name: "here".to_owned(),
             node_ip: [192, 0, 2, 1].into(),

@@ -129,7 +129,8 @@ mod tests {
         let (conditions, rest) = rest.split_once('@').unwrap();
         let mut rest = rest.split('/');
         let node = rest.next().unwrap();
-        let mut names = || rest.next().unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(Into::into).collect();
+        let mut names =
+            || rest.next().unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(Into::into).collect();
         let hints = Hints { zones: names(), nodes: names() };
         Endpoint {
             address: IpAddr::from([10, 42, 0, address.parse().unwrap()]),
@@ -150,7 +151,8 @@ mod tests {
 
     fn usable_of(slices: Vec<Arc<Slice>>) -> Usable {
         let port = ServicePort { name: "p".to_owned(), protocol: Protocol::Tcp, port: 80, node_port: None };
-        let node = Node { name: HERE.to_owned(), zone: Some("z".to_owned()), ip: [192, 0, 2, 1].into(), cluster_dns: None };
+        let node =
+            Node { name: HERE.to_owned(), zone: Some("z".to_owned()), ip: [192, 0, 2, 1].into(), cluster_dns: None };
         usable(&View { service: None, slices }, &port, &node)
     }
 

@@ -4,7 +4,9 @@
 
 mod endpoints;
 mod firewall;
+mod health;
 mod ledger;
+mod own_node;
 mod plan;
 mod planner;
 mod skeleton;
@@ -17,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use tokio::task::JoinHandle;
+use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::agent::services::{Key, Services, View};
 use crate::lifecycle::{Component, StartError};
@@ -26,11 +30,16 @@ use crate::net::nft::model::Table;
 use crate::net::nft::watch::Deletions;
 use crate::net::nft::{self, KernelTable, diff};
 use crate::net::{conntrack, node_link};
+use crate::reconcile::clock::Clock;
+use crate::reconcile::events::EventSink;
+use health::HealthPorts;
 use planner::Planner;
 
 /// What the proxy is told.
 #[derive(Clone)]
 pub struct ProxyConfig {
+    /// For the node's own Node object, and for events.
+    pub client: Client,
     /// Shared with whoever else looks at Services on this node.
     pub services: Services,
     pub node_name: String,
@@ -48,12 +57,12 @@ pub struct ProxyConfig {
 pub struct ServiceProxy {
     config: ProxyConfig,
     stop: CancellationToken,
-    task: Option<JoinHandle<()>>,
+    tasks: TaskTracker,
 }
 
 impl ServiceProxy {
     pub fn new(config: ProxyConfig) -> Self {
-        Self { config, stop: CancellationToken::new(), task: None }
+        Self { config, stop: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 }
 
@@ -74,25 +83,39 @@ impl Component for ServiceProxy {
         if let Err(error) = node_link::ensure(&name, &[], &[route]) {
             tracing::warn!(link = name, %error, "without a default route this host itself will not reach Services");
         }
+        let ProxyConfig { client, services, node_name, .. } = self.config.clone();
         let proxy = Proxy::new(kernel, &self.config);
-        let run = run(proxy, self.config.services.clone(), deletions);
-        self.task = Some(tokio::spawn(async move {
-            run.await;
-        }));
+        let (zone, zone_seen) = watch::channel(None);
+        let (healthy, health_seen) = watch::channel(false);
+        let recorder = EventSink::start(client.clone(), Clock::system()).recorder("kube-proxy", Some(&node_name));
+        let health = HealthPorts::new(node_name.clone(), health_seen, recorder);
+        self.spawn(own_node::follow_zone(client, node_name, zone));
+        self.spawn(health.follow(services.clone()));
+        self.spawn(run(proxy, services, deletions, zone_seen, healthy));
         Ok(())
     }
 
     async fn stop(&mut self) {
         self.stop.cancel();
-        if let Some(task) = self.task.take() {
-            task.abort();
-            // Aborting is what we asked for.
-            let _ = task.await;
-        }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
-async fn run(mut proxy: Proxy, services: Services, mut deletions: Deletions) {
+impl ServiceProxy {
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled_owned(work).await.unwrap_or_default() });
+    }
+}
+
+async fn run(
+    mut proxy: Proxy,
+    services: Services,
+    mut deletions: Deletions,
+    mut zone: watch::Receiver<Option<String>>,
+    healthy: watch::Sender<bool>,
+) {
     const LONGEST_WAIT: Duration = Duration::from_secs(30);
     services.wait_ready().await;
     let mut subscription = services.subscribe();
@@ -100,6 +123,12 @@ async fn run(mut proxy: Proxy, services: Services, mut deletions: Deletions) {
     loop {
         let changed = tokio::select! {
             changed = subscription.changed() => changed,
+            Ok(()) = zone.changed() => {
+                proxy.planner.set_zone(zone.borrow_and_update().clone());
+                // Every Service may have other endpoints now.
+                subscription = services.subscribe();
+                continue;
+            }
             () = deletions.next() => {
                 tracing::warn!(table = proxy.kernel.table().name, "somebody deleted our table; putting it back");
                 proxy.kernel.distrust();
@@ -114,6 +143,7 @@ async fn run(mut proxy: Proxy, services: Services, mut deletions: Deletions) {
         });
         let Ok((returned, result)) = worked.await else { return };
         proxy = returned;
+        healthy.send_replace(result.is_ok());
         retry = match result {
             Ok(()) => None,
             Err(error) => {

@@ -48,13 +48,9 @@ impl Planner {
         }
     }
 
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    /// From now on the node is this one; every Service is to be planned again.
-    pub fn set_node(&mut self, node: Node) {
-        self.node = node;
+    /// From now on the node is in this zone; every Service is to be planned again.
+    pub fn set_zone(&mut self, zone: Option<String>) {
+        self.node.zone = zone;
     }
 
     /// The changes of the table, whose chains are `chains`, for the new state of some Services; and the UDP destinations
@@ -120,7 +116,8 @@ impl Planner {
     /// Removes chains that have been out of use for a while.
     fn clear(&mut self, now: Instant) -> Vec<Change> {
         let old = |since: &Instant| now.duration_since(*since) >= RETIREMENT;
-        let due: Vec<Name> = self.retired.iter().filter(|(_, since)| old(since)).map(|(name, _)| name.clone()).collect();
+        let due: Vec<Name> =
+            self.retired.iter().filter(|(_, since)| old(since)).map(|(name, _)| name.clone()).collect();
         for name in &due {
             self.retired.remove(name);
         }

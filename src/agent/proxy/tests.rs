@@ -225,7 +225,10 @@ fn without_an_endpoint_anywhere_even_the_local_policies_refuse() {
 #[test]
 fn hints_keep_traffic_near_but_not_that_of_the_local_policy() {
     let mut bench = bench();
-    bench.service("web", json!({"clusterIP": "10.43.0.5", "externalIPs": ["203.0.113.5"], "externalTrafficPolicy": "Local"}));
+    bench.service(
+        "web",
+        json!({"clusterIP": "10.43.0.5", "externalIPs": ["203.0.113.5"], "externalTrafficPolicy": "Local"}),
+    );
     let hinted = |last: u8, node: &str, zone: &str| {
         let mut it = ready(&format!("10.42.0.{last}"), node);
         it["hints"] = json!({"forZones": [{"name": zone}]});
@@ -235,8 +238,7 @@ fn hints_keep_traffic_near_but_not_that_of_the_local_policy() {
     assert_eq!(bench.reached(POD, [10, 43, 0, 5], 80), [2, 4, 2, 4]);
     assert_eq!(bench.reached(OUTSIDE, [203, 0, 113, 5], 80), [3; 4]);
     // The node moves to another zone.
-    let node = plan::Node { zone: Some("y".to_owned()), ..bench.planner.node().clone() };
-    bench.planner.set_node(node);
+    bench.planner.set_zone(Some("y".to_owned()));
     bench.update("web");
     assert_eq!(bench.reached(POD, [10, 43, 0, 5], 80), [3; 4]);
 }

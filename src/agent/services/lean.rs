@@ -129,7 +129,8 @@ fn affinity(spec: &ServiceSpec) -> Option<u32> {
 }
 
 fn health_port(spec: &ServiceSpec) -> Option<u16> {
-    let asked = spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
+    let asked =
+        spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
     spec.health_check_node_port.filter(|_| asked).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
 }
 

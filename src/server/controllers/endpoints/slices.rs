@@ -142,7 +142,9 @@ fn hints(service: &Service, ready: bool, zone: Option<&String>, node: Option<&St
         "PreferClose" | "PreferSameZone" if ready => {
             for_zones.map(|zones| EndpointHints { for_zones: Some(zones), for_nodes: None })
         }
-        "PreferSameNode" if ready => Some(EndpointHints { for_zones, for_nodes }),
+        "PreferSameNode" if ready && (for_zones.is_some() || for_nodes.is_some()) => {
+            Some(EndpointHints { for_zones, for_nodes })
+        }
         _ => None,
     }
 }
