@@ -9,11 +9,12 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 find_cargo
 cargo build --release --quiet
-cargo bench --no-run --quiet --bench cluster --bench authorization
+cargo bench --no-run --quiet --bench cluster --bench authorization --bench services
 newest() { find target -path "$1" -type f -executable -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2; }
 orch=$PWD/$(newest '*/release/orch')
 bench=$PWD/$(newest '*/release/deps/cluster-*')
 authorization=$PWD/$(newest '*/release/deps/authorization-*')
+services=$PWD/$(newest '*/release/deps/services-*')
 
 name=orch-bench-$$
 dir=$(mktemp -d "/tmp/$name.XXXX")
@@ -100,6 +101,7 @@ daily="($w1 - $w0) / $idle * 86400 + ($w2 - $w1) * 48"
 row "idle disk writes, with a flush each half hour" "5 MB a day" "$(awk "BEGIN {printf \"%.1f MB a day\", ($daily) / 1e6}")"
 inside "$bench" "$dir/kubeconfig" "$pid"
 "$authorization"
+"$services"
 row "resident memory after all that" "" "$(($(resident "$pid") / 1024)) MiB"
 
 # The same image, a hundred times, by a containerd that nothing else uses: what no orchestrator can be faster than.

@@ -189,7 +189,7 @@ impl Component for Agent {
         self.runtime = Some(runtime.clone());
         self.start_network(&services).await?;
         // Pods carry no more than the way to their neighbours on other nodes does.
-        let wire = links::mtu(self.config.node_ip).await.ok().flatten().unwrap_or(MTU);
+        let wire = links::mtu(self.config.node_ip).ok().flatten().unwrap_or(MTU);
         let mtu = self.config.backend.pod_mtu(wire);
         let kubelet = Kubelet::start(self.kubelet_config(services, mtu), self.config.client.clone(), runtime).await;
         let kubelet = kubelet.map_err(|error| StartError::new("kubelet", error))?;

@@ -31,8 +31,8 @@ pub async fn kernel_state(host: &HostArgs) -> Leftovers {
             left.push(format!("mount {}: {error}", mount.display()));
         }
     }
-    for link in net::links::named(PREFIX).await.unwrap_or_default() {
-        if let Err(error) = net::links::remove(&link).await {
+    for link in net::links::named(PREFIX).unwrap_or_default() {
+        if let Err(error) = net::links::remove(&link) {
             left.push(format!("link {link}: {error}"));
         }
     }
@@ -59,7 +59,7 @@ pub async fn verify(host: &HostArgs) -> Leftovers {
     left.extend(our_processes(host).into_iter().map(|pid| format!("process {}", pid.as_raw_nonzero())));
     let mounts = mounts_below(&[&host.run_dir, &host.data_dir]);
     left.extend(mounts.iter().map(|mount| format!("mount {}", mount.display())));
-    left.extend(net::links::named(PREFIX).await.unwrap_or_default().iter().map(|link| format!("link {link}")));
+    left.extend(net::links::named(PREFIX).unwrap_or_default().iter().map(|link| format!("link {link}")));
     left.extend(tables().iter().map(|table| format!("packet table {table}")));
     left.extend(control_groups(&host.cgroup_root).iter().map(|group| format!("control group {}", group.display())));
     left

@@ -2,13 +2,12 @@
 //! host send at all. Called by the service proxy and DNS; never touches links of other names.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::RouteScope;
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use crate::net::netlink::{self, Netlink, errno};
 
@@ -22,30 +21,17 @@ pub struct Route {
 /// Makes a link without a wire that is up, holds these addresses (and no others of IPv4) and carries these routes.
 pub fn ensure(name: &str, addresses: &[Ipv4Addr], routes: &[Route]) -> io::Result<()> {
     let mut socket = Netlink::route()?;
-    let index = match netlink::index_of(&mut socket, name)? {
-        Some(index) => index,
+    let link = match socket.link(name)? {
+        Some(link) => link,
         None => {
             create(&mut socket, name)?;
-            netlink::index_of(&mut socket, name)?
-                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the new link has vanished"))?
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "the new link has vanished");
+            socket.link(name)?.ok_or_else(gone)?
         }
     };
+    let index = link.header.index;
     socket.execute(RouteNetlinkMessage::SetLink(LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build()))?;
-    let mut query = AddressMessage::default();
-    query.header.family = AddressFamily::Inet;
-    for message in socket.dump(RouteNetlinkMessage::GetAddress(query))? {
-        let RouteNetlinkMessage::NewAddress(message) = message else { continue };
-        let keep = message.attributes.iter().any(|attribute| {
-            matches!(attribute, AddressAttribute::Local(IpAddr::V4(address)) if addresses.contains(address))
-        });
-        if message.header.index == index && !keep {
-            socket.execute(RouteNetlinkMessage::DelAddress(message))?;
-        }
-    }
-    for address in addresses {
-        let message = AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(*address, 32).build();
-        socket.put(RouteNetlinkMessage::NewAddress(message))?;
-    }
+    socket.set_addresses(index, addresses)?;
     for route in routes {
         let message = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(route.to.network(), route.to.prefix_len())
@@ -64,17 +50,6 @@ fn create(socket: &mut Netlink, name: &str) -> io::Result<()> {
         Err(error) if netlink::is(&error, &[errno::EOPNOTSUPP]) => {
             socket.create(RouteNetlinkMessage::NewLink(LinkBridge::new(name).arp(false).build()))
         }
-        other => other,
-    }
-}
-
-/// Removes the link with its addresses and routes; a missing one is fine.
-pub fn remove(name: &str) -> io::Result<()> {
-    let mut socket = Netlink::route()?;
-    let Some(index) = netlink::index_of(&mut socket, name)? else { return Ok(()) };
-    let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).build();
-    match socket.execute(RouteNetlinkMessage::DelLink(message)) {
-        Err(error) if netlink::is(&error, &[errno::ENODEV]) => Ok(()),
         other => other,
     }
 }

@@ -4,19 +4,18 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
-use rtnetlink::packet_route::{AddressFamily, address::AddressScope};
-use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-use crate::net::netlink::{self, Netlink, errno};
+use crate::net::netlink::Netlink;
 use crate::net::{netns, sysctl};
 
 /// The next hop of every pod. It exists nowhere: a permanent neighbour entry leads to the host's side.
@@ -67,7 +66,7 @@ pub async fn attach(link: &PodLink) -> io::Result<()> {
 pub async fn detach(host_name: &str) -> io::Result<()> {
     let mut host = Netlink::route()?;
     let Some(end) = observe(&mut host, host_name)? else { return Ok(()) };
-    delete(&mut host, &end)
+    host.delete_link(end.index)
 }
 
 /// One end of a cable as the kernel has it.
@@ -88,10 +87,10 @@ fn connect(host: &mut Netlink, pod: &mut Netlink, link: &PodLink) -> io::Result<
         }
         (outer, inner) => {
             if let Some(outer) = outer {
-                delete(host, &outer)?;
+                host.delete_link(outer.index)?;
             }
             if let Some(inner) = inner {
-                delete(pod, &inner)?;
+                pod.delete_link(inner.index)?;
             }
         }
     }
@@ -114,15 +113,7 @@ fn connect(host: &mut Netlink, pod: &mut Netlink, link: &PodLink) -> io::Result<
 }
 
 fn configure_pod(pod: &mut Netlink, link: &PodLink, inner: &End, outer: &End) -> io::Result<()> {
-    let addresses = addresses(pod, inner.index)?;
-    for stale in addresses.iter().filter(|message| !holds(message, link.address)) {
-        pod.execute(RouteNetlinkMessage::DelAddress((*stale).clone()))?;
-    }
-    if !addresses.iter().any(|message| holds(message, link.address)) {
-        let mut address = AddressMessageBuilder::<Ipv4Addr>::new().index(inner.index).address(link.address, 32).build();
-        address.header.scope = AddressScope::Universe;
-        pod.put(RouteNetlinkMessage::NewAddress(address))?;
-    }
+    pod.set_addresses(inner.index, &[link.address])?;
     bring_up(pod, inner, link.mtu)?;
     pod.put(RouteNetlinkMessage::NewNeighbour(permanent(inner.index, GATEWAY, &outer.mac)))?;
     pod.put(RouteNetlinkMessage::NewRoute(to_device(GATEWAY, inner.index)))?;
@@ -166,13 +157,7 @@ fn to_device(address: Ipv4Addr, index: u32) -> RouteMessage {
 }
 
 fn observe(socket: &mut Netlink, name: &str) -> io::Result<Option<End>> {
-    let mut query = LinkMessage::default();
-    query.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    let found = match socket.get(RouteNetlinkMessage::GetLink(query)) {
-        Err(error) if netlink::is(&error, &[errno::ENODEV]) => return Ok(None),
-        other => other?,
-    };
-    let Some(RouteNetlinkMessage::NewLink(message)) = found else { return Ok(None) };
+    let Some(message) = socket.link(name)? else { return Ok(None) };
     let mut end = End {
         index: message.header.index,
         mac: Vec::new(),
@@ -189,32 +174,6 @@ fn observe(socket: &mut Netlink, name: &str) -> io::Result<Option<End>> {
         }
     }
     Ok(Some(end))
-}
-
-fn delete(socket: &mut Netlink, end: &End) -> io::Result<()> {
-    let message = LinkMessageBuilder::<LinkUnspec>::new().index(end.index).build();
-    match socket.execute(RouteNetlinkMessage::DelLink(message)) {
-        Err(error) if netlink::is(&error, &[errno::ENODEV]) => Ok(()),
-        other => other,
-    }
-}
-
-fn addresses(socket: &mut Netlink, index: u32) -> io::Result<Vec<AddressMessage>> {
-    let mut query = AddressMessage::default();
-    query.header.family = AddressFamily::Inet;
-    let all = socket.dump(RouteNetlinkMessage::GetAddress(query))?;
-    Ok(all
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(address) if address.header.index == index => Some(address),
-            _ => None,
-        })
-        .collect())
-}
-
-fn holds(message: &AddressMessage, address: Ipv4Addr) -> bool {
-    message.header.prefix_len == 32
-        && message.attributes.iter().any(|a| matches!(a, AddressAttribute::Local(IpAddr::V4(it)) if *it == address))
 }
 
 fn step(what: &'static str) -> impl Fn(io::Error) -> io::Error {

@@ -5,6 +5,7 @@ mod api;
 mod bulk;
 mod dns;
 mod links;
+mod many;
 mod overlay;
 mod pod_network;
 mod proxy;

@@ -13,8 +13,15 @@ pub type Slot = (Name, Value);
 /// The wishes of all Services.
 #[derive(Default)]
 pub struct Ledger {
-    wishes: HashMap<Key, BTreeMap<Slot, Element>>,
-    owners: BTreeMap<Slot, BTreeSet<Key>>,
+    /// In the order of slots.
+    wishes: HashMap<Key, Box<[(Slot, Element)]>>,
+    owners: HashMap<Slot, Owners>,
+}
+
+/// Who wants an element: mostly one, and there are many elements.
+enum Owners {
+    One(Key),
+    More(Box<BTreeSet<Key>>),
 }
 
 /// What becomes of one element.
@@ -28,24 +35,17 @@ pub struct Turn {
 impl Ledger {
     /// Takes the Service's wishes instead of its earlier ones, and returns what that changes, in the order of slots.
     pub fn replace(&mut self, key: &Key, wishes: BTreeMap<Slot, Element>) -> Vec<Turn> {
+        let wishes: Box<[_]> = wishes.into_iter().collect();
         let earlier = self.wishes.remove(key).unwrap_or_default();
         let touched: BTreeSet<Slot> = earlier
             .iter()
-            .filter(|(slot, element)| wishes.get(slot) != Some(element))
-            .chain(wishes.iter().filter(|(slot, element)| earlier.get(slot) != Some(element)))
+            .filter(|(slot, element)| find(&wishes, slot) != Some(element))
+            .chain(wishes.iter().filter(|(slot, element)| find(&earlier, slot) != Some(element)))
             .map(|(slot, _)| slot.clone())
             .collect();
         let before: Vec<_> = touched.iter().map(|slot| self.winner(slot, key, &earlier)).collect();
         for slot in &touched {
-            let owners = self.owners.entry(slot.clone()).or_default();
-            if wishes.contains_key(slot) {
-                owners.insert(key.clone());
-            } else {
-                owners.remove(key);
-            }
-            if owners.is_empty() {
-                self.owners.remove(slot);
-            }
+            self.own(slot, key, find(&wishes, slot).is_some());
         }
         let turns = touched
             .into_iter()
@@ -61,12 +61,42 @@ impl Ledger {
         turns
     }
 
-    /// The element that the first owner wants; `own` are the wishes of `key`, which are not filed.
-    fn winner(&self, slot: &Slot, key: &Key, own: &BTreeMap<Slot, Element>) -> Option<Element> {
-        let first = self.owners.get(slot)?.first()?;
-        let wishes = if first == key { own } else { self.wishes.get(first)? };
-        wishes.get(slot).cloned()
+    fn own(&mut self, slot: &Slot, key: &Key, wants: bool) {
+        let owners = match (self.owners.remove(slot), wants) {
+            (None, true) => Some(Owners::One(key.clone())),
+            (Some(Owners::One(one)), true) if one != *key => Some(Owners::More(Box::new([one, key.clone()].into()))),
+            (Some(Owners::One(one)), false) if one == *key => None,
+            (Some(Owners::More(mut more)), wants) => {
+                if wants {
+                    more.insert(key.clone());
+                } else {
+                    more.remove(key);
+                }
+                match more.len() {
+                    1 => more.pop_first().map(Owners::One),
+                    _ => Some(Owners::More(more)),
+                }
+            }
+            (same, _) => same,
+        };
+        if let Some(owners) = owners {
+            self.owners.insert(slot.clone(), owners);
+        }
     }
+
+    /// The element that the first owner wants; `own` are the wishes of `key`, which are not filed.
+    fn winner(&self, slot: &Slot, key: &Key, own: &[(Slot, Element)]) -> Option<Element> {
+        let first = match self.owners.get(slot)? {
+            Owners::One(one) => one,
+            Owners::More(more) => more.first()?,
+        };
+        let wishes = if first == key { own } else { self.wishes.get(first)? };
+        find(wishes, slot).cloned()
+    }
+}
+
+fn find<'a>(wishes: &'a [(Slot, Element)], slot: &Slot) -> Option<&'a Element> {
+    wishes.binary_search_by(|(other, _)| other.cmp(slot)).ok().map(|at| &wishes[at].1)
 }
 
 #[cfg(test)]
@@ -106,5 +136,6 @@ mod tests {
         assert_eq!(ledger.replace(&b, wishes(&[(1, 21)])), [], "the loser's change is not seen");
         assert_eq!(ledger.replace(&a, wishes(&[])), [turn(1, Some(10), Some(21))]);
         assert_eq!(ledger.replace(&b, wishes(&[])), [turn(1, Some(21), None)]);
+        assert!(ledger.owners.is_empty() && ledger.wishes.is_empty());
     }
 }

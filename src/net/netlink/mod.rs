@@ -4,6 +4,7 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod links;
 
 use std::io;
 
@@ -11,7 +12,6 @@ use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols};
 
 /// Linux `errno`s that callers treat as success for an idempotent request.
@@ -120,17 +120,6 @@ impl Netlink {
                 }
             }
         }
-    }
-}
-
-/// The index of a link by name.
-pub fn index_of(socket: &mut Netlink, name: &str) -> io::Result<Option<u32>> {
-    let mut query = LinkMessage::default();
-    query.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    match socket.get(RouteNetlinkMessage::GetLink(query)) {
-        Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(message.header.index)),
-        Err(error) if !is(&error, &[errno::ENODEV]) => Err(error),
-        _ => Ok(None),
     }
 }
 

@@ -2,19 +2,19 @@
 //! the calling thread. Never decides what should be.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
 use super::{Hop, Mac, OVERHEAD, PORT, Paths, Step, VNI, offload};
+use crate::net::netlink::links::mtu;
 use crate::net::netlink::{self, Netlink, errno};
 
 /// Marks our routes ("o"): `ip route show proto 111` lists them.
@@ -50,27 +50,19 @@ impl Kernel {
 
     /// The link that holds the address.
     pub fn wire(&mut self, address: Ipv4Addr) -> io::Result<Option<Wire>> {
-        let holds = |message: &&AddressMessage| holds(message, address);
-        let Some(index) = self.addresses()?.iter().find(holds).map(|message| message.header.index) else {
-            return Ok(None);
-        };
-        let mut query = LinkMessage::default();
-        query.header.index = index;
-        let Some(RouteNetlinkMessage::NewLink(link)) = self.socket.get(RouteNetlinkMessage::GetLink(query))? else {
-            return Ok(None);
-        };
-        Ok(Some(Wire { index, mtu: mtu(&link) }))
+        let link = self.socket.link_with(address)?;
+        Ok(link.map(|link| Wire { index: link.header.index, mtu: mtu(&link) }))
     }
 
     /// Makes the VXLAN link be as it should, and gives its index. One that cannot be changed into that is made anew.
     pub fn ensure(&mut self, device: &Device, wire: Wire) -> io::Result<u32> {
         let wanted = wire.mtu.saturating_sub(OVERHEAD);
-        if let Some(link) = self.link(&device.name)?
+        if let Some(link) = self.socket.link(&device.name)?
             && !fits(&link, device, wire)
         {
-            self.remove(link.header.index)?;
+            self.socket.delete_link(link.header.index)?;
         }
-        let link = match self.link(&device.name)? {
+        let link = match self.socket.link(&device.name)? {
             Some(link) => link,
             None => self.create(device, wire)?,
         };
@@ -79,7 +71,7 @@ impl Kernel {
             let change = LinkMessageBuilder::<LinkUnspec>::new().index(index).mtu(wanted).up().build();
             self.socket.execute(RouteNetlinkMessage::SetLink(change))?;
         }
-        self.address(index, device.address)?;
+        self.socket.set_addresses(index, &[device.address])?;
         Ok(index)
     }
 
@@ -102,26 +94,12 @@ impl Kernel {
             tracing::debug!(%error, link = device.name, "checksum offload stays as it is");
         }
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the new VXLAN link has vanished");
-        self.link(&device.name)?.ok_or_else(gone)
-    }
-
-    /// Exactly this address of IPv4.
-    fn address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
-        let of_link: Vec<_> = self.addresses()?.into_iter().filter(|message| message.header.index == index).collect();
-        for stale in of_link.iter().filter(|message| !holds(message, address)) {
-            self.socket.execute(RouteNetlinkMessage::DelAddress(stale.clone()))?;
-        }
-        if of_link.iter().any(|message| holds(message, address)) {
-            return Ok(());
-        }
-        let mut message = AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, 32).build();
-        message.header.scope = AddressScope::Universe;
-        self.socket.put(RouteNetlinkMessage::NewAddress(message))
+        self.socket.link(&device.name)?.ok_or_else(gone)
     }
 
     /// The index of the link, where it exists.
     pub fn index(&mut self, name: &str) -> io::Result<Option<u32>> {
-        netlink::index_of(&mut self.socket, name)
+        Ok(self.socket.link(name)?.map(|link| link.header.index))
     }
 
     /// What there is of ours: every route of our protocol, and the permanent entries of the VXLAN link.
@@ -159,51 +137,10 @@ impl Kernel {
             other => other.map_err(|error| io::Error::new(error.kind(), format!("{step:?}: {error}"))),
         }
     }
-
-    fn remove(&mut self, index: u32) -> io::Result<()> {
-        let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).build();
-        match self.socket.execute(RouteNetlinkMessage::DelLink(message)) {
-            Err(error) if netlink::is(&error, &[errno::ENODEV]) => Ok(()),
-            other => other,
-        }
-    }
-
-    fn link(&mut self, name: &str) -> io::Result<Option<LinkMessage>> {
-        let mut query = LinkMessage::default();
-        query.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        match self.socket.get(RouteNetlinkMessage::GetLink(query)) {
-            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link)),
-            Err(error) if !netlink::is(&error, &[errno::ENODEV]) => Err(error),
-            _ => Ok(None),
-        }
-    }
-
-    fn addresses(&mut self) -> io::Result<Vec<AddressMessage>> {
-        let mut query = AddressMessage::default();
-        query.header.family = AddressFamily::Inet;
-        let all = self.socket.dump(RouteNetlinkMessage::GetAddress(query))?;
-        let addresses = all.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewAddress(address) => Some(address),
-            _ => None,
-        });
-        Ok(addresses.collect())
-    }
 }
 
 fn drops(step: &Step) -> bool {
     matches!(step, Step::DropRoute(_) | Step::DropNeighbour(_) | Step::DropForwarding(..))
-}
-
-fn holds(message: &AddressMessage, address: Ipv4Addr) -> bool {
-    message.attributes.iter().any(|a| matches!(a, AddressAttribute::Local(IpAddr::V4(it)) if *it == address))
-}
-
-fn mtu(link: &LinkMessage) -> u32 {
-    let mut found = link.attributes.iter().filter_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
-        _ => None,
-    });
-    found.next().unwrap_or_default()
 }
 
 /// Whether an existing link is the one wanted, in everything that cannot be changed.

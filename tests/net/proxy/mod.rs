@@ -6,12 +6,13 @@ mod policies;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use orch::agent::proxy::{ProxyConfig, ServiceProxy};
+use orch::agent::proxy::ServiceProxy;
 use orch::agent::services::Services;
 use orch::lifecycle::Component;
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::many::proxy_config;
 use crate::support::{Host, Pod, ask, eventually, on_host, refused, run};
 
 const NODE: [u8; 4] = [192, 0, 2, 1];
@@ -31,16 +32,7 @@ async fn node(host: Host) -> Node {
     // The node's wire: nothing has a default route, as on an air-gapped host.
     let outside = host.neighbour("outside", NODE, OUTSIDE).await;
     let api = Api::default();
-    let mut proxy = ServiceProxy::new(ProxyConfig {
-        client: api.client(),
-        services: Services::watch(api.client()),
-        node_name: "here".to_owned(),
-        node_ip: NODE.into(),
-        cluster_cidr: "10.42.0.0/16".parse().unwrap(),
-        service_cidr: "10.43.0.0/16".parse().unwrap(),
-        cluster_dns: None,
-        table_prefix: "orch".to_owned(),
-    });
+    let mut proxy = ServiceProxy::new(proxy_config(&api, &Services::watch(api.client())));
     proxy.start().await.unwrap();
     Node { host, api, proxy, outside }
 }
