@@ -97,6 +97,35 @@ async fn services_get_addresses_and_ports_exactly_once() {
 }
 
 #[tokio::test]
+async fn a_health_check_port_is_given_out_once_and_kept() {
+    let cluster = Cluster::new().await;
+    let spec = |port: i32| {
+        json!({
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": port,
+            "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}],
+        })
+    };
+    let made = cluster.post(SERVICES, service("a", spec(0))).await.ok();
+    let port = made["spec"]["healthCheckNodePort"].as_i64().unwrap() as i32;
+    assert!((30000..=32767).contains(&port));
+    assert_eq!(made["spec"]["ports"][0].get("nodePort"), None, "none was asked for");
+    let kept = cluster.put(&format!("{SERVICES}/a"), service("a", spec(0))).await.ok();
+    assert_eq!(kept["spec"]["healthCheckNodePort"], port);
+    let taken = cluster.post(SERVICES, service("b", spec(port))).await;
+    assert_eq!(
+        (taken.code, taken.said()),
+        (
+            500,
+            format!(
+                "InternalError: Internal error occurred: failed to allocate requested HealthCheck NodePort {port}: provided port is already allocated"
+            )
+        )
+    );
+    cluster.delete(&format!("{SERVICES}/a"), Value::Null).await.ok();
+    cluster.post(SERVICES, service("b", spec(port))).await.ok();
+}
+
+#[tokio::test]
 async fn a_chosen_address_is_checked_and_freed_by_deletion() {
     let cluster = Cluster::new().await;
     let wish = json!({"clusterIP": "10.43.0.10", "type": "NodePort", "ports": [{"port": 53, "nodePort": 30053, "protocol": "UDP", "name": "u"}, {"port": 53, "nodePort": 30053, "name": "t"}]});

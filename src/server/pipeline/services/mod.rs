@@ -220,14 +220,32 @@ impl Request<'_> {
             port.node_port = Some(given.into());
             held.push(table.ports.claim(given, self.key.clone()));
         }
-        if fields::needs_health_port(spec) && spec.health_check_node_port.unwrap_or(0) == 0 {
+        if fields::needs_health_port(spec) {
             let taken = |port: u16| own.contains_key(&port) || self.port_taken(table, port);
-            let full = || Failure::internal("failed to allocate a nodePort: range is full");
-            let port = free_port(range, taken).ok_or_else(full)?;
+            let port = health_port(spec.health_check_node_port.unwrap_or(0), range, taken)?;
             spec.health_check_node_port = Some(port.into());
             held.push(table.ports.claim(port, self.key.clone()));
         }
         Ok(())
+    }
+}
+
+/// The port at which load balancers ask for a Service's health: that asked for, or any.
+fn health_port(given: i32, range: RangeInclusive<u16>, taken: impl Fn(u16) -> bool) -> Result<u16> {
+    if given == 0 {
+        let full = || Failure::internal("failed to allocate a HealthCheck NodePort 0: range is full");
+        return free_port(range, taken).ok_or_else(full);
+    }
+    let refused =
+        |why: String| Failure::internal(format!("failed to allocate requested HealthCheck NodePort {given}: {why}"));
+    match u16::try_from(given).ok().filter(|port| range.contains(port)) {
+        None => {
+            let (low, high) = (range.start(), range.end());
+            let why = format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+            Err(refused(why))
+        }
+        Some(port) if taken(port) => Err(refused("provided port is already allocated".to_owned())),
+        Some(port) => Ok(port),
     }
 }
 
