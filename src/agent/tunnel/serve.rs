@@ -164,7 +164,7 @@ mod tests {
         far.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         let begun = tokio::time::Instant::now();
         serve(TokioIo::new(near), &config(), &CancellationToken::new()).await;
-        assert_eq!(begun.elapsed(), PING + PONG);
+        assert_eq!(begun.elapsed().as_secs(), (PING + PONG).as_secs());
     }
 
     #[test]

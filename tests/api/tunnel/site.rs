@@ -32,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::Cluster;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// Where nobody listens, though certificates name it.
 pub const NOBODY: &str = "127.0.0.2";
 
