@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 /// Of TLS towards anybody; made once.
 pub fn unverified_tls() -> Arc<ClientConfig> {
@@ -38,6 +38,19 @@ pub fn dial_error(error: &io::Error) -> String {
         io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Why TLS was not agreed on.
+pub fn tls_error(error: &io::Error) -> String {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
+    let why = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(UnknownIssuer)) => "certificate signed by unknown authority",
+        Some(Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })) => {
+            "certificate has expired or is not yet valid"
+        }
+        _ => return error.to_string(),
+    };
+    format!("tls: failed to verify certificate: x509: {why}")
 }
 
 /// Accepts any certificate, of any version and kind of key.

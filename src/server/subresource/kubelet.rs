@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::dial::{Dialer, Target, Wire};
 use super::relay::relay;
 use crate::api::status::{Failure, Result};
-use crate::api::transport::joined;
+use crate::api::transport::{joined, tls_error};
 use crate::server::http::authn::{Certificate, User};
 use crate::server::http::body::Body;
 use crate::server::tunnel::Kind;
@@ -72,13 +72,14 @@ async fn secured(
 ) -> io::Result<TlsStream<Box<dyn Wire>>> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "net/http: TLS handshake timeout");
     let handshake = TlsConnector::from(tls).connect(name, wire);
-    let stream = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(late)??;
+    let stream = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(late)?;
+    let stream = stream.map_err(|error| io::Error::new(error.kind(), tls_error(&error)))?;
     is_of(node, stream.get_ref().1.peer_certificates()).map_err(io::Error::other)?;
     Ok(stream)
 }
 
 /// The address in a certificate may be another node's too, in another network; the subject says whose it is.
-/// Upstream's check of `--kubelet-certificate-authority` by KEP-4872.
+/// As upstream since KEP-4872.
 fn is_of(node: &str, certificates: Option<&[CertificateDer<'_>]>) -> std::result::Result<(), String> {
     let subject = match certificates.and_then(<[_]>::first).and_then(|leaf| Certificate::parse(leaf)) {
         Some(Certificate::Subject(subject)) => subject.user.name,
