@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod client;
 pub mod cmd;
+pub mod keys;
 pub mod lifecycle;
 pub mod net;
 pub mod reconcile;

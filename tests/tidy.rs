@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("api", &["api"]),
     ("store", &["store"]),
     ("lifecycle", &["lifecycle"]),
+    ("keys", &["keys"]),
     ("client", &["client", "api"]),
     ("reconcile", &["reconcile", "api", "client", "lifecycle"]),
     ("net", &["net", "api"]),
@@ -31,8 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("server::controllers", &["server::controllers", "api", "client", "reconcile", "lifecycle"]),
     ("server::scheduler", &["server::scheduler", "api", "client", "reconcile", "lifecycle"]),
-    ("server", &["server", "api", "store", "lifecycle"]),
-    ("agent", &["agent", "api", "client", "reconcile", "net", "lifecycle"]),
+    ("server", &["server", "api", "store", "lifecycle", "keys"]),
+    ("agent", &["agent", "api", "client", "reconcile", "net", "lifecycle", "keys"]),
     ("cmd", &[""]),
 ];
 

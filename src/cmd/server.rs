@@ -16,6 +16,7 @@ use super::pidfile::PidFile;
 use super::{node_address, notify, preflight};
 use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
+use crate::keys;
 use crate::lifecycle::Lifecycle;
 use crate::reconcile::Env;
 use crate::reconcile::events::EventType;
@@ -361,13 +362,13 @@ fn admin_token(args: &ServerArgs, kept: &Path) -> anyhow::Result<String> {
         }
         return Ok(token);
     }
-    if let Some(text) = pki::read(kept)? {
+    if let Some(text) = keys::read(kept)? {
         return Ok(text.trim().to_owned());
     }
     let mut random = [0u8; 32];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("the kernel gives no random bytes: {error}"))?;
     let token = hex(&random);
-    pki::write_private(kept, &token)?;
+    keys::write_private(kept, &token)?;
     Ok(token)
 }
 
@@ -376,7 +377,7 @@ fn write_kubeconfig(args: &ServerArgs, pki: &Pki) -> anyhow::Result<()> {
     let local = if args.bind_address.is_unspecified() { [127, 0, 0, 1].into() } else { args.bind_address };
     let url = format!("https://{}", SocketAddr::new(local, args.https_listen_port));
     let path = &args.host.write_kubeconfig;
-    pki::write_private(path, &pki::kubeconfig::render(&url, &pki.ca_pem, &pki.admin))?;
+    keys::write_private(path, &pki::kubeconfig::render(&url, &pki.ca_pem, &pki.admin))?;
     let mode = std::fs::Permissions::from_mode(args.write_kubeconfig_mode);
     std::fs::set_permissions(path, mode).with_context(|| format!("cannot set the mode of {}", path.display()))
 }

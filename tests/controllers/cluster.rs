@@ -17,7 +17,7 @@ use orch::reconcile::{Cached, Env};
 use orch::server::controllers::{Controllers, ControllersConfig, Keys};
 use orch::server::http::authn::User;
 use orch::server::http::{ApiServer, ApiServerConfig};
-use orch::server::pki::Pair;
+use orch::keys::Pair;
 use orch::server::pki::signer::RequestSigner;
 use orch::server::pki::token::Issuer;
 use orch::store::memory::MemoryStore;

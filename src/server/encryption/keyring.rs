@@ -14,7 +14,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use serde::{Deserialize, Serialize};
 
-use crate::server::pki::{self, PkiError};
+use crate::keys::{self, KeyError};
 use crate::store::seal::{Seal, SealError};
 
 /// What is sealed, by the beginning of its key.
@@ -65,7 +65,7 @@ pub struct KeyInfo {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     #[error(transparent)]
-    File(#[from] PkiError),
+    File(#[from] KeyError),
     #[error("{path}: {why}; restore it from a backup, for without its keys the Secrets cannot be read", path = .path.display())]
     Damaged { path: PathBuf, why: String },
     #[error("the kernel gives no random bytes: {0}")]
@@ -81,7 +81,7 @@ impl Keyring {
     /// Reads the file; where there is none, Secrets lie open.
     pub fn load(path: &Path) -> Result<Self, KeyringError> {
         let damaged = |why: String| KeyringError::Damaged { path: path.to_owned(), why };
-        let document = match pki::read(path)? {
+        let document = match keys::read(path)? {
             Some(text) => serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?,
             None => Document { settled: true, ..Document::default() },
         };
@@ -153,7 +153,7 @@ impl Keyring {
         let damaged = |why: String| KeyringError::Damaged { path: self.path.clone(), why };
         let text = serde_json::to_string_pretty(&document).map_err(|error| damaged(error.to_string()))?;
         let loaded = load(&document).map_err(damaged)?;
-        pki::write_private(&self.path, &text)?;
+        keys::write_private(&self.path, &text)?;
         *state = State { document, loaded };
         Ok(())
     }

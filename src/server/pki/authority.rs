@@ -2,42 +2,21 @@
 //!
 //! Never decides which certificates the cluster needs: that is `pki::mod`.
 
-use std::io::Write as _;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData as _, SanType,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData as _,
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// How long a leaf lives, and how much of that is left when it is made anew: before two thirds are over.
+use crate::keys::{Files, KeyError, Pair, address, der, renew_at, san, subject};
+
+/// How long a leaf lives.
 const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
-const LEAF_LEFT: SignedDuration = SignedDuration::from_hours(365 * 24 * 2 / 5);
 const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// What went wrong with a certificate or its file.
-#[derive(Debug, thiserror::Error)]
-pub enum PkiError {
-    #[error("cannot {verb} {path}: {source}")]
-    File { verb: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("{path} is not a usable certificate or key: {why}")]
-    Unusable { path: PathBuf, why: String },
-    #[error("cannot make the certificate {name}: {source}")]
-    Make { name: String, source: rcgen::Error },
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
-/// A certificate and its private key, PEM.
-#[derive(Clone, Debug)]
-pub struct Pair {
-    pub cert_pem: String,
-    pub key_pem: String,
-}
 
 /// What a leaf is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,25 +44,25 @@ pub struct Authority {
 
 impl Authority {
     /// Reads `<name>.crt` and `<name>.key` in `dir`, or makes them where neither exists.
-    pub fn load_or_create(dir: &Path, name: &str, common_name: &str, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn load_or_create(dir: &Path, name: &str, common_name: &str, now: Timestamp) -> Result<Self, KeyError> {
         let files = Files::new(dir, name);
         let pair = match files.read()? {
             Some(pair) => pair,
             None => {
                 let made =
-                    make_ca(common_name, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+                    make_ca(common_name, now).map_err(|source| KeyError::Make { name: name.to_owned(), source })?;
                 files.write(&made)?;
                 made
             }
         };
-        let unusable = |why: rcgen::Error| PkiError::Unusable { path: files.cert.clone(), why: why.to_string() };
+        let unusable = |why: rcgen::Error| KeyError::Unusable { path: files.cert.clone(), why: why.to_string() };
         let key = KeyPair::from_pem(&pair.key_pem).map_err(unusable)?;
         let issuer = Issuer::from_ca_cert_pem(&pair.cert_pem, key).map_err(unusable)?;
         Ok(Self { pair, issuer })
     }
 
     /// Reads the leaf `<name>` in `dir`; makes it anew where it is missing, ageing, for another subject or by another CA.
-    pub fn leaf(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, PkiError> {
+    pub fn leaf(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, KeyError> {
         let files = Files::new(dir, name);
         if let Some(pair) = files.read()?
             && self.serves(&pair, wanted, now)
@@ -94,9 +73,9 @@ impl Authority {
     }
 
     /// Makes the leaf `<name>` in `dir` anew, whatever there is.
-    pub fn renew(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, PkiError> {
+    pub fn renew(&self, dir: &Path, name: &str, wanted: &Leaf<'_>, now: Timestamp) -> Result<Pair, KeyError> {
         let files = Files::new(dir, name);
-        let made = self.issue(wanted, now).map_err(|source| PkiError::Make { name: name.to_owned(), source })?;
+        let made = self.issue(wanted, now).map_err(|source| KeyError::Make { name: name.to_owned(), source })?;
         files.write(&made)?;
         Ok(made)
     }
@@ -153,45 +132,11 @@ fn make_ca(common_name: &str, now: Timestamp) -> Result<Pair, rcgen::Error> {
     Ok(Pair { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
 }
 
-fn subject(common_name: &str, organization: Option<&str>) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    if let Some(organization) = organization {
-        name.push(DnType::OrganizationName, organization);
-    }
-    name.push(DnType::CommonName, common_name);
-    name
-}
-
-fn san(name: &str) -> Result<SanType, rcgen::Error> {
-    Ok(match name.parse::<IpAddr>() {
-        Ok(address) => SanType::IpAddress(address),
-        Err(_) => SanType::DnsName(name.try_into()?),
-    })
-}
-
 /// Valid from the first day of 2020, because a machine without a battery-backed clock boots in the past.
 fn set_validity(params: &mut CertificateParams, life: Duration, now: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = epoch + Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)) + life;
-}
-
-/// When a leaf is to be made anew.
-fn renew_at(cert: &X509Certificate<'_>) -> Timestamp {
-    ends(cert).saturating_sub(LEAF_LEFT).unwrap_or(Timestamp::MIN)
-}
-
-fn ends(cert: &X509Certificate<'_>) -> Timestamp {
-    Timestamp::from_second(cert.validity().not_after.timestamp()).unwrap_or(Timestamp::MIN)
-}
-
-impl Pair {
-    /// When the certificate ends, and when one of its kind should be made anew.
-    pub fn times(&self) -> (Timestamp, Timestamp) {
-        let der = der(&self.cert_pem);
-        let cert = der.as_deref().and_then(|der| X509Certificate::from_der(der).ok());
-        cert.map_or((Timestamp::MIN, Timestamp::MIN), |(_, cert)| (ends(&cert), renew_at(&cert)))
-    }
 }
 
 fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
@@ -210,70 +155,10 @@ fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
     found == wanted
 }
 
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => None,
-    }
-}
-
-pub(super) fn der(pem: &str) -> Option<Vec<u8>> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-    Some(pem.contents)
-}
-
-/// Where a pair lies on disk.
-struct Files {
-    cert: PathBuf,
-    key: PathBuf,
-}
-
-impl Files {
-    fn new(dir: &Path, name: &str) -> Self {
-        Self { cert: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) }
-    }
-
-    fn read(&self) -> Result<Option<Pair>, PkiError> {
-        Ok(match (read(&self.cert)?, read(&self.key)?) {
-            (Some(cert_pem), Some(key_pem)) => Some(Pair { cert_pem, key_pem }),
-            _ => None,
-        })
-    }
-
-    /// The key first: a certificate without its key is never on disk.
-    fn write(&self, pair: &Pair) -> Result<(), PkiError> {
-        write_private(&self.key, &pair.key_pem)?;
-        write_private(&self.cert, &pair.cert_pem)
-    }
-}
-
-/// The text of a file; `None` where there is none.
-pub fn read(path: &Path) -> Result<Option<String>, PkiError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(PkiError::File { verb: "read", path: path.to_owned(), source }),
-    }
-}
-
-/// Replaces a file that only root may read, atomically and durably.
-pub fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let fail = |source| PkiError::File { verb: "write", path: path.to_owned(), source };
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(fail)?;
-    let draft = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&draft, path).map_err(fail)?;
-    // The new name must survive a power cut too.
-    std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(fail)
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn leaf<'a>(names: &'a [String]) -> Leaf<'a> {

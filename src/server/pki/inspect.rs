@@ -5,8 +5,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::authority::{Authority, Leaf, Usage, address, der};
-use super::{CA_NAME, CA_SUBJECT, Pair, PkiError, read};
+use super::authority::{Authority, Leaf, Usage};
+use super::{CA_NAME, CA_SUBJECT};
+use crate::keys::{KeyError, Pair, address, der, read};
 
 /// One certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ impl Certificate {
 }
 
 /// Every certificate in the folder, the CA first.
-pub fn certificates(dir: &Path) -> Result<Vec<Certificate>, PkiError> {
-    let fail = |source| PkiError::File { verb: "read", path: dir.to_owned(), source };
+pub fn certificates(dir: &Path) -> Result<Vec<Certificate>, KeyError> {
+    let fail = |source| KeyError::File { verb: "read", path: dir.to_owned(), source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
@@ -59,7 +60,7 @@ pub fn certificates(dir: &Path) -> Result<Vec<Certificate>, PkiError> {
         }
         let text = read(&path)?.unwrap_or_default();
         let certificate = Certificate::parse(name, &text);
-        found.push(certificate.ok_or_else(|| PkiError::Unusable {
+        found.push(certificate.ok_or_else(|| KeyError::Unusable {
             path: path.clone(),
             why: "it holds no certificate with a common name".to_owned(),
         })?);
@@ -69,7 +70,7 @@ pub fn certificates(dir: &Path) -> Result<Vec<Certificate>, PkiError> {
 }
 
 /// Reissues every certificate but the CA's, with the subject and the names that it has. Gives what was reissued.
-pub fn rotate(dir: &Path) -> Result<Vec<Certificate>, PkiError> {
+pub fn rotate(dir: &Path) -> Result<Vec<Certificate>, KeyError> {
     let now = Timestamp::now();
     let ca = Authority::load_or_create(dir, CA_NAME, CA_SUBJECT, now)?;
     let mut renewed = certificates(dir)?;

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::authority::Pair;
+use crate::keys::Pair;
 
 /// A kubeconfig of one cluster, one user and one context, all called `orch`.
 pub fn render(server: &str, ca_pem: &str, identity: &Pair) -> String {

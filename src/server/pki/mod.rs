@@ -5,24 +5,20 @@
 mod authority;
 pub mod inspect;
 pub mod kubeconfig;
-mod renewable;
 pub mod rotation;
 pub mod signer;
 pub mod token;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ResolvesServerCert;
 
+use crate::keys::{KeyError, Pair, Renewable, read, roots, write_private};
 use authority::{Authority, Leaf, Usage};
-pub use authority::{Pair, PkiError, read, write_private};
-use renewable::Renewable;
 
 /// What the certificates must name.
 #[derive(Clone, Debug)]
@@ -74,13 +70,13 @@ pub struct Live {
 
 impl Live {
     /// Puts what was loaded into use; false where it is in use already.
-    fn take(&self, pki: &Pki) -> Result<bool, PkiError> {
+    fn take(&self, pki: &Pki) -> Result<bool, KeyError> {
         let fresh = pki.shown();
         let mut shown = self.shown.lock();
         if *shown == fresh {
             return Ok(false);
         }
-        self.api_server.replace(&pki.api_server)?;
+        self.api_server.replace(&pki.api_server.with_chain(&pki.ca))?;
         self.api_server_kubelet_client.replace(&pki.api_server_kubelet_client)?;
         self.kubelet_serving.replace(&pki.kubelet_serving)?;
         *shown = fresh;
@@ -95,12 +91,12 @@ impl Live {
 
 impl Pki {
     /// Reads what is there and makes what is missing, ageing or no longer names the right machine.
-    pub fn load_or_create(dir: &Path, options: &PkiOptions) -> Result<Self, PkiError> {
+    pub fn load_or_create(dir: &Path, options: &PkiOptions) -> Result<Self, KeyError> {
         Self::load_at(dir, options, Timestamp::now())
     }
 
     /// The same, as it is at `now`.
-    pub fn load_at(dir: &Path, options: &PkiOptions, now: Timestamp) -> Result<Self, PkiError> {
+    pub fn load_at(dir: &Path, options: &PkiOptions, now: Timestamp) -> Result<Self, KeyError> {
         let ca = Authority::load_or_create(dir, CA_NAME, CA_SUBJECT, now)?;
         let leaf = |name: &str, common_name: &str, organization, usage, names: &[String]| {
             ca.leaf(dir, name, &Leaf { common_name, organization, usage, names }, now)
@@ -116,7 +112,7 @@ impl Pki {
         let api_server_kubelet_client = client("apiserver-kubelet-client", kubelet_client_name, "system:masters")?;
         let kubelet_serving = leaf("kubelet-serving", &node, Some("system:nodes"), Usage::Server, &node_names)?;
         let live = Live {
-            api_server: Renewable::new(&api_server)?,
+            api_server: Renewable::new(&api_server.with_chain(&ca.pair))?,
             api_server_kubelet_client: Renewable::new(&api_server_kubelet_client)?,
             kubelet_serving: Renewable::new(&kubelet_serving)?,
             shown: Arc::default(),
@@ -149,7 +145,7 @@ impl Pki {
     }
 
     /// TLS of the API server: asks for a client certificate of the cluster's CA, but does not insist.
-    pub fn server_tls(&self) -> Result<rustls::ServerConfig, PkiError> {
+    pub fn server_tls(&self) -> Result<rustls::ServerConfig, KeyError> {
         let roots = roots(&self.ca_pem)?;
         let verifier = rustls::server::WebPkiClientVerifier::builder(roots.into()).allow_unauthenticated();
         let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -161,7 +157,7 @@ impl Pki {
     }
 
     /// TLS with which the API server calls kubelets.
-    pub fn kubelet_client_tls(&self) -> Result<Arc<rustls::ClientConfig>, PkiError> {
+    pub fn kubelet_client_tls(&self) -> Result<Arc<rustls::ClientConfig>, KeyError> {
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots(&self.ca_pem)?)
             .with_client_cert_resolver(self.live.api_server_kubelet_client.clone());
@@ -186,33 +182,13 @@ fn api_server_names(options: &PkiOptions) -> Vec<String> {
     names
 }
 
-fn signing_key(path: &Path) -> Result<String, PkiError> {
+fn signing_key(path: &Path) -> Result<String, KeyError> {
     if let Some(pem) = read(path)? {
         return Ok(pem);
     }
-    let make = |source| PkiError::Make { name: "service-account".to_owned(), source };
+    let make = |source| KeyError::Make { name: "service-account".to_owned(), source };
     let pem = rcgen::KeyPair::generate().map_err(make)?.serialize_pem();
     write_private(path, &pem)?;
     Ok(pem)
 }
 
-fn roots(ca_pem: &str) -> Result<rustls::RootCertStore, PkiError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for cert in chain(ca_pem)? {
-        roots.add(cert)?;
-    }
-    Ok(roots)
-}
-
-fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
-    let certs = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
-    certs.map_err(|why| unusable(&why))
-}
-
-fn key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
-    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|why| unusable(&why))
-}
-
-fn unusable(why: &rustls::pki_types::pem::Error) -> PkiError {
-    PkiError::Unusable { path: PathBuf::from("PEM"), why: why.to_string() }
-}

@@ -76,7 +76,7 @@ impl Work {
     }
 
     /// Puts what is due, or lies there anew, into use; gives when the next is due.
-    fn renew(&self) -> Result<Timestamp, super::PkiError> {
+    fn renew(&self) -> Result<Timestamp, crate::keys::KeyError> {
         let now = (self.hooks.now)();
         let pki = Pki::load_at(&self.dir, &self.options, now)?;
         if self.live.take(&pki)? {

@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use yasna::models::{GeneralizedTime, ObjectIdentifier, UTCTime};
 use yasna::{DERWriter, DERWriterSeq, Tag};
 
-use super::authority::Pair;
+use crate::keys::Pair;
 use crate::api::csr::SigningRequest;
 use crate::server::controllers::CertificateSigner;
 

@@ -116,8 +116,8 @@ pub struct Issuer {
 
 impl Issuer {
     /// `key_pem` is a P-256 key in PKCS#8.
-    pub fn new(key_pem: &str, issuer: &str) -> Result<Self, super::PkiError> {
-        let unusable = |why: String| super::PkiError::Unusable { path: "service-account.key".into(), why };
+    pub fn new(key_pem: &str, issuer: &str) -> Result<Self, crate::keys::KeyError> {
+        let unusable = |why: String| crate::keys::KeyError::Unusable { path: "service-account.key".into(), why };
         let pair = rcgen::KeyPair::from_pem(key_pem).map_err(|error| unusable(error.to_string()))?;
         let public = pair.public_key_pem();
         let signing = EncodingKey::from_ec_pem(key_pem.as_bytes()).map_err(|error| unusable(error.to_string()))?;

@@ -10,43 +10,43 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{Pair, PkiError, chain, key};
+use super::{KeyError, Pair, chain, key};
 
-#[derive(Debug)]
-pub struct Renewable(RwLock<Arc<CertifiedKey>>);
+/// Empty until the first one is there; handshakes that need it fail meanwhile.
+#[derive(Debug, Default)]
+pub struct Renewable(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl Renewable {
-    pub fn new(pair: &Pair) -> Result<Arc<Self>, PkiError> {
-        Ok(Arc::new(Self(RwLock::new(certified(pair)?))))
+    pub fn new(pair: &Pair) -> Result<Arc<Self>, KeyError> {
+        let new = Arc::new(Self::default());
+        new.replace(pair)?;
+        Ok(new)
     }
 
     /// From the next handshake on.
-    pub fn replace(&self, pair: &Pair) -> Result<(), PkiError> {
-        *self.0.write() = certified(pair)?;
+    pub fn replace(&self, pair: &Pair) -> Result<(), KeyError> {
+        let certified = CertifiedKey::from_der(chain(&pair.cert_pem)?, key(&pair.key_pem)?, &default_provider())?;
+        *self.0.write() = Some(Arc::new(certified));
         Ok(())
     }
 
-    fn current(&self) -> Arc<CertifiedKey> {
+    fn current(&self) -> Option<Arc<CertifiedKey>> {
         self.0.read().clone()
     }
 }
 
-fn certified(pair: &Pair) -> Result<Arc<CertifiedKey>, PkiError> {
-    Ok(Arc::new(CertifiedKey::from_der(chain(&pair.cert_pem)?, key(&pair.key_pem)?, &default_provider())?))
-}
-
 impl ResolvesServerCert for Renewable {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        self.current()
     }
 }
 
 impl ResolvesClientCert for Renewable {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        self.current()
     }
 
     fn has_certs(&self) -> bool {
-        true
+        self.current().is_some()
     }
 }
