@@ -21,7 +21,9 @@ else
 fi
 trap 'echo "up: that did not work; the end of $log:" >&2; tail -20 "$log" >&2' ERR
 wait_for 60 "the API" orch kubectl get --raw /readyz
-wait_for 60 "a Node" orch kubectl get nodes -o name
+# An empty list is an answer too: right after the start no Node may be registered yet.
+registered() { orch kubectl get nodes -o name | grep -q .; }
+wait_for 60 "a Node" registered
 orch kubectl wait --for=condition=Ready nodes --all --timeout=60s
 orch kubectl apply -f manifests/examples/hello.yaml
 orch kubectl rollout status deployment/hello --timeout=120s

@@ -2,6 +2,7 @@
 //! and what makes it count are kubeadm's. Pure: who asks brings the Secret and the time.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -43,6 +44,35 @@ impl Token {
 
     pub fn secret_name(&self) -> String {
         secret_name(&self.id)
+    }
+}
+
+/// What `orch agent --token` is given: a token, and the CA to which it may be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    pub ca_sha256: String,
+    pub token: Token,
+}
+
+/// Why a text is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinTokenError {
+    #[error("the token is not of the form K10<sha256 of the CA>::<id>.<secret>; make one with: orch token create")]
+    Form,
+    #[error("the token's hash of the CA is not 64 hexadecimal digits; make one with: orch token create")]
+    Hash,
+}
+
+impl FromStr for JoinToken {
+    type Err = JoinTokenError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (hash, token) = text.strip_prefix("K10").and_then(|rest| rest.split_once("::")).ok_or(JoinTokenError::Form)?;
+        let token = Token::parse(token).ok_or(JoinTokenError::Form)?;
+        if hash.len() != 64 || !hash.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(JoinTokenError::Hash);
+        }
+        Ok(Self { ca_sha256: hash.to_ascii_lowercase(), token })
     }
 }
 
@@ -195,6 +225,18 @@ mod tests {
             assert_eq!(Token::parse(wrong), None, "{wrong}");
         }
         assert_eq!(token().token.with_ca("00ff"), "K1000ff::abcdef.0123456789abcdef");
+        let hash = "0F".repeat(32);
+        let whole = format!("K10{hash}::abcdef.0123456789abcdef");
+        let read: JoinToken = whole.parse().unwrap();
+        assert_eq!(read.token.with_ca(&read.ca_sha256), whole.to_lowercase().replacen('k', "K", 1));
+        for (wrong, why) in [
+            ("abcdef.0123456789abcdef".to_owned(), JoinTokenError::Form),
+            (format!("K10{hash}::abcdef"), JoinTokenError::Form),
+            ("K10ff::abcdef.0123456789abcdef".to_owned(), JoinTokenError::Hash),
+            (whole.replace("0F0F", "0xyz"), JoinTokenError::Hash),
+        ] {
+            assert_eq!(wrong.parse::<JoinToken>(), Err(why), "{wrong}");
+        }
         let groups = [("system:bootstrappers:a-1", true), ("system:bootstrappers:", false), ("a", false)];
         for (group, good) in groups.into_iter().chain([("system:bootstrappers:A", false), (GROUP, false)]) {
             assert_eq!(is_group(group), good, "{group}");

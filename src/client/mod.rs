@@ -1,11 +1,16 @@
 //! The one client everything but the API server uses: `kube::Client`, over TLS or straight into this
 //! process. Callers cannot tell which.
 
+pub mod pinned;
+mod remote;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+
+pub use remote::remote;
 
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
