@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod images;
+pub mod join;
 pub mod kubelet;
 pub mod overlay;
 pub mod pod_network;

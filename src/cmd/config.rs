@@ -1,4 +1,4 @@
-//! The options of `orch server`, and how the configuration file joins them.
+//! The options of `orch server` and `orch agent`, and how the configuration file joins them.
 //!
 //! The file has the flags' own names as keys. It is read by writing its entries in front of the
 //! command line's own flags, so that one parser checks both; the command line wins, then `ORCH_*`,
@@ -10,9 +10,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Command};
+use http::Uri;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::api::bootstrap_token::JoinToken;
 use crate::net::overlay::Backend;
 use crate::server::http::audit::Mode;
 
@@ -51,19 +53,44 @@ pub struct HostArgs {
     pub containerd_address: Option<PathBuf>,
 }
 
+/// What a machine is told of itself as a node, whether it runs a server or not.
+#[derive(Args, Clone, Debug)]
+pub struct NodeArgs {
+    /// Register this machine's Node under this name [default: the hostname].
+    #[arg(long, env = "ORCH_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// The address of this node [default: the one a packet to the outside would carry].
+    #[arg(long, env = "ORCH_NODE_IP", value_name = "IP")]
+    pub node_ip: Option<IpAddr>,
+    /// Register the Node with this label; may be repeated.
+    #[arg(long, env = "ORCH_NODE_LABEL", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value)]
+    pub node_label: Vec<(String, String)>,
+    /// Register the Node with this taint; may be repeated.
+    #[arg(long, env = "ORCH_NODE_TAINT", value_delimiter = ',', value_name = "KEY=VALUE:EFFECT", value_parser = taint)]
+    pub node_taint: Vec<Taint>,
+    /// Serve the kubelet API on this TCP port.
+    #[arg(long, env = "ORCH_KUBELET_PORT", default_value_t = 10250, value_name = "PORT")]
+    pub kubelet_port: u16,
+    /// Pull from this registry over plain HTTP; may be repeated.
+    #[arg(long, env = "ORCH_INSECURE_REGISTRY", value_delimiter = ',', value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as orch::server=debug.
+    #[arg(long, env = "ORCH_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
     #[command(flatten)]
     pub host: HostArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
     /// Listen on this address only.
     #[arg(long, env = "ORCH_BIND_ADDRESS", default_value = "0.0.0.0", value_name = "IP")]
     pub bind_address: IpAddr,
     /// Serve the Kubernetes API on this TCP port.
     #[arg(long, env = "ORCH_HTTPS_LISTEN_PORT", default_value_t = 6443, value_name = "PORT")]
     pub https_listen_port: u16,
-    /// Serve the kubelet API on this TCP port.
-    #[arg(long, env = "ORCH_KUBELET_PORT", default_value_t = 10250, value_name = "PORT")]
-    pub kubelet_port: u16,
     /// Tell pods and other machines to reach the API at this address [default: the node's].
     #[arg(long, env = "ORCH_ADVERTISE_ADDRESS", value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
@@ -85,18 +112,6 @@ pub struct ServerArgs {
     /// Give NodePort Services ports from this range.
     #[arg(long, env = "ORCH_SERVICE_NODE_PORT_RANGE", default_value = "30000-32767", value_name = "FROM-TO", value_parser = port_range)]
     pub service_node_port_range: (u16, u16),
-    /// Register this machine's Node under this name [default: the hostname].
-    #[arg(long, env = "ORCH_NODE_NAME", value_name = "NAME")]
-    pub node_name: Option<String>,
-    /// The address of this node [default: the one a packet to the outside would carry].
-    #[arg(long, env = "ORCH_NODE_IP", value_name = "IP")]
-    pub node_ip: Option<IpAddr>,
-    /// Register the Node with this label; may be repeated.
-    #[arg(long, env = "ORCH_NODE_LABEL", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value)]
-    pub node_label: Vec<(String, String)>,
-    /// Register the Node with this taint; may be repeated.
-    #[arg(long, env = "ORCH_NODE_TAINT", value_delimiter = ',', value_name = "KEY=VALUE:EFFECT", value_parser = taint)]
-    pub node_taint: Vec<Taint>,
     /// Accept this bearer token as the administrator's [default: made at the first start, in <data-dir>/server/token].
     #[arg(long, env = "ORCH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -115,9 +130,6 @@ pub struct ServerArgs {
     /// The mode of the kubeconfig that is written, octal.
     #[arg(long, env = "ORCH_WRITE_KUBECONFIG_MODE", default_value = "600", value_name = "MODE", value_parser = file_mode)]
     pub write_kubeconfig_mode: u32,
-    /// Pull from this registry over plain HTTP; may be repeated.
-    #[arg(long, env = "ORCH_INSECURE_REGISTRY", value_delimiter = ',', value_name = "HOST[:PORT]")]
-    pub insecure_registry: Vec<String>,
     /// Answer so many reading requests from the network at once; with the next flag, what priority levels share.
     #[arg(long, env = "ORCH_MAX_REQUESTS_INFLIGHT", default_value_t = 400, value_name = "REQUESTS")]
     pub max_requests_inflight: usize,
@@ -146,9 +158,34 @@ pub struct ServerArgs {
     /// Keep old audit logs for so many days; 0 keeps them for ever.
     #[arg(long, env = "ORCH_AUDIT_LOG_MAXAGE", default_value_t = 0, value_name = "DAYS")]
     pub audit_log_maxage: u32,
-    /// What to log: error, warn, info, debug, trace, or a filter such as orch::server=debug.
-    #[arg(long, env = "ORCH_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// The server to join, such as https://10.0.0.1:6443.
+    #[arg(long, env = "ORCH_JOIN", value_name = "URL", value_parser = server_url)]
+    pub join: Uri,
+    /// Join with this token of `orch token create`; needed once, until the machine has its certificate.
+    #[arg(long, env = "ORCH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<JoinToken>,
+    /// Read the token from this file.
+    #[arg(long, env = "ORCH_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// Leave out these parts: proxy, dns, overlay.
+    #[arg(long, env = "ORCH_DISABLE", value_delimiter = ',', value_name = "COMPONENT,…")]
+    pub disable: Vec<String>,
+}
+
+fn server_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(_)) => Ok(url),
+        _ => Err("must be a URL such as https://10.0.0.1:6443".to_owned()),
+    }
 }
 
 fn port_range(text: &str) -> Result<(u16, u16), String> {
@@ -191,8 +228,11 @@ pub fn with_file(args: Vec<OsString>, cli: &Command) -> anyhow::Result<Vec<OsStr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(args),
         Err(error) => return Err(error).with_context(|| format!("cannot read the configuration {}", path.display())),
     };
-    let server = cli.find_subcommand("server").unwrap_or(subcommand);
-    let entries = entries(&text, server, subcommand, |variable| std::env::var_os(variable).is_some());
+    // `stop`, `uninstall` and others read of it what they share with whoever runs here.
+    let daemons = ["server", "agent"].into_iter().filter_map(|name| cli.find_subcommand(name)).collect::<Vec<_>>();
+    let own = daemons.iter().any(|daemon| daemon.get_name() == subcommand.get_name());
+    let owners = if own { vec![subcommand] } else { daemons };
+    let entries = entries(&text, &owners, subcommand, |variable| std::env::var_os(variable).is_some());
     let entries = entries.with_context(|| format!("in the configuration {}", path.display()))?;
     let (head, tail) = args.split_at(2);
     Ok(head.iter().cloned().chain(entries).chain(tail.iter().cloned()).collect())
@@ -214,7 +254,7 @@ fn named_file(args: &[OsString]) -> Option<PathBuf> {
 /// The file's entries as flags; those whose environment variable is set are left out.
 fn entries(
     text: &str,
-    server: &Command,
+    owners: &[&Command],
     command: &Command,
     is_set: impl Fn(&OsString) -> bool,
 ) -> anyhow::Result<Vec<OsString>> {
@@ -227,12 +267,13 @@ fn entries(
     let mut flags = Vec::new();
     for (key, value) in map {
         let Some(key) = key.as_str().map(str::to_owned) else { bail!("every key must be a flag's name") };
-        let known = server.get_arguments().find(|arg| arg.get_long() == Some(key.as_str()) && key != "config");
-        let Some(arg) = known else {
-            let nearest = nearest(&key, server.get_arguments().filter_map(clap::Arg::get_long));
+        let mut all = owners.iter().flat_map(|owner| owner.get_arguments());
+        let Some(arg) = all.find(|arg| arg.get_long() == Some(key.as_str()) && key != "config") else {
+            let all = owners.iter().flat_map(|owner| owner.get_arguments());
+            let nearest = nearest(&key, all.filter_map(clap::Arg::get_long));
             bail!("unknown key {key:?}{}", nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default());
         };
-        // The file is the server's; `stop` and `uninstall` read of it what they share with it.
+        // The file is the server's or the agent's; others read of it what they share with these.
         if !command.get_arguments().any(|own| own.get_id() == arg.get_id()) {
             continue;
         }
@@ -279,7 +320,7 @@ mod tests {
     fn server(text: &str) -> anyhow::Result<Vec<String>> {
         let cli = crate::cmd::Cli::command();
         let command = cli.find_subcommand("server").unwrap();
-        let flags = entries(text, command, command, |variable| variable == "ORCH_TOKEN")?;
+        let flags = entries(text, &[command], command, |variable| variable == "ORCH_TOKEN")?;
         Ok(flags.into_iter().map(|flag| flag.into_string().unwrap()).collect())
     }
 
@@ -300,9 +341,22 @@ mod tests {
     }
 
     #[test]
+    fn the_file_may_be_a_servers_or_an_agents() {
+        let cli = crate::cmd::Cli::command();
+        let command = |name| cli.find_subcommand(name).unwrap();
+        let both = [command("server"), command("agent")];
+        let of = |text, owners: &[&Command], name| entries(text, owners, command(name), |_| false);
+        let text = "join: https://10.0.0.1:6443\ndata-dir: /x\n";
+        assert_eq!(of(text, &both, "stop").unwrap(), ["--data-dir=/x"]);
+        assert_eq!(of(text, &both[1..], "agent").unwrap().len(), 2);
+        assert!(of(text, &both[..1], "server").is_err(), "a server joins nobody");
+    }
+
+    #[test]
     fn every_flag_has_a_sentence_and_a_variable() {
         let cli = crate::cmd::Cli::command();
-        for arg in cli.find_subcommand("server").unwrap().get_arguments() {
+        let daemons = ["server", "agent"].map(|name| cli.find_subcommand(name).unwrap());
+        for arg in daemons.into_iter().flat_map(clap::Command::get_arguments) {
             let Some(long) = arg.get_long().filter(|long| *long != "help" && *long != "version") else { continue };
             assert!(arg.get_help().is_some_and(|help| help.to_string().len() > 20), "--{long} has no help");
             let variable = format!("ORCH_{}", long.replace('-', "_").to_uppercase());

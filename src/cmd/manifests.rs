@@ -1,8 +1,6 @@
 //! The objects that every cluster has from its first second: `manifests/*.yaml`, compiled in and
 //! server-side applied at each start, so that an upgrade brings its own changes.
 
-use std::net::Ipv4Addr;
-
 use async_trait::async_trait;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -17,12 +15,14 @@ const FILES: &[(&str, &str)] = &[
     ("namespaces.yaml", include_str!("../../manifests/namespaces.yaml")),
     ("dns.yaml", include_str!("../../manifests/dns.yaml")),
     ("bootstrap-tokens.yaml", include_str!("../../manifests/bootstrap-tokens.yaml")),
+    ("nodes.yaml", include_str!("../../manifests/nodes.yaml")),
 ];
 
 /// Applies the manifests once, as a part of starting.
 pub struct Manifests {
     pub client: kube::Client,
-    pub cluster_dns: Ipv4Addr,
+    /// What stands in them as `${NAME}`.
+    pub values: Vec<(&'static str, String)>,
 }
 
 #[async_trait]
@@ -33,7 +33,8 @@ impl Component for Manifests {
 
     async fn start(&mut self) -> Result<(), StartError> {
         for (file, text) in FILES {
-            let text = text.replace("${CLUSTER_DNS}", &self.cluster_dns.to_string());
+            let fill = |text: String, (name, value): &(&str, String)| text.replace(&format!("${{{name}}}"), value);
+            let text = self.values.iter().fold((*text).to_owned(), fill);
             let documents = serde_yaml_ng::Deserializer::from_str(&text).map(DynamicObject::deserialize);
             for object in documents.collect::<Vec<_>>() {
                 let object = object.map_err(|error| StartError::new("manifests", format!("{file}: {error}")))?;

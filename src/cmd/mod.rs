@@ -1,9 +1,11 @@
 //! The subcommands, one file each: the composition roots that name concrete types. Nothing imports
 //! this module but `main`.
 
+mod agent;
 mod certificate;
 mod completion;
 mod config;
+mod daemon;
 mod image;
 mod kubectl;
 mod manifests;
@@ -39,7 +41,9 @@ pub struct Cli {
 enum Command {
     /// Run a server: API, store, scheduler, controllers and, unless told not to, an agent.
     Server(Box<config::ServerArgs>),
-    /// Stop the server on this machine.
+    /// Run a node that joins a server elsewhere.
+    Agent(Box<config::AgentArgs>),
+    /// Stop the server or agent on this machine.
     Stop(Box<stop::StopArgs>),
     /// Remove everything that orch made on this machine.
     Uninstall(Box<uninstall::UninstallArgs>),
@@ -81,6 +85,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
     };
     let result: anyhow::Result<()> = match cli.command {
         Command::Server(args) => server::run(*args),
+        Command::Agent(args) => agent::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Image(args) => image::run(&args),

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ObjectReference;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::ServerArgs;
+use super::daemon::End;
 use super::manifests::Manifests;
 use super::pidfile::PidFile;
-use super::{node_address, notify, preflight};
+use super::{daemon, node_address, notify, preflight};
 use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::keys;
@@ -45,12 +45,7 @@ use crate::server::tunnel::Tunnels;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // One provider for the whole process; a second call can only mean that it is there already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args))
+    daemon::runtime(&args.node.log)?.block_on(serve(args))
 }
 
 /// What is known of this machine and its place in the cluster before anything starts.
@@ -63,7 +58,7 @@ struct Identity {
 
 impl Identity {
     async fn of(args: &ServerArgs) -> anyhow::Result<Self> {
-        let node_ip = match args.node_ip {
+        let node_ip = match args.node.node_ip {
             Some(address) => address,
             None => {
                 node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?
@@ -81,7 +76,7 @@ impl Identity {
             None => node_address::node_ip().await.unwrap_or(node_ip),
         };
         Ok(Self {
-            node_name: args.node_name.clone().unwrap_or_else(node_address::hostname),
+            node_name: args.node.node_name.clone().unwrap_or_else(node_address::hostname),
             node_ip,
             advertise,
             service_ip: service_ip.into(),
@@ -94,20 +89,16 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
         preflight::agent(args.host.containerd_address.is_none())?;
     }
     let _claim = PidFile::claim(&args.host.run_dir)?;
-    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut end = End::listen()?;
     let identity = Identity::of(&args).await?;
     let mut lifecycle = Lifecycle::default();
     let started = tokio::select! {
         started = start(&args, &identity, &mut lifecycle) => started,
-        _ = signals.0.recv() => Err(anyhow::anyhow!("stopped while starting")),
-        _ = signals.1.recv() => Err(anyhow::anyhow!("stopped while starting")),
+        () = end.wanted() => Err(anyhow::anyhow!("stopped while starting")),
     };
     if let Ok(api) = &started {
         notify::send("READY=1");
-        tokio::select! {
-            _ = signals.0.recv() => {}
-            _ = signals.1.recv() => {}
-        }
+        end.wanted().await;
         api.shutting_down();
         notify::send("STOPPING=1");
     }
@@ -160,7 +151,9 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     lifecycle.start(Box::new(Listener::new(api.clone(), address, tls))).await?;
     write_kubeconfig(args, &pki)?;
     let rotation = rotation(args, identity, &pki, &env);
-    reload_on_hangup(&rotation)?;
+    // Certificates may lie there anew.
+    let wake = rotation.wake();
+    daemon::on_hangup(move || wake.notify_one())?;
     lifecycle.start(Box::new(rotation)).await?;
 
     let disable: HashSet<String> = args.disable.iter().cloned().collect();
@@ -179,7 +172,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     let roles = policy::ensure(api.pipeline()).await;
     roles.map_err(|failure| anyhow::anyhow!("the default roles cannot be written: {failure}"))?;
     started.roles.done();
-    lifecycle.start(Box::new(Manifests { client: client.clone(), cluster_dns: args.cluster_dns })).await?;
+    lifecycle.start(Box::new(Manifests { client: client.clone(), values: values(args) })).await?;
     if !disable.contains("scheduler") {
         lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
         started.scheduler.done();
@@ -196,6 +189,17 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
 fn dialer(args: &ServerArgs, tunnels: &Arc<Tunnels>) -> Dialer {
     let dialer = Dialer::new(tunnels.clone());
     if args.disable_agent { dialer.outside_the_pod_network() } else { dialer }
+}
+
+/// What the manifests say of this cluster.
+fn values(args: &ServerArgs) -> Vec<(&'static str, String)> {
+    vec![
+        ("CLUSTER_CIDR", args.cluster_cidr.to_string()),
+        ("SERVICE_CIDR", args.service_cidr.to_string()),
+        ("CLUSTER_DNS", args.cluster_dns.to_string()),
+        ("CLUSTER_DOMAIN", args.cluster_domain.clone()),
+        ("FLANNEL_BACKEND", args.flannel_backend.name().to_owned()),
+    ]
 }
 
 /// Keeps the certificates young, and what holds a copy of one.
@@ -221,18 +225,6 @@ fn rotation(args: &ServerArgs, identity: &Identity, pki: &Pki, env: &Env) -> Rot
         }),
     };
     Rotation::new(args.host.data_dir.join("server/tls"), pki_options(args, identity), pki, hooks)
-}
-
-/// SIGHUP: certificates may lie there anew.
-fn reload_on_hangup(rotation: &Rotation) -> anyhow::Result<()> {
-    let wake = rotation.wake();
-    let mut hangups = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            wake.notify_one();
-        }
-    });
-    Ok(())
 }
 
 /// Where others find the keys that verify ServiceAccount tokens.
@@ -306,13 +298,13 @@ fn agent_config(
     AgentConfig {
         node_name: identity.node_name.clone(),
         node_ip: identity.node_ip,
-        node_labels: args.node_label.clone(),
-        node_taints: args.node_taint.clone(),
+        node_labels: args.node.node_label.clone(),
+        node_taints: args.node.node_taint.clone(),
         data_dir: args.host.data_dir.join("agent"),
         run_dir: args.host.run_dir.clone(),
         log_dir: args.host.pod_log_dir.clone(),
         cgroup_root: args.host.cgroup_root.clone(),
-        kubelet_port: args.kubelet_port,
+        kubelet_port: args.node.kubelet_port,
         prefix: super::teardown::PREFIX.to_owned(),
         client,
         cluster_cidr: args.cluster_cidr,
@@ -320,7 +312,7 @@ fn agent_config(
         cluster_dns: args.cluster_dns,
         cluster_domain: args.cluster_domain.clone(),
         containerd_address: args.host.containerd_address.clone(),
-        insecure_registries: args.insecure_registry.clone(),
+        insecure_registries: args.node.insecure_registry.clone(),
         serving: pki.live.kubelet_serving(),
         client_ca_pem: pki.ca_pem.clone(),
         backend: args.flannel_backend,

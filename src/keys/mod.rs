@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{DistinguishedName, DnType, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub use files::{Files, read, write_private};
 pub use renewable::Renewable;
@@ -78,6 +78,29 @@ pub fn san(name: &str) -> Result<SanType, rcgen::Error> {
         Ok(address) => SanType::IpAddress(address),
         Err(_) => SanType::DnsName(name.try_into()?),
     })
+}
+
+/// Whether a certificate has these names and addresses, and no others.
+pub fn names_are(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
+    let Ok(extension) = cert.subject_alternative_name() else { return false };
+    let mut found: Vec<String> = Vec::new();
+    for name in extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default() {
+        match name {
+            GeneralName::DNSName(name) => found.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => found.extend(address(bytes).map(|address| address.to_string())),
+            _ => return false,
+        }
+    }
+    let mut wanted = wanted.to_vec();
+    found.sort();
+    wanted.sort();
+    found == wanted
+}
+
+/// The same, of a PEM text.
+pub fn same_names(cert_pem: &str, wanted: &[String]) -> bool {
+    let Some(der) = der(cert_pem) else { return false };
+    X509Certificate::from_der(&der).is_ok_and(|(_, cert)| names_are(&cert, wanted))
 }
 
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {

@@ -10,9 +10,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData as _,
 };
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::keys::{Files, KeyError, Pair, address, der, renew_at, san, subject};
+use crate::keys::{Files, KeyError, Pair, der, names_are, renew_at, san, subject};
 
 /// How long a leaf lives.
 const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -109,7 +109,7 @@ impl Authority {
                 && cert.public_key().raw == key.subject_public_key_info()
                 && common == [wanted.common_name]
                 && groups.as_slice() == wanted.organization.as_slice()
-                && same_names(cert, wanted.names)
+                && names_are(cert, wanted.names)
                 && cert.verify_signature(Some(ca.public_key())).is_ok()
         };
         let (Some(cert), Some(ca)) = (der(&pair.cert_pem), der(&self.pair.cert_pem)) else { return false };
@@ -137,22 +137,6 @@ fn set_validity(params: &mut CertificateParams, life: Duration, now: Timestamp) 
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = epoch + Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0)) + life;
-}
-
-fn same_names(cert: &X509Certificate<'_>, wanted: &[String]) -> bool {
-    let Ok(extension) = cert.subject_alternative_name() else { return false };
-    let mut found: Vec<String> = Vec::new();
-    for name in extension.map(|e| e.value.general_names.as_slice()).unwrap_or_default() {
-        match name {
-            GeneralName::DNSName(name) => found.push((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => found.extend(address(bytes).map(|address| address.to_string())),
-            _ => return false,
-        }
-    }
-    let mut wanted = wanted.to_vec();
-    found.sort();
-    wanted.sort();
-    found == wanted
 }
 
 #[cfg(test)]

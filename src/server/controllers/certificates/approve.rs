@@ -4,6 +4,8 @@
 //! Serving certificates are orch's own addition (upstream leaves them to people): a node that asks for itself, by a
 //! credential of its own, gets one for the names and addresses that its Node object has. A request for others stays
 //! pending, for a person to approve, and is looked at again when the Node's addresses change.
+//!
+//! A request that would be approved is denied where the node's name belongs to another key ([`super::claim`]).
 
 use std::sync::Arc;
 
@@ -14,11 +16,18 @@ use k8s_openapi::api::core::v1::{Node, NodeAddress};
 use kube::Api;
 use kube::api::PostParams;
 
-use super::{APPROVED, conditions, with_condition};
+use super::{APPROVED, DENIED, claim, conditions, with_condition};
 use crate::api::csr::{self, SigningRequest};
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Key, Watches};
 
 const GROUP: &str = "certificates.k8s.io";
+
+/// A condition to be set.
+struct Verdict {
+    kind: &'static str,
+    reason: &'static str,
+    message: String,
+}
 
 pub struct Approving {
     requests: Informer<CertificateSigningRequest>,
@@ -30,16 +39,32 @@ impl Approving {
         Self { requests: env.informers.get(), nodes: env.informers.get() }
     }
 
-    /// The message of the approval, where there is one to be given.
-    async fn verdict(&self, cx: &Context, spec: &CertificateSigningRequestSpec) -> Result<Option<&'static str>, Error> {
+    /// What is to be said, where anything is.
+    async fn verdict(&self, cx: &Context, spec: &CertificateSigningRequestSpec) -> Result<Option<Verdict>, Error> {
         let Ok(request) = SigningRequest::parse(&spec.request.0) else { return Ok(None) };
-        for (permission, message) in client_permissions(spec, &request) {
+        let Some(message) = self.approval(cx, spec, &request).await? else { return Ok(None) };
+        let Some(node) = csr::node_name(&request) else { return Ok(None) };
+        let own = spec.username.as_deref() == Some(request.common_name.as_str());
+        Ok(Some(match claim::claim(cx, node, &request.public_key, own).await? {
+            Ok(()) => Verdict { kind: APPROVED, reason: "AutoApproved", message: message.to_owned() },
+            Err(taken) => Verdict { kind: DENIED, reason: "NodeNameTaken", message: taken.to_string() },
+        }))
+    }
+
+    /// The message of the approval, where who asks may have what is asked for.
+    async fn approval(
+        &self,
+        cx: &Context,
+        spec: &CertificateSigningRequestSpec,
+        request: &SigningRequest,
+    ) -> Result<Option<&'static str>, Error> {
+        for (permission, message) in client_permissions(spec, request) {
             if allowed(cx, spec, permission).await? {
                 return Ok(Some(message));
             }
         }
-        let node = serving_node(spec, &request).and_then(|name| self.nodes.get("", name));
-        let named = node.is_some_and(|node| names_are_of(&request, &node));
+        let node = serving_node(spec, request).and_then(|name| self.nodes.get("", name));
+        let named = node.is_some_and(|node| names_are_of(request, &node));
         Ok(named.then_some("Auto approving kubelet serving certificate for the node's own names and addresses."))
     }
 }
@@ -142,10 +167,11 @@ impl Controller for Approving {
     async fn reconcile(&self, cx: &Context, key: &Key) -> Result<Action, Error> {
         let found = self.requests.get("", &key.name).filter(|request| is_pending(request));
         let Some(request) = found else { return Ok(Action::done()) };
-        let Some(message) = self.verdict(cx, &request.spec).await? else { return Ok(Action::done()) };
-        let approved = with_condition(&request, APPROVED, "AutoApproved", message, cx.env.clock.now());
+        let Some(verdict) = self.verdict(cx, &request.spec).await? else { return Ok(Action::done()) };
+        let now = cx.env.clock.now();
+        let decided = with_condition(&request, verdict.kind, verdict.reason, &verdict.message, now);
         let writer = cx.cluster::<CertificateSigningRequest>();
-        writer.api().replace_subresource("approval", &key.name, &PostParams::default(), &approved).await?;
+        writer.api().replace_subresource("approval", &key.name, &PostParams::default(), &decided).await?;
         Ok(Action::done())
     }
 }

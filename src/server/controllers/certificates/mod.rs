@@ -1,6 +1,7 @@
 //! CertificateSigningRequests: what is approved without asking anybody, what is signed, what is swept away.
 
 pub mod approve;
+mod claim;
 pub mod clean;
 pub mod sign;
 

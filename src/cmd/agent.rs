@@ -1,0 +1,104 @@
+//! `orch agent`: the composition root of a node without a server of its own. Reads top to bottom as the process starts.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::config::AgentArgs;
+use super::daemon::{self, End};
+use super::pidfile::PidFile;
+use super::{node_address, notify, preflight, teardown};
+use crate::agent::join::{JoinConfig, Member, Renewal, join};
+use crate::agent::{Agent, AgentConfig, tunnel};
+use crate::api::bootstrap_token::JoinToken;
+use crate::lifecycle::Lifecycle;
+
+/// Where the node keeps its key and certificates, below the data directory.
+pub const PKI: &str = "agent/pki";
+
+pub fn run(args: &AgentArgs) -> anyhow::Result<()> {
+    daemon::runtime(&args.node.log)?.block_on(serve(args))
+}
+
+async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
+    preflight::agent(args.host.containerd_address.is_none())?;
+    let _claim = PidFile::claim(&args.host.run_dir)?;
+    let mut end = End::listen()?;
+    let mut lifecycle = Lifecycle::default();
+    let started = tokio::select! {
+        started = start(args, &mut lifecycle) => started,
+        () = end.wanted() => Err(anyhow::anyhow!("stopped while starting")),
+    };
+    if started.is_ok() {
+        notify::send("READY=1");
+        end.wanted().await;
+        notify::send("STOPPING=1");
+    }
+    lifecycle.stop().await;
+    started
+}
+
+async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()> {
+    let node_name = args.node.node_name.clone().unwrap_or_else(node_address::hostname);
+    let node_ip = match args.node.node_ip {
+        Some(address) => address,
+        None => node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?,
+    };
+    let dir = args.host.data_dir.join(PKI);
+    let wanted = JoinConfig {
+        server: args.join.clone(),
+        token: token(args)?,
+        node_name: node_name.clone(),
+        dir: dir.clone(),
+    };
+    let member = join(&wanted).await?;
+    let (names, names_seen) = watch::channel(vec![node_name.clone(), node_ip.to_string()]);
+    let renewal = Renewal::new(&member, &node_name, &dir, names_seen);
+    daemon::on_hangup(renewal.rotate())?;
+    lifecycle.start(Box::new(renewal)).await?;
+    let config = agent_config(args, &member, node_name, node_ip);
+    lifecycle.start(Box::new(Agent::new(config))).await?;
+    drop(names);
+    Ok(())
+}
+
+fn token(args: &AgentArgs) -> anyhow::Result<Option<JoinToken>> {
+    let Some(path) = &args.token_file else { return Ok(args.token.clone()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let token = text.trim().parse().with_context(|| format!("in {}", path.display()))?;
+    Ok(Some(token))
+}
+
+fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_ip: IpAddr) -> AgentConfig {
+    let (host, node, cluster) = (&args.host, &args.node, &member.cluster);
+    AgentConfig {
+        node_name,
+        node_ip,
+        node_labels: node.node_label.clone(),
+        node_taints: node.node_taint.clone(),
+        data_dir: host.data_dir.join("agent"),
+        run_dir: host.run_dir.clone(),
+        log_dir: host.pod_log_dir.clone(),
+        cgroup_root: host.cgroup_root.clone(),
+        kubelet_port: node.kubelet_port,
+        prefix: teardown::PREFIX.to_owned(),
+        client: member.client.clone(),
+        cluster_cidr: cluster.cluster_cidr,
+        service_cidr: cluster.service_cidr,
+        cluster_dns: cluster.cluster_dns,
+        cluster_domain: cluster.cluster_domain.clone(),
+        containerd_address: host.containerd_address.clone(),
+        insecure_registries: node.insecure_registry.clone(),
+        serving: member.serving(),
+        client_ca_pem: member.ca_pem.clone(),
+        backend: cluster.flannel_backend,
+        server: Some(tunnel::Server {
+            host: args.join.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+            port: args.join.port_u16().unwrap_or(443),
+            tls: member.tls.clone().into(),
+        }),
+        disable: args.disable.iter().cloned().collect::<HashSet<_>>(),
+    }
+}
