@@ -67,7 +67,8 @@ impl FromStr for JoinToken {
     type Err = JoinTokenError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (hash, token) = text.strip_prefix("K10").and_then(|rest| rest.split_once("::")).ok_or(JoinTokenError::Form)?;
+        let (hash, token) =
+            text.strip_prefix("K10").and_then(|rest| rest.split_once("::")).ok_or(JoinTokenError::Form)?;
         let token = Token::parse(token).ok_or(JoinTokenError::Form)?;
         if hash.len() != 64 || !hash.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(JoinTokenError::Hash);

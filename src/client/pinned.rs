@@ -43,10 +43,7 @@ impl PinnedAuthority {
 
     /// TLS that trusts only it, and shows nothing of its own.
     pub fn client_tls(self: &Arc<Self>) -> rustls::ClientConfig {
-        rustls::ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(self.clone())
-            .with_no_client_auth()
+        rustls::ClientConfig::builder().dangerous().with_custom_certificate_verifier(self.clone()).with_no_client_auth()
     }
 }
 

@@ -47,12 +47,8 @@ async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()
         None => node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?,
     };
     let dir = args.host.data_dir.join(PKI);
-    let wanted = JoinConfig {
-        server: args.join.clone(),
-        token: token(args)?,
-        node_name: node_name.clone(),
-        dir: dir.clone(),
-    };
+    let wanted =
+        JoinConfig { server: args.join.clone(), token: token(args)?, node_name: node_name.clone(), dir: dir.clone() };
     let member = join(&wanted).await?;
     let (names, names_seen) = watch::channel(vec![node_name.clone(), node_ip.to_string()]);
     let renewal = Renewal::new(&member, &node_name, &dir, names_seen);

@@ -53,4 +53,3 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), KeyError> {
     // The new name must survive a power cut too.
     std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(fail)
 }
-

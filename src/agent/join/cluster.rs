@@ -65,7 +65,9 @@ impl Cluster {
                     tracing::warn!("starting without the server: {why}");
                     return Ok(kept.clone());
                 }
-                (found, None) => found.map_or_else(|_| "the server does not answer".to_owned(), |error| said(error.err())),
+                (found, None) => {
+                    found.map_or_else(|_| "the server does not answer".to_owned(), |error| said(error.err()))
+                }
             };
             retry.wait(why).await;
         }

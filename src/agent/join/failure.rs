@@ -18,9 +18,13 @@ pub enum JoinError {
     ForeignAuthority(String),
     #[error("the server did not show its certificate authority")]
     NoAuthority,
-    #[error("the server does not accept the token {0:?}: it is unknown, expired or not for authentication; make one with: orch token create")]
+    #[error(
+        "the server does not accept the token {0:?}: it is unknown, expired or not for authentication; make one with: orch token create"
+    )]
     Token(String),
-    #[error("the server does not know this node's certificate; was the cluster made anew? Remove {dir} and join again with a token")]
+    #[error(
+        "the server does not know this node's certificate; was the cluster made anew? Remove {dir} and join again with a token"
+    )]
     Unknown { dir: String },
     #[error("the server refused the certificate: {0}")]
     Denied(String),
@@ -69,22 +73,15 @@ impl RequestError {
 }
 
 /// The first cause of a kind that `find` knows, in an error and everything below it.
-fn cause<T>(error: &(dyn Error + 'static), find: impl Fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An io::Error hides the error that it wraps.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = find(error).or_else(|| inner.and_then(|inner| find(inner as &(dyn Error + 'static))));
-        if found.is_some() {
-            return found;
-        }
-        next = error.source();
-    }
-    None
+fn cause<T>(error: &(dyn Error + 'static), find: &impl Fn(&(dyn Error + 'static)) -> Option<T>) -> Option<T> {
+    // An io::Error hides the error that it wraps, which may be another one.
+    let wrapped = || error.downcast_ref::<io::Error>()?.get_ref().and_then(|inner| cause(inner, find));
+    let below = || error.source().and_then(|below| cause(below, find));
+    find(error).or_else(wrapped).or_else(below)
 }
 
 fn certificate_error(error: &(dyn Error + 'static)) -> Option<CertificateError> {
-    cause(error, |error| match error.downcast_ref::<rustls::Error>()? {
+    cause(error, &|error| match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(why) => Some(why.clone()),
         _ => None,
     })
@@ -149,7 +146,7 @@ mod tests {
     use super::*;
 
     fn service(error: rustls::Error) -> kube::Error {
-        kube::Error::Service(Box::new(io::Error::new(io::ErrorKind::InvalidData, error)))
+        kube::Error::Service(Box::new(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))))
     }
 
     fn api(code: u16, message: &str) -> RequestError {

@@ -4,8 +4,8 @@
 
 mod cluster;
 mod failure;
-mod request;
 mod renew;
+mod request;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

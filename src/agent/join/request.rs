@@ -44,9 +44,9 @@ impl Wish<'_> {
         };
         let make = |source| KeyError::Make { name: signer.to_owned(), source };
         let mut params = CertificateParams::default();
-        params.distinguished_name =
-            keys::subject(&format!("system:node:{}", self.node_name), Some("system:nodes"));
-        params.subject_alt_names = self.names.iter().map(|name| keys::san(name)).collect::<Result<_, _>>().map_err(make)?;
+        params.distinguished_name = keys::subject(&format!("system:node:{}", self.node_name), Some("system:nodes"));
+        params.subject_alt_names =
+            self.names.iter().map(|name| keys::san(name)).collect::<Result<_, _>>().map_err(make)?;
         let key = KeyPair::from_pem(self.key_pem).map_err(make)?;
         let request = params.serialize_request(&key).map_err(make)?.pem().map_err(make)?;
         Ok(CertificateSigningRequest {

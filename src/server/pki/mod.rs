@@ -191,4 +191,3 @@ fn signing_key(path: &Path) -> Result<String, KeyError> {
     write_private(path, &pem)?;
     Ok(pem)
 }
-

@@ -9,8 +9,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use yasna::models::{GeneralizedTime, ObjectIdentifier, UTCTime};
 use yasna::{DERWriter, DERWriterSeq, Tag};
 
-use crate::keys::Pair;
 use crate::api::csr::SigningRequest;
+use crate::keys::Pair;
 use crate::server::controllers::CertificateSigner;
 
 /// The longest life that is granted, and that of a request that names none.
