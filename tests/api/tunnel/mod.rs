@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use orch::api::tunnel::{Destination, PATH, PROTOCOL};
 use orch::lifecycle::Component;
 use orch::server::http::authn::User;
-use orch::server::pki::Pair;
+use orch::keys::Pair;
 use orch::server::subresource::dial::{Dialer, Target};
 use orch::server::tunnel::{Kind, Refused};
 use serde_json::Value;
