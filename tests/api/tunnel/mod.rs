@@ -119,6 +119,21 @@ async fn an_address_may_be_another_machines() {
 }
 
 #[tokio::test]
+async fn a_tunnel_may_come_while_the_direct_way_is_tried() {
+    let site = Site::new().await;
+    let kubelet = FakeKubelet::start("behind", &site.of("n1")).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    site.node("n1", "127.0.0.1", silent.local_addr().unwrap().port()).await;
+    let late = async {
+        let _begun = within("the direct way", silent.accept()).await.unwrap();
+        site.open("n1", &kubelet).await
+    };
+    let (said, mut tunnel) = tokio::join!(site.logs("n1"), late);
+    assert_eq!(said, "behind");
+    tunnel.stop().await;
+}
+
+#[tokio::test]
 async fn the_newest_tunnel_is_the_nodes() {
     let site = Site::new().await;
     let kubelet = FakeKubelet::start("behind", &site.of("n1")).await;
