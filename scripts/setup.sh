@@ -24,6 +24,8 @@ nsenter util-linux'
 if [ "${1:-}" = --test ]; then
   needed+='
 docker-registry docker-registry
+ping iputils-ping
+shellcheck shellcheck
 busybox busybox-static
 kubectl kubernetes-client'
 fi

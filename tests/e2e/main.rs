@@ -5,6 +5,7 @@ mod support;
 
 mod images;
 mod kubectl;
+mod nodes;
 mod own_kubectl;
 mod pods;
 mod resilience;
