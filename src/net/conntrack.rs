@@ -23,6 +23,11 @@ const REPLY: u16 = 2;
 type Destination = (Ipv4Addr, Protocol, u16);
 type Target = (Ipv4Addr, u16);
 
+/// Whether this kernel follows SCTP's associations: those that it does not follow cannot be translated.
+pub fn follows_sctp() -> bool {
+    std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established").exists()
+}
+
 /// Forgets the connections to each destination that do not lead to one of its targets. Connections to a destination of
 /// any address are forgotten only if they were translated or never answered: others are somebody else's.
 pub fn forget(destinations: &BTreeMap<Destination, BTreeSet<Target>>) -> io::Result<()> {

@@ -26,14 +26,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::services::{Key, Services, View};
 use crate::lifecycle::{Component, StartError};
-use crate::net::nft::model::Table;
+use crate::net::nft::model::{Protocol, Table};
 use crate::net::nft::watch::Deletions;
 use crate::net::nft::{self, KernelTable, diff};
 use crate::net::{conntrack, node_link};
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
 use health::HealthPorts;
-use planner::Planner;
+use planner::{Planner, Targets};
 
 /// What the proxy is told.
 #[derive(Clone)]
@@ -166,6 +166,10 @@ struct Proxy {
     kernel: KernelTable,
     planner: Planner,
     skeleton: Option<Table>,
+    /// Old connections that wait for the rules that they would be led by.
+    stale: Targets,
+    /// Nobody was told yet that SCTP does not work here.
+    sctp_untold: bool,
 }
 
 impl Proxy {
@@ -177,7 +181,13 @@ impl Proxy {
             ip: config.node_ip,
             cluster_dns: config.cluster_dns,
         };
-        Self { kernel, planner: Planner::new(node, config.cluster_cidr), skeleton }
+        Self {
+            kernel,
+            planner: Planner::new(node, config.cluster_cidr),
+            skeleton,
+            stale: Targets::new(),
+            sctp_untold: true,
+        }
     }
 
     /// Brings the kernel to the new state of some Services.
@@ -186,18 +196,47 @@ impl Proxy {
         if let Some(skeleton) = self.skeleton.take() {
             changes.extend(diff::diff(self.kernel.table(), &skeleton).unwrap_or_default());
         }
+        self.tell_of_sctp(&views);
         let chains = self.kernel.table().chains.keys().cloned().collect();
         let (planned, stale) = self.planner.plan(views, &chains, Instant::now());
         changes.extend(planned);
+        self.stale.extend(stale);
         if changes.is_empty() && self.kernel.is_synced() {
+            self.forget();
             return Ok(());
         }
         self.kernel.change(&changes)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Lets go of connections that lead to endpoints which are gone.
+    fn forget(&mut self) {
+        let stale = std::mem::take(&mut self.stale);
         if !stale.is_empty()
             && let Err(error) = conntrack::forget(&stale)
         {
             tracing::warn!(%error, "old UDP connections may still go to endpoints that are gone");
         }
-        Ok(())
+    }
+
+    /// Rules for SCTP are accepted by kernels that cannot carry them out; the rest works all the same.
+    fn tell_of_sctp(&mut self, views: &[(Key, View)]) {
+        let is_sctp = |(_, view): &&(Key, View)| {
+            let ports = view.service.iter().flat_map(|service| &service.ports);
+            ports.into_iter().any(|port| port.protocol == Protocol::Sctp)
+        };
+        if self.sctp_untold
+            && let Some((key, _)) = views.iter().find(is_sctp)
+        {
+            self.sctp_untold = false;
+            if !conntrack::follows_sctp() {
+                let Key { namespace, name } = key;
+                tracing::warn!(
+                    %namespace, %name,
+                    "this kernel does not follow SCTP (CONFIG_NF_CT_PROTO_SCTP): SCTP ports of Services will not work here"
+                );
+            }
+        }
     }
 }

@@ -82,18 +82,19 @@ fn a_udp_client_that_keeps_sending_follows_the_endpoints_needs_root() {
             drop(eventually(async || outside.exchange(), answers(word)).await);
         }
         // One that terminates serves whom it serves, though new clients go elsewhere.
-        let leaving = json!({"ready": false, "serving": true, "terminating": true});
-        node.api.endpoints(
-            "dns",
-            ports(),
+        let leaving = |serving| {
+            let conditions = json!({"ready": false, "serving": serving, "terminating": true});
             json!([
-                {"addresses": [a.address], "nodeName": "here", "conditions": leaving},
+                {"addresses": [a.address], "nodeName": "here", "conditions": conditions},
                 {"addresses": [b.address], "nodeName": "here"},
-            ]),
-        );
+            ])
+        };
+        node.api.endpoints("dns", ports(), leaving(true));
         let fresh = async || Sender::connect(&client, (IP, 53)).await.exchange();
         drop(eventually(fresh, answers("b")).await);
         assert_eq!(inside.exchange().unwrap(), b"a");
+        node.api.endpoints("dns", ports(), leaving(false));
+        drop(eventually(async || inside.exchange(), answers("b")).await);
         node.api.endpoints("dns", ports(), json!([]));
         drop(eventually(async || inside.exchange(), refused).await);
         node.proxy.stop().await;
