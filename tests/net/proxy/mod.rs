@@ -37,6 +37,15 @@ async fn node(host: Host) -> Node {
     Node { host, api, proxy, outside }
 }
 
+impl Node {
+    /// A pod at 10.42.0.`last` that answers with its name.
+    async fn web(&self, name: &'static str, last: u8) -> Pod {
+        let pod = self.host.pod(name, [10, 42, 0, last]).await;
+        pod.serve(8080, name).await;
+        pod
+    }
+}
+
 fn web(extra: Value) -> Value {
     let mut spec = json!({"clusterIP": "10.43.0.5", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -55,11 +64,8 @@ fn ready(pods: &[&Pod]) -> Value {
 fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
-        let a = node.host.pod("a", [10, 42, 0, 2]).await;
-        let b = node.host.pod("b", [10, 42, 0, 3]).await;
+        let (a, b) = (node.web("a", 2).await, node.web("b", 3).await);
         let client = node.host.pod("client", [10, 42, 0, 4]).await;
-        a.serve(8080, "a").await;
-        b.serve(8080, "b").await;
         node.api.service("web", web(json!({})));
         drop(eventually(async || client.ask((IP, 80)).await, refused).await);
         assert!(refused(&ask((Ipv4Addr::from(IP), 80).into())), "no endpoints");
@@ -104,9 +110,7 @@ fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
 fn a_table_that_somebody_deleted_comes_back_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
-        let a = node.host.pod("a", [10, 42, 0, 2]).await;
-        let client = node.host.pod("client", [10, 42, 0, 4]).await;
-        a.serve(8080, "a").await;
+        let (a, client) = (node.web("a", 2).await, node.host.pod("client", [10, 42, 0, 4]).await);
         node.api.service("web", web(json!({})));
         node.api.endpoints("web", http(), ready(&[&a]));
         drop(eventually(async || client.ask((IP, 80)).await, Result::is_ok).await);

@@ -22,8 +22,7 @@ async fn dropped(pod: &Pod, to: ([u8; 4], u16)) -> bool {
 fn the_local_policy_keeps_the_clients_address_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
-        let a = node.host.pod("a", [10, 42, 0, 2]).await;
-        a.serve(8080, "a").await;
+        let a = node.web("a", 2).await;
         node.api.service("web", web(json!({"externalTrafficPolicy": "Local", "externalIPs": ["203.0.113.5"]})));
         node.api.endpoints("web", http(), ready(&[&a]));
         node.outside.run("ip", "route add 203.0.113.5/32 via 192.0.2.1").await;
@@ -48,8 +47,7 @@ fn the_local_policy_keeps_the_clients_address_needs_root() {
 fn the_internal_policy_stays_on_this_node_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
-        let (a, client) = (node.host.pod("a", [10, 42, 0, 2]).await, node.host.pod("client", [10, 42, 0, 4]).await);
-        a.serve(8080, "a").await;
+        let (a, client) = (node.web("a", 2).await, node.host.pod("client", [10, 42, 0, 4]).await);
         node.api.service("web", web(json!({"internalTrafficPolicy": "Local"})));
         node.api.endpoints("web", http(), ready(&[&a]));
         drop(eventually(async || client.ask((IP, 80)).await, Result::is_ok).await);
@@ -67,9 +65,7 @@ fn affinity_keeps_a_client_with_its_endpoint_needs_root() {
         let client = node.host.pod("client", [10, 42, 0, 99]).await;
         let mut pods = Vec::new();
         for (n, word) in [(2, "2"), (3, "3"), (4, "4"), (5, "5")] {
-            let pod = node.host.pod(word, [10, 42, 0, n]).await;
-            pod.serve(8080, word).await;
-            pods.push(pod);
+            pods.push(node.web(word, n).await);
         }
         let all: Vec<&Pod> = pods.iter().collect();
         node.api.service("web", web(json!({"sessionAffinity": "ClientIP"})));
@@ -94,9 +90,7 @@ fn affinity_ends_when_its_time_is_over_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let client = node.host.pod("client", [10, 42, 0, 99]).await;
-        let (a, b) = (node.host.pod("a", [10, 42, 0, 2]).await, node.host.pod("b", [10, 42, 0, 3]).await);
-        a.serve(8080, "a").await;
-        b.serve(8080, "b").await;
+        let (a, b) = (node.web("a", 2).await, node.web("b", 3).await);
         let config = json!({"clientIP": {"timeoutSeconds": 2}});
         node.api.service("web", web(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config})));
         node.api.endpoints("web", http(), ready(&[&a, &b]));
@@ -124,9 +118,7 @@ fn hints_lead_to_the_nodes_own_zone_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
         let client = node.host.pod("client", [10, 42, 0, 99]).await;
-        let (a, b) = (node.host.pod("a", [10, 42, 0, 2]).await, node.host.pod("b", [10, 42, 0, 3]).await);
-        a.serve(8080, "a").await;
-        b.serve(8080, "b").await;
+        let (a, b) = (node.web("a", 2).await, node.web("b", 3).await);
         node.api.service("web", web(json!({})));
         let hinted = |pod: &Pod, zone| json!({"addresses": [pod.address], "hints": {"forZones": [{"name": zone}]}});
         node.api.endpoints("web", http(), json!([hinted(&a, "x"), hinted(&b, "y")]));
@@ -150,8 +142,7 @@ fn hints_lead_to_the_nodes_own_zone_needs_root() {
 fn a_load_balancers_address_is_for_the_named_sources_needs_root() {
     on_host(|host| async move {
         let mut node = node(host).await;
-        let (a, client) = (node.host.pod("a", [10, 42, 0, 2]).await, node.host.pod("client", [10, 42, 0, 4]).await);
-        a.serve(8080, "a").await;
+        let (a, client) = (node.web("a", 2).await, node.host.pod("client", [10, 42, 0, 4]).await);
         let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}]}});
         let spec = |range| web(json!({"type": "LoadBalancer", "loadBalancerSourceRanges": [range]}));
         node.api.endpoints("web", http(), ready(&[&a]));
