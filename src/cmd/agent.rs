@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::config::AgentArgs;
 use super::daemon::{self, End};
 use super::pidfile::PidFile;
-use super::{node_address, notify, preflight, teardown};
+use super::{clock, node_address, notify, preflight, teardown};
 use crate::agent::join::{JoinConfig, Member, Renewal, join};
 use crate::agent::{Agent, AgentConfig, tunnel};
 use crate::api::bootstrap_token::JoinToken;
@@ -41,6 +41,7 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
 }
 
 async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()> {
+    clock::wait_until_set().await?;
     let node_name = args.node.node_name.clone().unwrap_or_else(node_address::hostname);
     let node_ip = match args.node.node_ip {
         Some(address) => address,

@@ -1,4 +1,5 @@
-//! `orch certificate`: looks at the certificates that the server made, and has them made anew.
+//! `orch certificate`: looks at the certificates of the server and of the agent on this machine, and has them made anew.
+//! The server makes its own; an agent asks the server for its, so it has to run.
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -25,27 +26,38 @@ enum Action {
 }
 
 pub fn run(args: &CertificateArgs) -> anyhow::Result<()> {
-    let dir = args.host.data_dir.join("server/tls");
-    if !dir.is_dir() {
-        bail!("no server has kept certificates in {}; name its folder with --data-dir", dir.display());
+    let data = &args.host.data_dir;
+    let server = data.join("server/tls");
+    let kept: Vec<_> = [server.clone(), data.join(super::agent::PKI)].into_iter().filter(|dir| dir.is_dir()).collect();
+    if kept.is_empty() {
+        bail!("nobody has kept certificates in {}; name its folder with --data-dir", data.display());
     }
     let now = Timestamp::now();
     match args.action {
         Action::Check => {
-            let found = inspect::certificates(&dir)?;
+            let mut found = Vec::new();
+            for dir in &kept {
+                found.extend(inspect::certificates(dir)?);
+            }
             print!("{}", kubectl::align(&table(&found, now)));
             let ended: Vec<_> = found.iter().filter(|one| one.expires <= now).map(|one| one.name.as_str()).collect();
             if !ended.is_empty() {
                 bail!("expired: {}; make them anew with: orch certificate rotate", ended.join(", "));
             }
         }
-        Action::Rotate => {
-            let renewed = inspect::rotate(&dir).context("run this as root on the server's machine")?;
+        Action::Rotate if kept.contains(&server) => {
+            let renewed = inspect::rotate(&server).context("run this as root on the server's machine")?;
             print!("{}", kubectl::align(&table(&renewed, now)));
             match pidfile::reload(&args.host.run_dir)? {
                 true => println!("orch: the running server takes them up now"),
                 false => println!("orch: no server runs; they count from its next start"),
             }
+        }
+        Action::Rotate => {
+            if !pidfile::reload(&args.host.run_dir)? {
+                bail!("no agent runs here that could ask the server for new certificates; start it first");
+            }
+            println!("orch: the agent asks the server for new certificates now; see them with: orch certificate check");
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 mod agent;
 mod certificate;
+mod clock;
 mod completion;
 mod config;
 mod daemon;

@@ -13,7 +13,7 @@ use super::config::ServerArgs;
 use super::daemon::End;
 use super::manifests::Manifests;
 use super::pidfile::PidFile;
-use super::{daemon, node_address, notify, preflight};
+use super::{clock, daemon, node_address, notify, preflight};
 use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::keys;
@@ -110,6 +110,7 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
 }
 
 async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle) -> anyhow::Result<ApiServer> {
+    clock::wait_until_set().await?;
     let server_dir = args.host.data_dir.join("server");
     let pki = Pki::load_or_create(&server_dir.join("tls"), &pki_options(args, identity))?;
     let token = admin_token(args, &server_dir.join("token"))?;

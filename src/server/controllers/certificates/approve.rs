@@ -18,9 +18,11 @@ use kube::api::PostParams;
 
 use super::{APPROVED, DENIED, claim, conditions, with_condition};
 use crate::api::csr::{self, SigningRequest};
+use crate::reconcile::events::{EventType, Recorder};
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Key, Watches};
 
 const GROUP: &str = "certificates.k8s.io";
+const NAME_TAKEN: &str = "NodeNameTaken";
 
 /// A condition to be set.
 struct Verdict {
@@ -32,11 +34,13 @@ struct Verdict {
 pub struct Approving {
     requests: Informer<CertificateSigningRequest>,
     nodes: Informer<Node>,
+    events: Recorder,
 }
 
 impl Approving {
     pub fn new(env: &Env) -> Self {
-        Self { requests: env.informers.get(), nodes: env.informers.get() }
+        let events = env.events.recorder("csrapproving", None);
+        Self { requests: env.informers.get(), nodes: env.informers.get(), events }
     }
 
     /// What is to be said, where anything is.
@@ -47,7 +51,13 @@ impl Approving {
         let own = spec.username.as_deref() == Some(request.common_name.as_str());
         Ok(Some(match claim::claim(cx, node, &request.public_key, own).await? {
             Ok(()) => Verdict { kind: APPROVED, reason: "AutoApproved", message: message.to_owned() },
-            Err(taken) => Verdict { kind: DENIED, reason: "NodeNameTaken", message: taken.to_string() },
+            Err(taken) => {
+                let message = taken.to_string();
+                if let Some(node) = self.nodes.get("", node) {
+                    self.events.event(node.as_ref(), EventType::Warning, NAME_TAKEN, message.clone());
+                }
+                Verdict { kind: DENIED, reason: NAME_TAKEN, message }
+            }
         }))
     }
 

@@ -42,6 +42,23 @@ fn free(cluster: IpNet, used: &HashSet<IpNet>) -> Option<IpNet> {
     parts.find(|part| !(used.contains(part) || odd && overlaps(part)))
 }
 
+impl NodeIpam {
+    /// Ranges given by hand may overlap; pods of one of the nodes cannot be reached then.
+    fn tell_of_duplicates(&self, node: &Node, own: IpNet) {
+        for other in self.nodes.store().state() {
+            let Some(taken) = cidr(&other).filter(|_| other.metadata.uid != node.metadata.uid) else { continue };
+            if !(own.contains(&taken) || taken.contains(&own)) {
+                continue;
+            }
+            let name = other.metadata.name.as_deref().unwrap_or_default();
+            let message = format!(
+                "pod CIDR {own} overlaps {taken} of node {name}; drain and delete one of the two nodes, it gets another range when it registers again"
+            );
+            self.events.event(node, EventType::Warning, "CIDRConflict", message);
+        }
+    }
+}
+
 #[async_trait]
 impl Controller for NodeIpam {
     type Key = Key;
@@ -53,7 +70,10 @@ impl Controller for NodeIpam {
     fn watches(self: Arc<Self>, watches: &mut Watches<Key>) {
         let this = self.clone();
         watches.on(&self.nodes, move |change| match &change.new {
-            Some(node) if cidr(node).is_none() => vec![Key::of(node.as_ref())],
+            // A range that is new may be one that another node has.
+            Some(node) if cidr(node).is_none() || change.old.as_deref().and_then(cidr) != cidr(node) => {
+                vec![Key::of(node.as_ref())]
+            }
             Some(_) => Vec::new(),
             // A range became free: whoever waits for one may have it.
             None => {
@@ -65,7 +85,11 @@ impl Controller for NodeIpam {
 
     async fn reconcile(&self, cx: &Context, key: &Key) -> Result<Action, Error> {
         let Some(node) = self.nodes.get("", &key.name) else { return Ok(Action::done()) };
-        if cidr(&node).is_some() || node.metadata.deletion_timestamp.is_some() {
+        if node.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::done());
+        }
+        if let Some(own) = cidr(&node) {
+            self.tell_of_duplicates(&node, own);
             return Ok(Action::done());
         }
         let used = self.nodes.store().state().iter().filter_map(|node| cidr(node)).collect();
