@@ -29,6 +29,7 @@ async fn wait_for(second: i64) -> io::Result<()> {
     let never = Timespec { tv_sec: 0, tv_nsec: 0 };
     let at = Itimerspec { it_interval: never, it_value: Timespec { tv_sec: second, tv_nsec: 0 } };
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &at)?;
+    #[expect(deprecated, reason = "tokio asks for an unsafe call for descriptors of any kind; ours is owned")]
     let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
     let _fired = timer.readable().await?;
     tracing::info!("the clock is set: {}", Timestamp::now());
