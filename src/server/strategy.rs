@@ -46,6 +46,8 @@ pub struct Meta {
     pub durability: Durability,
     /// How names are validated.
     pub names: NameRule,
+    /// Upstream's warning to everybody who uses the kind.
+    pub deprecated: Option<&'static str>,
     /// Where objects are kept when another version of the same kind is the one stored:
     /// `(group, plural)` of that one. `None`: under the kind's own group and plural.
     pub stored_as: Option<(&'static str, &'static str)>,
@@ -148,6 +150,7 @@ impl Meta {
             unconditional_update: true,
             durability: Durability::Durable,
             names: NameRule::Subdomain,
+            deprecated: None,
             stored_as: None,
         }
     }
@@ -320,6 +323,11 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Warnings about a new object that [`Self::prepare_create`] hides.
+    fn early_warnings(&self, _object: &Self::Kind) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The names that [`Self::fields`] yields, whatever the object.
     fn selectable(&self) -> &'static [&'static str] {
         &[]
@@ -366,6 +374,7 @@ pub trait Kind: Send + Sync + 'static {
     fn validate_window(&self, window: &str, new: &dyn Object, old: &dyn Object) -> Errors;
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
+    fn early_warnings(&self, object: &dyn Object) -> Vec<String>;
     fn selectable(&self) -> &'static [&'static str];
     fn fields<'a>(&self, object: &'a dyn Object) -> Fields<'a>;
     fn columns(&self) -> &'static [Column];
@@ -442,6 +451,9 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         self.strategy.warnings(typed(new), old.map(typed))
+    }
+    fn early_warnings(&self, object: &dyn Object) -> Vec<String> {
+        self.strategy.early_warnings(typed(object))
     }
     fn selectable(&self) -> &'static [&'static str] {
         self.strategy.selectable()

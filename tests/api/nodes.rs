@@ -2,6 +2,7 @@
 
 use http::Method;
 use orch::server::catalog::catalog;
+use orch::server::authorization::{Decision, RequestInfo};
 use orch::server::http::authn::User;
 use orch::server::strategy::Verb;
 use serde_json::{Value, json};
@@ -78,6 +79,190 @@ async fn a_stolen_credential_opens_only_its_own_node() {
         }
     }
     assert!(tried > 200, "{tried}");
+}
+
+/// What a node's credential may do: upstream's `system:node`, the node authorizer and (for the agent's own service
+/// proxy) `system:node-proxier`. The verbs for whatever object, and those for what is the node's own. NodeRestriction
+/// looks at the objects besides.
+const MAY: &[(&str, &str, &str)] = &[
+    ("tokenreviews.authentication.k8s.io", "create", ""),
+    ("selfsubjectreviews.authentication.k8s.io", "create", ""),
+    ("subjectaccessreviews.authorization.k8s.io", "create", ""),
+    ("localsubjectaccessreviews.authorization.k8s.io", "create", ""),
+    ("selfsubjectaccessreviews.authorization.k8s.io", "create", ""),
+    ("selfsubjectrulesreviews.authorization.k8s.io", "create", ""),
+    ("services", "get list watch", ""),
+    ("endpoints", "get list watch", ""),
+    ("endpointslices.discovery.k8s.io", "list watch", ""),
+    ("servicecidrs.networking.k8s.io", "list watch", ""),
+    ("nodes", "get list watch create update patch", ""),
+    ("nodes/status", "update patch", ""),
+    ("events", "create update patch", ""),
+    ("events.events.k8s.io", "create update patch", ""),
+    ("pods", "create delete", "get"),
+    ("pods/status", "update patch", ""),
+    ("pods/eviction", "create", ""),
+    ("configmaps", "", "get"),
+    ("secrets", "", "get"),
+    ("persistentvolumeclaims", "", "get"),
+    ("persistentvolumeclaims/status", "", "update patch"),
+    ("persistentvolumes", "", "get"),
+    ("serviceaccounts", "", "get"),
+    ("serviceaccounts/token", "", "create"),
+    ("certificatesigningrequests.certificates.k8s.io", "create get list watch", ""),
+    ("leases.coordination.k8s.io", "create", "get update patch delete"),
+    ("csidrivers.storage.k8s.io", "get list watch", ""),
+    ("csinodes.storage.k8s.io", "create", "get update patch delete"),
+    ("volumeattachments.storage.k8s.io", "", "get"),
+    ("runtimeclasses.node.k8s.io", "get list watch", ""),
+    ("resourceclaims.resource.k8s.io", "", "get"),
+    ("resourceslices.resource.k8s.io", "create", "get update patch delete"),
+];
+
+const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// Everything that belongs to a node is called like it: a pod, all that the pod names, and all that names the node.
+async fn owning(cluster: &Cluster, node: &str) {
+    let meta = json!({"name": node});
+    let pod = json!({"metadata": meta, "spec": {
+        "nodeName": node, "serviceAccountName": node, "automountServiceAccountToken": false,
+        "containers": [{"name": "a", "image": "a"}],
+        "resourceClaims": [{"name": "r", "resourceClaimName": node}],
+        "volumes": [
+            {"name": "s", "secret": {"secretName": node}}, {"name": "c", "configMap": {"name": node}},
+            {"name": "p", "persistentVolumeClaim": {"claimName": node}},
+        ],
+    }});
+    let volume = json!({"metadata": meta, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"},
+        "claimRef": {"namespace": "default", "name": node},
+    }});
+    let attachment = json!({"metadata": meta, "spec": {
+        "attacher": "a", "nodeName": node, "source": {"persistentVolumeName": node},
+    }});
+    let slice = json!({"metadata": meta, "spec": {
+        "driver": "a.b", "nodeName": node, "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1},
+    }});
+    for (path, object) in [
+        ("/api/v1/nodes", json!({"metadata": meta})),
+        ("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": meta})),
+        ("/api/v1/namespaces/default/pods", pod),
+        ("/api/v1/persistentvolumes", volume),
+        ("/apis/storage.k8s.io/v1/volumeattachments", attachment),
+        ("/apis/resource.k8s.io/v1/resourceslices", slice),
+    ] {
+        cluster.post(path, object).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_stolen_node_credential_tried_against_every_resource() {
+    let cluster = Cluster::with_roles().await;
+    for node in ["a", "b"] {
+        owning(&cluster, node).await;
+    }
+    let thief = User::node("a");
+    let mut tried = 0;
+    for kind in catalog().kinds() {
+        let meta = kind.meta();
+        for sub in std::iter::once("").chain(meta.subresources.iter().map(|sub| sub.name)) {
+            let slash = if sub.is_empty() { "" } else { "/" };
+            let dot = if meta.group.is_empty() { "" } else { "." };
+            let resource = format!("{}{slash}{sub}{dot}{}", meta.plural, meta.group);
+            let (_, any, own) = MAY.iter().find(|(known, ..)| *known == resource).unwrap_or(&("", "", ""));
+            let namespace = match (meta.namespaced, meta.plural) {
+                (false, _) => "",
+                (true, "leases") => "kube-node-lease",
+                (true, _) => "default",
+            };
+            for (verb, name) in VERBS.iter().flat_map(|verb| ["a", "b"].map(|name| (*verb, name))) {
+                let of_all = matches!(verb, "list" | "watch" | "deletecollection") || (verb == "create" && sub.is_empty());
+                let request = RequestInfo {
+                    is_resource: true,
+                    verb: verb.to_owned(),
+                    group: meta.group.to_owned(),
+                    version: meta.version.to_owned(),
+                    resource: meta.plural.to_owned(),
+                    subresource: sub.to_owned(),
+                    namespace: namespace.to_owned(),
+                    name: if of_all { String::new() } else { name.to_owned() },
+                    ..RequestInfo::default()
+                };
+                let has = |verbs: &str| verbs.split(' ').any(|known| known == verb);
+                let wanted = has(any) || (has(own) && name == "a");
+                let decision = cluster.server.decide(&thief, &request).await;
+                let allowed = matches!(decision, Decision::Allow(_));
+                assert_eq!(allowed, wanted, "{verb} {resource} {name}: {decision:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
+/// What the authorizer cannot see, NodeRestriction does.
+#[tokio::test]
+async fn what_a_node_writes_is_its_own() {
+    let cluster = Cluster::with_roles().await;
+    for node in ["a", "b"] {
+        owning(&cluster, node).await;
+        let claim = json!({"metadata": {"name": node}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        cluster.post(&format!("{HERE}/persistentvolumeclaims"), claim).await.ok();
+    }
+    let node = User::node("a");
+    let csr = |name: &str, signer: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        json!({"metadata": {"generateName": "x"}, "spec": {
+            "signerName": signer, "usages": ["digital signature", "client auth"],
+            "request": k8s_openapi::ByteString(pem.into_bytes()),
+        }})
+    };
+    let (csrs, client) =
+        ("/apis/certificates.k8s.io/v1/certificatesigningrequests", "kubernetes.io/kube-apiserver-client-kubelet");
+    let slice = |node: &str| {
+        json!({"metadata": {"name": format!("more-{node}")}, "spec": {
+            "driver": "a.b", "nodeName": node, "pool": {"name": "q", "generation": 1, "resourceSliceCount": 1}}})
+    };
+    let csi = |name: &str| json!({"metadata": {"name": name}, "spec": {"drivers": []}});
+    let (slices, csi_nodes) = ("/apis/resource.k8s.io/v1/resourceslices", "/apis/storage.k8s.io/v1/csinodes");
+    let (post, patch) = (Method::POST, Method::PATCH);
+    let claim = format!("{HERE}/persistentvolumeclaims/a/status");
+    let cases = [
+        (&post, csrs, csr("system:node:a", client), ""),
+        (&post, csrs, csr("system:node:b", client), "can only create a node CSR with CN=system:node:a"),
+        (&post, csrs, csr("system:node:b", "example.com/signer"), ""),
+        (&post, slices, slice("a"), ""),
+        (&post, slices, slice("b"), "can only create ResourceSlice with the same NodeName as the requesting node"),
+        (&post, csi_nodes, csi("a"), ""),
+        (&post, csi_nodes, csi("b"), "can only access CSINode with the same name as the requesting node"),
+        (&patch, &claim, json!({"status": {"capacity": {"storage": "1Gi"}}}), ""),
+        (
+            &patch,
+            &claim,
+            json!({"status": {"phase": "Lost"}}),
+            "node \"a\" is not allowed to update fields other than status.quantity and status.conditions",
+        ),
+        (
+            &patch,
+            &claim,
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            "node \"a\" is not allowed to update fields other than status.quantity and status.conditions",
+        ),
+    ];
+    for (method, path, object, why) in cases {
+        let shown = object.to_string();
+        let reply = cluster.ask(&node, method.clone(), path, object).await;
+        match why {
+            "" => drop(reply.ok()),
+            why => assert!(reply.code == 403 && reply.said().ends_with(&format!("forbidden: {why}")), "{shown}: {}", reply.said()),
+        }
+    }
 }
 
 #[tokio::test]

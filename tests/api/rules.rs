@@ -138,3 +138,21 @@ async fn a_definition_is_named_for_what_it_defines() {
     let words = "spec.validation.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields";
     refused(cluster.put(&format!("{path}/foos.a.b"), made).await, words);
 }
+
+#[tokio::test]
+async fn who_uses_what_is_deprecated_is_told_so() {
+    let cluster = Cluster::new().await;
+    let path = "/api/v1/namespaces/default/endpoints";
+    let told = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    let made = cluster.post(path, json!({"metadata": {"name": "a"}})).await;
+    assert_eq!((made.code, made.warnings()), (201, vec![told]));
+    for path in [path.to_owned(), format!("{path}/a"), format!("{path}/none"), format!("{path}?watch=1&timeoutSeconds=1")] {
+        assert_eq!(cluster.get(&path).await.warnings(), [told], "{path}");
+    }
+    // The field for the profile of a container comes from the annotation, which is warned of.
+    let annotations = json!({"container.apparmor.security.beta.kubernetes.io/a": "unconfined"});
+    let pod = json!({"metadata": {"name": "a", "annotations": annotations}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let made = cluster.post("/api/v1/namespaces/default/pods", pod).await;
+    assert!(made.warnings()[0].contains("deprecated since v1.30"), "{:?}", made.warnings());
+    assert_eq!(made.ok()["spec"]["containers"][0]["securityContext"]["appArmorProfile"]["type"], "Unconfined");
+}

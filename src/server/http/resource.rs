@@ -106,6 +106,10 @@ impl ApiServer {
         if let Some(annotations) = request.extensions().get::<Annotations>() {
             context.annotations = annotations.clone();
         }
+        if let Some(warning) = context.kind.meta().deprecated {
+            context.warn(warning);
+            context.annotate("k8s.io/deprecated", "true");
+        }
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.
             let accept = negotiate::accept(request.headers(), &query).unwrap_or_default();
@@ -192,7 +196,9 @@ impl ApiServer {
         let options = ListOptions::parse(&asked.query)?;
         let listed = self.inner.pipeline.list(context, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await
+        let mut response = respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await?;
+        respond::warn(response.headers_mut(), context.take_warnings());
+        Ok(response)
     }
 
     async fn delete_collection(&self, context: &Context, asked: &Asked, body: Body) -> Result<Response<Body>> {
@@ -213,13 +219,16 @@ impl ApiServer {
         if !asked.info.name.is_empty() {
             options.field_selector = named(&asked.info.name, &options.field_selector)?;
         }
+        let warnings = context.take_warnings();
         let stream = self.inner.pipeline.watch(context, &options).await?;
         let sent = self.inner.metrics.watch_events(stream.context().kind.meta());
         let events = watch::Events::new(stream, asked.accept, asked.include, sent);
-        match upgrade::is_asked_for(&asked.headers, watch_socket::PROTOCOL) {
-            true => watch_socket::respond(events, &asked.headers, extensions),
-            false => Ok(watch::respond(events)),
-        }
+        let mut response = match upgrade::is_asked_for(&asked.headers, watch_socket::PROTOCOL) {
+            true => watch_socket::respond(events, &asked.headers, extensions)?,
+            false => watch::respond(events),
+        };
+        respond::warn(response.headers_mut(), warnings);
+        Ok(response)
     }
 }
 

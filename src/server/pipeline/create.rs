@@ -68,6 +68,7 @@ impl Pipeline {
         self.admission.admit(&attributes, object.as_mut()).await?;
         owners::dedup(context, object.meta_mut(), When::Admitted);
         kind.default(object.as_mut());
+        kind.early_warnings(object.as_ref()).into_iter().for_each(|warning| context.warn(warning));
         kind.prepare_create(object.as_mut());
         parts::requester(&context.user, object.as_mut());
         let mut errors = meta::validate(object.meta(), kind.meta());

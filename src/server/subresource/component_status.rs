@@ -19,9 +19,6 @@ use crate::server::pipeline::selection::Selection;
 
 pub struct ComponentStatuses;
 
-/// Upstream's own warning, which kubectl shows.
-const DEPRECATED: &str = "v1 ComponentStatus is deprecated in v1.19+";
-
 #[async_trait]
 impl Handler for ComponentStatuses {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
@@ -50,7 +47,7 @@ impl Handler for ComponentStatuses {
             view::object(kind, object, call.accept.view, include)?
         };
         let mut response = respond::bytes(200, bytes, call.accept.format)?;
-        respond::warn(response.headers_mut(), vec![DEPRECATED.to_owned()]);
+        respond::warn(response.headers_mut(), call.context.take_warnings());
         Ok(response)
     }
 }

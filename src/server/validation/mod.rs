@@ -5,6 +5,7 @@ pub mod conditions;
 pub mod data;
 pub mod event;
 pub mod job;
+pub mod key_pair;
 pub mod labels;
 pub mod network;
 pub mod paths;

@@ -91,6 +91,13 @@ pub fn at_most(errors: &mut Errors, path: &Path, count: Option<i32>, bound: i32,
     }
 }
 
+/// What upstream warns of in the template of what is created, or changed: `same` says that the spec is as it was.
+pub fn template_warnings(path: &Path, template: &PodTemplateSpec, same: bool) -> Vec<String> {
+    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+    let spec = template.spec.as_ref().filter(|_| !same);
+    spec.map(|spec| pod::warnings(&path.child("template"), spec, annotations)).unwrap_or_default()
+}
+
 /// Names that become those of pods, and so host names.
 pub fn name_warning(name: Option<&str>) -> Option<String> {
     let problems = names::dns1123_label(name.unwrap_or_default());

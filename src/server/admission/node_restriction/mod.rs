@@ -7,10 +7,12 @@ mod pods;
 mod tokens;
 
 use async_trait::async_trait;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::resource::v1::ResourceSlice;
 
 use super::{Attributes, Operation, Plugin};
+use crate::api::csr::{KUBELET_CLIENT, KUBELET_SERVING, SigningRequest};
 use crate::api::gvk::GroupResource;
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
@@ -73,6 +75,7 @@ async fn check(attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Resu
             own_name(&asked, "can only access CSINode with the same name as the requesting node")
         }
         ("resource.k8s.io", "resourceslices", _) => slice(&asked),
+        ("certificates.k8s.io", "certificatesigningrequests", _) => certificate(&asked),
         _ => Ok(()),
     }
 }
@@ -149,7 +152,7 @@ fn claim_status(asked: &Asked<'_>) -> Result<()> {
         return Ok(());
     }
     let why = format!(
-        "node {:?} is not allowed to update fields other than status.capacity and status.conditions",
+        "node {:?} is not allowed to update fields other than status.quantity and status.conditions",
         asked.node
     );
     Err(asked.forbidden(&why))
@@ -167,6 +170,22 @@ fn slice(asked: &Asked<'_>) -> Result<()> {
             let why = format!("can only {verb} ResourceSlice with the same NodeName as the requesting node");
             Err(asked.forbidden(&why))
         }
+    }
+}
+
+/// A node asks for certificates of its own name only.
+fn certificate(asked: &Asked<'_>) -> Result<()> {
+    let Some(request) = asked.written::<CertificateSigningRequest>() else { return Ok(()) };
+    let of_nodes = matches!(request.spec.signer_name.as_str(), KUBELET_SERVING | KUBELET_CLIENT);
+    if asked.operation() != Operation::Create || !of_nodes {
+        return Ok(());
+    }
+    let parsed = SigningRequest::parse(&request.spec.request.0)
+        .map_err(|error| asked.forbidden(&format!("unable to parse csr: {error}")))?;
+    let name = format!("system:node:{}", asked.node);
+    match parsed.common_name == name {
+        true => Ok(()),
+        false => Err(asked.forbidden(&format!("can only create a node CSR with CN={name}"))),
     }
 }
 

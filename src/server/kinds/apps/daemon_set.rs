@@ -1,6 +1,6 @@
 //! DaemonSet: a pod on every node that suits.
 
-use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::always;
+use crate::server::validation::workload::{always, template_warnings};
 
 pub struct DaemonSets;
 
@@ -107,6 +107,13 @@ impl Strategy for DaemonSets {
             images,
             cell::selector(Some(&spec.selector)).into(),
         ])
+    }
+
+    fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Vec<String> {
+        let template = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.template.clone());
+        let same = old.is_some_and(|old| template(old) == template(new));
+        let warnings = |spec: &DaemonSetSpec| template_warnings(&Path::new("spec"), &spec.template, same);
+        new.spec.as_ref().map(warnings).unwrap_or_default()
     }
 
     fn validate(&self, new: &DaemonSet, old: Option<&DaemonSet>) -> Errors {

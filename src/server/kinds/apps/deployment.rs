@@ -149,7 +149,10 @@ impl Strategy for Deployments {
 
     fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
         let name = new.metadata.name.as_deref().filter(|_| old.is_none());
-        workload::name_warning(name).into_iter().collect()
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let template = new.spec.iter();
+        let template = template.flat_map(|spec| workload::template_warnings(&Path::new("spec"), &spec.template, same));
+        workload::name_warning(name).into_iter().chain(template).collect()
     }
 }
 

@@ -117,6 +117,9 @@ impl Strategy for ReplicaSets {
 
     fn warnings(&self, new: &ReplicaSet, old: Option<&ReplicaSet>) -> Vec<String> {
         let name = new.metadata.name.as_deref().filter(|_| old.is_none());
-        workload::name_warning(name).into_iter().collect()
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let template = new.spec.iter().flat_map(|spec| &spec.template);
+        let template = template.flat_map(|template| workload::template_warnings(&Path::new("spec"), template, same));
+        workload::name_warning(name).into_iter().chain(template).collect()
     }
 }

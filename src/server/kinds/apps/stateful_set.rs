@@ -116,11 +116,21 @@ impl Strategy for StatefulSets {
         errors
     }
 
-    fn warnings(&self, new: &StatefulSet, _old: Option<&StatefulSet>) -> Vec<String> {
-        let limit = new.spec.as_ref().and_then(|spec| spec.revision_history_limit);
-        let words =
-            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
-        limit.filter(|limit| *limit < 0).map(|_| words.to_owned()).into_iter().collect()
+    fn warnings(&self, new: &StatefulSet, old: Option<&StatefulSet>) -> Vec<String> {
+        let Some(spec) = &new.spec else { return Vec::new() };
+        let path = Path::new("spec");
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let mut warnings = validation::workload::template_warnings(&path, &spec.template, same);
+        for (at, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
+            // The large letter is upstream's.
+            let path = path.child("volumeClaimTemplates").index(at).child("Spec");
+            claim.spec.iter().for_each(|spec| validation::warnings::claim(&mut warnings, &path, spec));
+        }
+        if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
+            let words = "a negative value retains all historical revisions; a value >= 0 is recommended";
+            warnings.push(format!("{}: {words}", path.child("revisionHistoryLimit")));
+        }
+        warnings
     }
 }
 

@@ -114,8 +114,10 @@ impl Strategy for CronJobs {
         let name = new.metadata.name.as_deref().filter(|_| old.is_none());
         let zone = "cannot use TZ or CRON_TZ in spec.schedule, use timeZone field instead";
         let zone = new.spec.schedule.contains("TZ").then(|| zone.to_owned());
-        let large = new.spec.job_template.spec.as_ref().and_then(validation::job::warnings);
-        validation::workload::name_warning(name).into_iter().chain(zone).chain(large).collect()
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let path = Path::new("spec").child("jobTemplate").child("spec");
+        let job = new.spec.job_template.spec.iter().flat_map(|job| validation::job::warnings(&path, job, same));
+        validation::workload::name_warning(name).into_iter().chain(job).chain(zone).collect()
     }
 }
 

@@ -105,8 +105,9 @@ impl Strategy for Jobs {
 
     fn warnings(&self, new: &Job, old: Option<&Job>) -> Vec<String> {
         let name = new.metadata.name.as_deref().filter(|_| old.is_none());
-        let large = new.spec.as_ref().and_then(validation::job::warnings);
-        validation::workload::name_warning(name).into_iter().chain(large).collect()
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let spec = new.spec.iter().flat_map(|spec| validation::job::warnings(&Path::new("spec"), spec, same));
+        validation::workload::name_warning(name).into_iter().chain(spec).collect()
     }
 }
 

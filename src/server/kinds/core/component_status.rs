@@ -15,6 +15,7 @@ impl Strategy for ComponentStatuses {
         Meta {
             short_names: &["cs"],
             verbs: &[Verb::Get, Verb::List],
+            deprecated: Some("v1 ComponentStatus is deprecated in v1.19+"),
             ..Meta::cluster::<ComponentStatus>("componentstatuses")
         }
     }

@@ -16,7 +16,12 @@ impl Strategy for EndpointsKind {
     type Kind = Endpoints;
 
     fn meta(&self) -> Meta {
-        Meta { short_names: &["ep"], create_on_update: true, ..Meta::namespaced::<Endpoints>("endpoints") }
+        Meta {
+            short_names: &["ep"],
+            create_on_update: true,
+            deprecated: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            ..Meta::namespaced::<Endpoints>("endpoints")
+        }
     }
 
     fn default(&self, object: &mut Endpoints) {
@@ -48,6 +53,10 @@ impl Strategy for EndpointsKind {
 
     fn warnings(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
         let mut warnings = Vec::new();
+        if new.metadata.labels.as_ref().is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == CONTROLLER)) {
+            // It knows what it writes.
+            return warnings;
+        }
         for (at, subset) in new.subsets.iter().flatten().enumerate() {
             let lists = [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
             for (field, list) in lists {
@@ -69,6 +78,9 @@ impl Strategy for EndpointsKind {
         errors
     }
 }
+
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const CONTROLLER: &str = "endpoint-controller";
 
 /// Every address with every port; addresses alone where there are no ports.
 fn sockets(subset: &EndpointSubset) -> Vec<String> {

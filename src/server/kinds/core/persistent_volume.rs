@@ -96,6 +96,11 @@ impl Strategy for PersistentVolumes {
         ])
     }
 
+    fn warnings(&self, new: &PersistentVolume, _old: Option<&PersistentVolume>) -> Vec<String> {
+        let annotations = new.metadata.annotations.as_ref();
+        new.spec.as_ref().map(|spec| validation::storage::volume_warnings(annotations, spec)).unwrap_or_default()
+    }
+
     fn validate(&self, new: &PersistentVolume, old: Option<&PersistentVolume>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");

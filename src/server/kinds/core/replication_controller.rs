@@ -11,7 +11,7 @@ use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
-use crate::server::validation;
+use crate::server::validation::{self, workload};
 
 pub struct ReplicationControllers;
 
@@ -135,14 +135,10 @@ impl Strategy for ReplicationControllers {
     }
 
     fn warnings(&self, new: &ReplicationController, old: Option<&ReplicationController>) -> Vec<String> {
-        let template =
-            |controller: &ReplicationController| controller.spec.as_ref().and_then(|spec| spec.template.clone());
-        let Some(now) = template(new) else { return Vec::new() };
-        if old.is_some_and(|old| template(old).as_ref() == Some(&now)) {
-            return Vec::new();
-        }
-        let path = Path::new("spec").child("template");
-        let annotations = now.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
-        now.spec.iter().flat_map(|spec| validation::pod::warnings(&path, spec, annotations)).collect()
+        let name = new.metadata.name.as_deref().filter(|_| old.is_none());
+        let same = old.is_some_and(|old| old.spec == new.spec);
+        let template = new.spec.iter().flat_map(|spec| &spec.template);
+        let template = template.flat_map(|template| workload::template_warnings(&Path::new("spec"), template, same));
+        workload::name_warning(name).into_iter().chain(template).collect()
     }
 }

@@ -64,6 +64,14 @@ impl Strategy for Secrets {
         vec![("type", Cow::from(object.type_.as_deref().unwrap_or_default()))]
     }
 
+    fn warnings(&self, new: &Secret, _old: Option<&Secret>) -> Vec<String> {
+        if new.type_.as_deref() != Some("kubernetes.io/tls") {
+            return Vec::new();
+        }
+        let data = |key: &str| new.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |bytes| &bytes.0);
+        validation::key_pair::problem(data("tls.crt"), data("tls.key")).into_iter().collect()
+    }
+
     fn validate(&self, new: &Secret, old: Option<&Secret>) -> Errors {
         let mut errors = Errors::new();
         validation::data::secret(&mut errors, new, old);

@@ -47,6 +47,19 @@ impl Strategy for NetworkPolicies {
         Some(vec![cell::name(&object.metadata), cell::selector(selector).into(), cell::age(&object.metadata, now)])
     }
 
+    fn warnings(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(spec) = &new.spec else { return warnings };
+        let path = Path::new("spec");
+        for (at, rule) in spec.ingress.iter().flatten().enumerate() {
+            odd_ranges(&mut warnings, &path.child("ingress").index(at).child("from"), rule.from.as_deref());
+        }
+        for (at, rule) in spec.egress.iter().flatten().enumerate() {
+            odd_ranges(&mut warnings, &path.child("egress").index(at).child("to"), rule.to.as_deref());
+        }
+        warnings
+    }
+
     fn validate(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");
@@ -64,6 +77,17 @@ impl Strategy for NetworkPolicies {
         }
         policy_types(&mut errors, &path.child("policyTypes"), spec.policy_types.as_deref().unwrap_or_default());
         errors
+    }
+}
+
+fn odd_ranges(warnings: &mut Vec<String>, path: &Path, peers: Option<&[NetworkPolicyPeer]>) {
+    for (at, peer) in peers.unwrap_or_default().iter().enumerate() {
+        let Some(block) = &peer.ip_block else { continue };
+        let path = path.index(at).child("ipBlock");
+        validation::warnings::cidr(warnings, &path.child("cidr"), &block.cidr);
+        for (at, except) in block.except.iter().flatten().enumerate() {
+            validation::warnings::cidr(warnings, &path.child("except").index(at), except);
+        }
     }
 }
 

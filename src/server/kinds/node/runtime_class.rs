@@ -8,6 +8,7 @@ use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
+use crate::server::validation::warnings::old_node_label;
 
 pub struct RuntimeClasses;
 
@@ -29,6 +30,12 @@ impl Strategy for RuntimeClasses {
 
     fn cells(&self, object: &RuntimeClass, now: jiff::Timestamp) -> Option<Vec<Value>> {
         Some(vec![cell::name(&object.metadata), object.handler.clone().into(), cell::age(&object.metadata, now)])
+    }
+
+    fn warnings(&self, new: &RuntimeClass, _old: Option<&RuntimeClass>) -> Vec<String> {
+        let path = Path::new("scheduling").child("nodeSelector");
+        let labels = new.scheduling.iter().flat_map(|scheduling| scheduling.node_selector.iter().flatten());
+        labels.filter_map(|(key, _)| Some(format!("{path}: {}", old_node_label(key)?))).collect()
     }
 
     fn validate(&self, new: &RuntimeClass, old: Option<&RuntimeClass>) -> Errors {

@@ -8,6 +8,7 @@ use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
+use crate::server::validation::warnings::old_node_label;
 
 pub struct CsiStorageCapacities;
 
@@ -34,6 +35,18 @@ impl Strategy for CsiStorageCapacities {
             object.storage_class_name.clone().into(),
             object.capacity.as_ref().map_or("", |capacity| &capacity.0).into(),
         ])
+    }
+
+    fn warnings(&self, new: &CSIStorageCapacity, _old: Option<&CSIStorageCapacity>) -> Vec<String> {
+        let path = Path::new("nodeTopology");
+        let Some(selector) = &new.node_topology else { return Vec::new() };
+        let labels = selector.match_labels.iter().flatten();
+        let labels = labels.map(|(key, _)| (path.child("matchLabels").key(key), key));
+        let expressions = selector.match_expressions.iter().flatten().enumerate();
+        let expressions =
+            expressions.map(|(at, found)| (path.child("matchExpressions").index(at).child("key"), &found.key));
+        let keys = labels.chain(expressions);
+        keys.filter_map(|(path, key)| Some(format!("{path}: {}", old_node_label(key)?))).collect()
     }
 
     fn validate(&self, new: &CSIStorageCapacity, old: Option<&CSIStorageCapacity>) -> Errors {

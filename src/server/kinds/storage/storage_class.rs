@@ -10,6 +10,7 @@ use crate::server::kinds::cell;
 use crate::server::kinds::defaults::text;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
+use crate::server::validation::warnings::old_node_label;
 
 pub struct StorageClasses;
 
@@ -55,6 +56,16 @@ impl Strategy for StorageClasses {
             object.allow_volume_expansion.unwrap_or(false).into(),
             cell::age(&object.metadata, now),
         ])
+    }
+
+    fn warnings(&self, new: &StorageClass, _old: Option<&StorageClass>) -> Vec<String> {
+        let terms = new.allowed_topologies.iter().flatten().enumerate();
+        let keys = terms.flat_map(|(at, term)| {
+            let path = Path::new("allowedTopologies").index(at).child("matchLabelExpressions");
+            let expressions = term.match_label_expressions.iter().flatten().enumerate();
+            expressions.map(move |(at, expression)| (path.index(at).child("key"), &expression.key))
+        });
+        keys.filter_map(|(path, key)| Some(format!("{path}: {}", old_node_label(key)?))).collect()
     }
 
     fn validate(&self, new: &StorageClass, old: Option<&StorageClass>) -> Errors {

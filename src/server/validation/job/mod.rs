@@ -215,11 +215,16 @@ fn not_indexed(errors: &mut Errors, path: &Path, spec: &JobSpec) {
     }
 }
 
-/// Jobs so large that their status may not hold everything about them.
-pub fn warnings(spec: &JobSpec) -> Option<String> {
+/// Jobs so large that their status may not hold everything about them; and what upstream warns of in their pods.
+/// `path` is the spec's.
+pub fn warnings(path: &Path, spec: &JobSpec, same: bool) -> Vec<String> {
+    if same {
+        return Vec::new();
+    }
     let large = is_indexed(spec)
         && spec.completions.is_some_and(|count| count > COMPLETIONS_SOFT_LIMIT)
         && spec.parallelism.is_some_and(|count| count > MAX_WITH_HIGH_COMPLETIONS);
     let words = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
-    large.then(|| words.to_owned())
+    let large = large.then(|| format!("{path}: {words}"));
+    large.into_iter().chain(workload::template_warnings(path, &spec.template, same)).collect()
 }

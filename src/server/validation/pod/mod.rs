@@ -2,6 +2,7 @@
 
 mod affinity;
 mod annotations;
+pub mod app_armor;
 mod containers;
 mod dns;
 mod env;

@@ -129,6 +129,10 @@ impl Strategy for Pods {
         }
     }
 
+    fn early_warnings(&self, object: &Pod) -> Vec<String> {
+        validation::pod::app_armor::warnings(object)
+    }
+
     fn warnings(&self, new: &Pod, old: Option<&Pod>) -> Vec<String> {
         // People write templates; what updates pods is in a hurry and reads no warnings.
         let (None, Some(spec)) = (old, &new.spec) else { return Vec::new() };

@@ -7,10 +7,12 @@ use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodCondition, PodSpec, Po
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use crate::api::pod;
+use crate::server::validation::pod::app_armor;
 
 type Labels = BTreeMap<String, String>;
 
 pub fn create(object: &mut Pod) {
+    app_armor::to_fields(object);
     let qos_class = object.spec.as_ref().map(|spec| pod::qos_class(spec).to_owned());
     let mut status = PodStatus { phase: Some("Pending".to_owned()), qos_class, ..Default::default() };
     let gated = object.spec.as_ref().is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty()));
