@@ -96,9 +96,9 @@ async fn a_full_level_sends_away_and_others_go_on() {
     let level = uid(&cluster, "prioritylevelconfigurations/narrow").await;
     let schema = uid(&cluster, "flowschemas/alice").await;
     assert_eq!(refused.headers["x-kubernetes-pf-prioritylevel-uid"], level.as_str().unwrap());
-    // Others, and what lasts, are not held up.
+    // A watch has to begin first; others are not held up.
+    assert_eq!(asks(&cluster, "alice", "/api/v1/nodes?watch=1&timeoutSeconds=1").await.code, 429);
     assert_eq!(asks(&cluster, "bob", "/api/v1/nodes").await.code, 200);
-    assert_eq!(asks(&cluster, "alice", "/api/v1/nodes?watch=1&timeoutSeconds=1").await.code, 200);
     gate.add_permits(2);
     for reply in [first.await.unwrap(), second.await.unwrap()] {
         assert_eq!(
@@ -117,6 +117,6 @@ async fn a_full_level_sends_away_and_others_go_on() {
         assert_eq!(reply.await.unwrap().code, 200);
     }
     let text = cluster.get("/metrics").await.text;
-    let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"alice\",reason=\"queue-full\"} 1";
+    let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"alice\",reason=\"queue-full\"} 2";
     assert!(text.lines().any(|line| line == rejected), "{text}");
 }

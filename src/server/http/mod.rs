@@ -128,7 +128,7 @@ impl ApiServer {
         let health = health(&store, &stopping);
         let metrics = Arc::new(Metrics::new(store.clone()));
         let authorization = Arc::new(Authorization::standard(&store));
-        let flow = FlowControl::new(store.clone(), config.inflight);
+        let flow = FlowControl::new(store.clone(), metrics.clone(), config.inflight);
         metrics.add(|registry| {
             flow.register(registry);
             config.admission.register(registry);
@@ -303,7 +303,8 @@ impl ApiServer {
         Ok(user)
     }
 
-    /// Waits its turn, where many come from the network at once; what lasts is not held up.
+    /// Waits its turn, where many come from the network at once; what lasts is not held up, and a watch only until it
+    /// has begun.
     async fn admitted(
         &self,
         user: User,
@@ -314,11 +315,12 @@ impl ApiServer {
     ) -> Result<Response<Body>> {
         let user = self.impersonated(user, &mut request).await?;
         let extensions = request.extensions();
-        let held_up = extensions.get::<SocketAddr>().is_some() && extensions.get::<Session>().is_none();
+        let begins = info.verb == "watch" || extensions.get::<Session>().is_none();
+        let held_up = extensions.get::<SocketAddr>().is_some() && begins;
         if !held_up {
             return self.authorized(user, info, query, request).await;
         }
-        let admitted = match self.inner.flow.admit(&user, &info).await {
+        let admitted = match self.inner.flow.admit(&user, &info, &query).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };

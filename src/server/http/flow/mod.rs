@@ -1,12 +1,14 @@
 //! API Priority and Fairness: each request belongs to a priority level, and of each level only so many run at once.
 //!
 //! The configuration is what is stored as FlowSchemas and PriorityLevelConfigurations, read anew when the store says that
-//! they changed. Requests of this process, and those that last, are not held up.
+//! they changed. Requests of this process, and those that last, are not held up, but watches are until they have begun.
 
 mod config;
 mod seats;
+mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Response};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
@@ -19,18 +21,25 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use self::config::Config;
+use self::config::Limit;
 use self::seats::{Refused, Seat, Seats};
+use self::work::{Stored, Work};
 use super::authn::User;
 use super::body::Body;
+use super::metrics::Metrics;
 use super::respond;
 use super::route::RequestInfo;
+use crate::server::catalog::catalog;
 use crate::server::pipeline::Reader;
-use crate::store::{Store, Watch};
+use crate::server::pipeline::query::Query;
+use crate::store::{ListOptions, Store, Watch};
 
 /// All objects of the group begin with this.
 const PREFIX: &str = "/registry/flowcontrol.apiserver.k8s.io/";
 const SCHEMA: &str = "x-kubernetes-pf-flowschema-uid";
 const LEVEL: &str = "x-kubernetes-pf-prioritylevel-uid";
+/// Of so many objects the average size is taken.
+const SAMPLE: usize = 8;
 const WAITS: [f64; 10] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 15.0];
 
 type Labels = Vec<(&'static str, String)>;
@@ -41,24 +50,29 @@ struct Counts {
     rejected: Family<Labels, Counter>,
     waits: Family<Labels, Histogram, fn() -> Histogram>,
     executing: Family<Labels, Gauge>,
+    executing_seats: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     nominal: Family<Labels, Gauge>,
 }
 
 pub struct FlowControl {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     /// Requests of all limited levels together.
     seats_in_all: usize,
     config: RwLock<Arc<Config>>,
     /// Tells of changes; absent until the first request.
     changes: Mutex<Option<Watch>>,
+    /// Held by the one who reads the configuration anew.
+    reading: tokio::sync::Mutex<()>,
     seats: Seats,
     counts: Counts,
 }
 
 /// A request that may run.
 pub struct Admitted {
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
+    after: Duration,
     names: Option<Names>,
 }
 
@@ -78,7 +92,7 @@ impl Names {
 impl Admitted {
     /// Who is not held up.
     pub fn exempt() -> Self {
-        Self { _seat: None, names: None }
+        Self { seat: None, after: Duration::ZERO, names: None }
     }
 
     /// The request has its answer.
@@ -86,37 +100,52 @@ impl Admitted {
         if let Some(names) = self.names {
             names.tell(response);
         }
+        // Watchers are still being told of what was written.
+        if let Some(seat) = self.seat.filter(|_| !self.after.is_zero()) {
+            tokio::spawn(async move {
+                tokio::time::sleep(self.after).await;
+                drop(seat);
+            });
+        }
     }
 }
 
 impl FlowControl {
-    pub fn new(store: Arc<dyn Store>, seats_in_all: usize) -> Self {
+    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, seats_in_all: usize) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(WAITS);
         let counts = Counts {
             dispatched: Family::default(),
             rejected: Family::default(),
             waits: Family::new_with_constructor(histogram),
             executing: Family::default(),
+            executing_seats: Family::default(),
             waiting: Family::default(),
             nominal: Family::default(),
         };
-        let (config, changes, seats) = Default::default();
-        Self { store, seats_in_all, config, changes, seats, counts }
+        let (config, changes, reading, seats) = Default::default();
+        Self { store, metrics, seats_in_all, config, changes, reading, seats, counts }
     }
 
     pub fn register(&self, registry: &mut Registry) {
-        let Counts { dispatched, rejected, waits, executing, waiting, nominal } = &self.counts;
+        let Counts { dispatched, rejected, waits, executing, executing_seats, waiting, nominal } = &self.counts;
         let name = |rest: &str| format!("apiserver_flowcontrol_{rest}");
         registry.register(name("dispatched_requests"), "Requests that got a seat", dispatched.clone());
         registry.register(name("rejected_requests"), "Requests that got none, by why", rejected.clone());
         registry.register(name("request_wait_duration_seconds"), "How long requests waited for a seat", waits.clone());
         registry.register(name("current_executing_requests"), "Requests that have a seat", executing.clone());
+        let help = "Seats that those requests have";
+        registry.register(name("current_executing_seats"), help, executing_seats.clone());
         registry.register(name("current_inqueue_requests"), "Requests that wait for one", waiting.clone());
         registry.register(name("nominal_limit_seats"), "Seats that a level has by right", nominal.clone());
     }
 
     /// The configuration as stored, read anew where it changed.
     async fn config(&self) -> Arc<Config> {
+        if !self.is_stale() {
+            return self.config.read().clone();
+        }
+        // One reads; who comes meanwhile waits for what it finds.
+        let _reading = self.reading.lock().await;
         if !self.is_stale() {
             return self.config.read().clone();
         }
@@ -156,23 +185,29 @@ impl FlowControl {
     ///
     /// # Errors
     /// The 429 to answer with.
-    pub async fn admit(&self, user: &User, request: &RequestInfo) -> Result<Admitted, Box<Response<Body>>> {
+    pub async fn admit(
+        &self,
+        user: &User,
+        request: &RequestInfo,
+        query: &Query,
+    ) -> Result<Admitted, Box<Response<Body>>> {
         let config = self.config().await;
         let Some(class) = config.classify(user, request) else { return Ok(Admitted::exempt()) };
         let header = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         let names = Names { schema: header(class.schema_uid), level: header(&class.level.uid) };
         let labels =
             || vec![("priority_level", class.level.name.to_string()), ("flow_schema", class.schema.to_owned())];
-        if class.level.limit.is_none() {
+        let Some(limit) = class.level.limit else {
             self.counts.dispatched.get_or_create(&labels()).inc();
-            return Ok(Admitted { _seat: None, names: Some(names) });
-        }
+            return Ok(Admitted { names: Some(names), ..Admitted::exempt() });
+        };
+        let work = self.work(request, query, limit).await;
         let begun = Instant::now();
-        match self.seats.take(&class.level.name, class.flow).await {
+        match self.seats.take(&class.level.name, class.flow, work.seats).await {
             Ok(seat) => {
                 self.counts.dispatched.get_or_create(&labels()).inc();
                 self.counts.waits.get_or_create(&labels()).observe(begun.elapsed().as_secs_f64());
-                Ok(Admitted { _seat: Some(seat), names: Some(names) })
+                Ok(Admitted { seat: Some(seat), after: work.after, names: Some(names) })
             }
             Err(refused) => {
                 let mut labels = labels();
@@ -183,14 +218,36 @@ impl FlowControl {
         }
     }
 
+    async fn work(&self, request: &RequestInfo, query: &Query, limit: Limit) -> Work {
+        let Some(kind) = catalog().find(&request.group, &request.version, &request.resource) else { return Work::LEAST };
+        match request.verb.as_str() {
+            _ if work::is_list(request, query) => {
+                work::of_list(request, query, self.stored(&kind.meta().prefix()).await, limit)
+            }
+            "create" | "update" | "patch" | "delete" => {
+                work::of_write(request, self.metrics.watchers(kind.meta()), limit)
+            }
+            _ => Work::LEAST,
+        }
+    }
+
+    async fn stored(&self, prefix: &str) -> Stored {
+        let sample = ListOptions { limit: SAMPLE, ..ListOptions::default() };
+        let Ok(page) = self.store.list(prefix, sample).await else { return Stored::default() };
+        let bytes: usize = page.items.iter().map(|item| item.value.len()).sum();
+        let objects = (page.items.len() + page.remaining) as u64;
+        Stored { objects, bytes: (bytes / page.items.len().max(1)) as u64 }
+    }
+
     /// Brings the gauges up to date, for whoever reads them.
     pub fn observe(&self) {
         for level in self.config.read().levels() {
-            let (running, waiting) = self.seats.load(&level.name);
+            let load = self.seats.load(&level.name);
             let labels = vec![("priority_level", level.name.to_string())];
             let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-            self.counts.executing.get_or_create(&labels).set(number(running));
-            self.counts.waiting.get_or_create(&labels).set(number(waiting));
+            self.counts.executing.get_or_create(&labels).set(number(load.requests));
+            self.counts.executing_seats.get_or_create(&labels).set(number(load.seats));
+            self.counts.waiting.get_or_create(&labels).set(number(load.waiting));
         }
     }
 }

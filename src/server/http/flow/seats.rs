@@ -37,12 +37,15 @@ impl Refused {
 
 struct Waiter {
     id: u64,
+    width: usize,
     seat: oneshot::Sender<Seat>,
 }
 
 #[derive(Default)]
 struct Room {
     limit: Option<Limit>,
+    requests: usize,
+    /// The seats that they have.
     running: usize,
     queues: Vec<VecDeque<Waiter>>,
     waiting: usize,
@@ -64,6 +67,16 @@ pub struct Seats(Arc<Mutex<State>>);
 pub struct Seat {
     seats: Seats,
     level: Arc<str>,
+    width: usize,
+}
+
+/// What a level has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that run, and the seats that they have.
+    pub requests: usize,
+    pub seats: usize,
+    pub waiting: usize,
 }
 
 impl Drop for Seat {
@@ -71,7 +84,8 @@ impl Drop for Seat {
         let granted = {
             let mut state = self.seats.0.lock();
             if let Some(room) = state.rooms.get_mut(&self.level) {
-                room.running = room.running.saturating_sub(1);
+                room.running = room.running.saturating_sub(self.width);
+                room.requests = room.requests.saturating_sub(1);
             }
             self.seats.grant(&mut state)
         };
@@ -102,22 +116,24 @@ impl Seats {
     }
 
     /// Who runs and who waits in a level.
-    pub fn load(&self, level: &str) -> (usize, usize) {
-        self.0.lock().rooms.get(level).map_or((0, 0), |room| (room.running, room.waiting))
+    pub fn load(&self, level: &str) -> Load {
+        let state = self.0.lock();
+        let load = |room: &Room| Load { requests: room.requests, seats: room.running, waiting: room.waiting };
+        state.rooms.get(level).map(load).unwrap_or_default()
     }
 
-    /// A seat in a limited level, after waiting where that is allowed.
-    pub async fn take(&self, level: &Arc<str>, flow: u64) -> Result<Seat, Refused> {
+    /// So many seats in a limited level, after waiting where that is allowed.
+    pub async fn take(&self, level: &Arc<str>, flow: u64, width: usize) -> Result<Seat, Refused> {
         let (id, queue, seat) = {
             let mut state = self.0.lock();
             let room = state.rooms.entry(level.clone()).or_default();
             let empty = room.waiting == 0;
-            if empty && state.has_seat(level) {
-                return Ok(self.seat(&mut state, level));
+            if empty && state.has_seats(level, width) {
+                return Ok(self.seat(&mut state, level, width));
             }
             state.next_id += 1;
             let id = state.next_id;
-            let (queue, seat) = state.enqueue(level, flow, id)?;
+            let (queue, seat) = state.enqueue(level, flow, id, width)?;
             (id, queue, seat)
         };
         let mut place = Place { seats: self, level, queue, id, done: false };
@@ -131,11 +147,12 @@ impl Seats {
         }
     }
 
-    fn seat(&self, state: &mut State, level: &Arc<str>) -> Seat {
+    fn seat(&self, state: &mut State, level: &Arc<str>, width: usize) -> Seat {
         if let Some(room) = state.rooms.get_mut(level) {
-            room.running += 1;
+            room.running += width;
+            room.requests += 1;
         }
-        Seat { seats: self.clone(), level: level.clone() }
+        Seat { seats: self.clone(), level: level.clone(), width }
     }
 
     /// Gives free seats to who waits.
@@ -143,10 +160,12 @@ impl Seats {
         let mut granted = Vec::new();
         let waiting = state.rooms.iter().filter(|(_, room)| room.waiting > 0).map(|(name, _)| name.clone());
         for level in waiting.collect::<Vec<_>>() {
-            while state.has_seat(&level) {
+            while let Some(width) = state.rooms.get(&level).and_then(Room::next_width)
+                && state.has_seats(&level, width)
+            {
                 let Some(waiter) = state.rooms.get_mut(&level).and_then(Room::pop) else { break };
                 if !waiter.seat.is_closed() {
-                    granted.push((waiter.seat, self.seat(state, &level)));
+                    granted.push((waiter.seat, self.seat(state, &level, width)));
                 }
             }
         }
@@ -178,13 +197,17 @@ impl Drop for Place<'_> {
 }
 
 impl State {
-    fn has_seat(&self, level: &str) -> bool {
+    fn has_seats(&self, level: &str, width: usize) -> bool {
         let Some(room) = self.rooms.get(level) else { return true };
         let Some(limit) = room.limit else { return true };
-        if room.running < limit.seats {
+        let wanted = room.running + width;
+        // What is wider than the level runs alone.
+        let alone = room.running == 0 && width > limit.seats && limit.seats > 0;
+        if wanted <= limit.seats || alone {
             return true;
         }
-        room.running < limit.seats.saturating_add(limit.borrowable) && self.spare(level) > 0
+        let borrowed = wanted - limit.seats.max(room.running);
+        wanted <= limit.seats.saturating_add(limit.borrowable) && self.spare(level) >= borrowed
     }
 
     /// What the others lend and nobody has borrowed.
@@ -200,7 +223,13 @@ impl State {
         lent.saturating_sub(borrowed)
     }
 
-    fn enqueue(&mut self, level: &Arc<str>, flow: u64, id: u64) -> Result<(usize, oneshot::Receiver<Seat>), Refused> {
+    fn enqueue(
+        &mut self,
+        level: &Arc<str>,
+        flow: u64,
+        id: u64,
+        width: usize,
+    ) -> Result<(usize, oneshot::Receiver<Seat>), Refused> {
         let room = self.rooms.entry(level.clone()).or_default();
         let Some(Limit { full: Full::Queue { queues, hand, length }, .. }) = room.limit else {
             return Err(Refused::ConcurrencyLimit);
@@ -213,18 +242,27 @@ impl State {
             return Err(Refused::QueueFull);
         }
         let (seat, wait) = oneshot::channel();
-        room.queues[shortest].push_back(Waiter { id, seat });
+        room.queues[shortest].push_back(Waiter { id, width, seat });
         room.waiting += 1;
         Ok((shortest, wait))
     }
 }
 
 impl Room {
-    /// The first of the next queue that is not empty.
-    fn pop(&mut self) -> Option<Waiter> {
+    /// The next queue that is not empty.
+    fn turn(&self) -> Option<usize> {
         let count = self.queues.len();
-        let at = (0..count).map(|step| (self.next + step) % count).find(|at| !self.queues[*at].is_empty())?;
-        self.next = (at + 1) % count;
+        (0..count).map(|step| (self.next + step) % count).find(|at| !self.queues[*at].is_empty())
+    }
+
+    fn next_width(&self) -> Option<usize> {
+        Some(self.queues[self.turn()?].front()?.width)
+    }
+
+    /// The first of that queue.
+    fn pop(&mut self) -> Option<Waiter> {
+        let at = self.turn()?;
+        self.next = (at + 1) % self.queues.len();
         self.waiting -= 1;
         self.queues[at].pop_front()
     }
@@ -251,6 +289,11 @@ mod tests {
         Level { name: name.into(), uid: "".into(), limit }
     }
 
+    fn loaded(seats: &Seats, level: &str) -> (usize, usize) {
+        let Load { seats, waiting, .. } = seats.load(level);
+        (seats, waiting)
+    }
+
     const QUEUE: Full = Full::Queue { queues: 1, hand: 1, length: 1 };
 
     #[tokio::test(start_paused = true)]
@@ -258,23 +301,23 @@ mod tests {
         let seats = Seats::default();
         seats.configure(&[level("a", 1, 0, QUEUE), level("b", 1, 0, Full::Reject)]);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let first = seats.take(&a, 0).await.ok().unwrap();
+        let first = seats.take(&a, 0, 1).await.ok().unwrap();
         let waiting = tokio::spawn({
             let (seats, a) = (seats.clone(), a.clone());
-            async move { seats.take(&a, 0).await.map(|_| ()) }
+            async move { seats.take(&a, 0, 1).await.map(|_| ()) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(seats.load("a"), (1, 1));
-        assert_eq!(seats.take(&a, 0).await.err(), Some(Refused::QueueFull));
+        assert_eq!(loaded(&seats, "a"), (1, 1));
+        assert_eq!(seats.take(&a, 0, 1).await.err(), Some(Refused::QueueFull));
         drop(first);
         assert_eq!(waiting.await.unwrap(), Ok(()));
-        assert_eq!(seats.load("a"), (0, 0));
-        let held = seats.take(&b, 0).await.ok().unwrap();
-        assert_eq!(seats.take(&b, 0).await.err(), Some(Refused::ConcurrencyLimit));
-        let kept = seats.take(&a, 0).await.ok().unwrap();
+        assert_eq!(loaded(&seats, "a"), (0, 0));
+        let held = seats.take(&b, 0, 1).await.ok().unwrap();
+        assert_eq!(seats.take(&b, 0, 1).await.err(), Some(Refused::ConcurrencyLimit));
+        let kept = seats.take(&a, 0, 1).await.ok().unwrap();
         // Time is paused: it passes only because everybody waits.
-        assert_eq!(seats.take(&a, 0).await.err(), Some(Refused::TimeOut));
-        assert_eq!(seats.load("a"), (1, 0));
+        assert_eq!(seats.take(&a, 0, 1).await.err(), Some(Refused::TimeOut));
+        assert_eq!(loaded(&seats, "a"), (1, 0));
         drop((held, kept));
     }
 
@@ -285,16 +328,39 @@ mod tests {
         let (busy, idle): (Arc<str>, Arc<str>) = ("busy".into(), "idle".into());
         let mut held = Vec::new();
         for _ in 0..3 {
-            held.push(seats.take(&busy, 0).await.ok().unwrap());
+            held.push(seats.take(&busy, 0, 1).await.ok().unwrap());
         }
-        assert!(seats.take(&busy, 0).await.is_err());
+        assert!(seats.take(&busy, 0, 1).await.is_err());
         // Its own right is not touched.
         for _ in 0..4 {
-            held.push(seats.take(&idle, 0).await.ok().unwrap());
+            held.push(seats.take(&idle, 0, 1).await.ok().unwrap());
         }
-        assert!(seats.take(&idle, 0).await.is_err());
+        assert!(seats.take(&idle, 0, 1).await.is_err());
         held.clear();
-        assert_eq!((seats.load("busy"), seats.load("idle")), ((0, 0), (0, 0)));
+        assert_eq!((loaded(&seats, "busy"), loaded(&seats, "idle")), ((0, 0), (0, 0)));
+    }
+
+    #[tokio::test]
+    async fn the_wide_take_many_seats() {
+        let seats = Seats::default();
+        seats.configure(&[level("a", 3, 0, QUEUE)]);
+        let a: Arc<str> = "a".into();
+        let narrow = seats.take(&a, 0, 1).await.ok().unwrap();
+        let waiting = tokio::spawn({
+            let (seats, a) = (seats.clone(), a.clone());
+            async move { seats.take(&a, 0, 3).await.ok().unwrap() }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(seats.load("a"), Load { requests: 1, seats: 1, waiting: 1 });
+        drop(narrow);
+        let wide = waiting.await.unwrap();
+        assert_eq!(seats.load("a"), Load { requests: 1, seats: 3, waiting: 0 });
+        drop(wide);
+        // Wider than the level: alone.
+        let wider = seats.take(&a, 0, 9).await.ok().unwrap();
+        assert_eq!(loaded(&seats, "a"), (9, 0));
+        drop(wider);
+        assert_eq!(loaded(&seats, "a"), (0, 0));
     }
 
     #[tokio::test]
@@ -302,16 +368,16 @@ mod tests {
         let seats = Seats::default();
         seats.configure(&[level("a", 1, 0, QUEUE)]);
         let a: Arc<str> = "a".into();
-        let held = seats.take(&a, 0).await.ok().unwrap();
+        let held = seats.take(&a, 0, 1).await.ok().unwrap();
         {
-            let waiting = seats.take(&a, 0);
+            let waiting = seats.take(&a, 0, 1);
             tokio::pin!(waiting);
             assert!(futures::poll!(waiting.as_mut()).is_pending());
-            assert_eq!(seats.load("a"), (1, 1));
+            assert_eq!(loaded(&seats, "a"), (1, 1));
         }
-        assert_eq!(seats.load("a"), (1, 0));
+        assert_eq!(loaded(&seats, "a"), (1, 0));
         drop(held);
-        assert!(seats.take(&a, 0).await.is_ok());
+        assert!(seats.take(&a, 0, 1).await.is_ok());
     }
 
     #[test]

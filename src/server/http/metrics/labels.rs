@@ -8,6 +8,7 @@ use super::super::negotiate;
 use super::super::route::RequestInfo;
 use crate::api::tunnel;
 use crate::server::catalog::catalog;
+use crate::server::strategy::Meta;
 
 /// What a request asked for. What the catalog does not know has no name here.
 #[derive(Clone, Debug, Default, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -66,6 +67,13 @@ impl Request {
             request.subresource = known.map_or("other", |sub| sub.name);
         }
         request
+    }
+
+    /// The watches of a kind, whatever part of it they see.
+    pub(super) fn watches(meta: &Meta) -> [Self; 3] {
+        let (group, version, resource) = (meta.group, meta.version, meta.plural);
+        let watch = Self { verb: "WATCH", group, version, resource, ..Self::default() };
+        ["cluster", "namespace", "resource"].map(|scope| Self { scope, ..watch.clone() })
     }
 
     /// It lasts as long as its client wants.

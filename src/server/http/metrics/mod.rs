@@ -85,6 +85,12 @@ impl Metrics {
         self.watch_events.get_or_create_owned(&labels)
     }
 
+    /// How many watch a kind.
+    pub(super) fn watchers(&self, meta: &Meta) -> usize {
+        let open = Request::watches(meta).map(|request| self.long_running.get(&request).map_or(0, |gauge| gauge.get()));
+        open.into_iter().filter_map(|count| usize::try_from(count).ok()).sum()
+    }
+
     /// A request began.
     pub(super) fn begin(self: &Arc<Self>, request: Request) -> Running {
         let gauge = match request.is_long_running() {
