@@ -91,6 +91,29 @@ fn attachments_capacities_and_attributes() {
         json!({"spec": {"source": {"persistentVolumeName": null}}}),
         "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
     )]);
+    let inline = |changes: Value| {
+        let mut volume = json!({"accessModes": ["ReadWriteOnce"], "csi": {"driver": "a.b", "volumeHandle": "h"}});
+        json_patch::merge(&mut volume, &changes);
+        json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": volume}}})
+    };
+    attachments.accepts(&[inline(json!({})), inline(json!({"persistentVolumeReclaimPolicy": "Retain"}))]);
+    let at = "spec.source.inlineVolumeSpec";
+    for (changes, why) in [
+        (json!({"capacity": {"storage": "1"}}), "capacity: Forbidden: may not be specified"),
+        (json!({"claimRef": {"name": "a"}}), "claimRef: Forbidden: may not be specified"),
+        (json!({"storageClassName": "a"}), "storageClassName: Forbidden: may not be specified"),
+        (
+            json!({"persistentVolumeReclaimPolicy": "Delete"}),
+            "persistentVolumeReclaimPolicy: Forbidden: may only be Retain",
+        ),
+        (json!({"volumeMode": "Block"}), "volumeMode: Forbidden: may not specify volumeMode other than Filesystem"),
+    ] {
+        let told = format!("{at}.{why} in the context of inline volumes");
+        assert_eq!(attachments.create(inline(changes)), [told]);
+    }
+    let other = inline(json!({"csi": null, "nfs": {"server": "s", "path": "/p"}}));
+    let told = format!("{at}.csi: Required value: has to be specified in the context of inline volumes");
+    assert_eq!(attachments.create(other), [told]);
     assert_eq!(attachments.update(json!({}), json!({"spec": {"nodeName": "m"}})).0.len(), 1);
     let status = attachments.status(json!(null), json!({"attached": false, "attachError": {"errorCode": -1}}));
     assert_eq!(

@@ -101,6 +101,6 @@ fn source(errors: &mut Errors, path: &Path, source: &VolumeAttachmentSource) {
             let path = path.child("persistentVolumeName");
             validation::named(errors, &path, name, names::dns1123_subdomain(name));
         }
-        (Some(volume), None) => validation::storage::volume(errors, &path.child("inlineVolumeSpec"), volume, ""),
+        (Some(volume), None) => validation::storage::inline_volume(errors, &path.child("inlineVolumeSpec"), volume),
     }
 }

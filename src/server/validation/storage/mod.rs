@@ -5,7 +5,7 @@ mod volume;
 mod warnings;
 
 pub use claim::{change as claim_change, claim, status as claim_status};
-pub use volume::{change as volume_change, volume};
+pub use volume::{change as volume_change, inline as inline_volume, volume};
 pub use warnings::warnings as volume_warnings;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;

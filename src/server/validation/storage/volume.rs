@@ -33,6 +33,32 @@ const NOT_SOURCES: &[&str] = &[
     "volumeMode",
 ];
 
+const INLINE: &str = "in the context of inline volumes";
+
+/// A volume that is part of another object: all about claims and classes is left out of it.
+pub fn inline(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec) {
+    let absent = format!("may not be specified {INLINE}");
+    let refuse = |errors: &mut Errors, field: &str, given: bool, detail: &str| {
+        if given {
+            errors.push(Error::forbidden(&path.child(field), detail));
+        }
+    };
+    refuse(errors, "claimRef", spec.claim_ref.is_some(), &absent);
+    refuse(errors, "capacity", spec.capacity.as_ref().is_some_and(|capacity| !capacity.is_empty()), &absent);
+    if spec.csi.is_none() {
+        errors.push(Error::required(&path.child("csi"), format!("has to be specified {INLINE}")));
+    }
+    access_modes(errors, &path.child("accessModes"), spec.access_modes.as_deref().unwrap_or_default(), "");
+    let policy = text(&spec.persistent_volume_reclaim_policy);
+    refuse(errors, "persistentVolumeReclaimPolicy", !matches!(policy, "" | "Retain"), &format!("may only be Retain {INLINE}"));
+    refuse(errors, "nodeAffinity", spec.node_affinity.is_some(), &absent);
+    one_source(errors, path, spec, "");
+    refuse(errors, "storageClassName", !text(&spec.storage_class_name).is_empty(), &absent);
+    let other = spec.volume_mode.as_deref().is_some_and(|mode| mode != "Filesystem");
+    refuse(errors, "volumeMode", other, &format!("may not specify volumeMode other than Filesystem {INLINE}"));
+    attributes_class(errors, path, spec);
+}
+
 pub fn volume(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec, name: &str) {
     access_modes(errors, &path.child("accessModes"), spec.access_modes.as_deref().unwrap_or_default(), "");
     capacity(errors, &path.child("capacity"), spec);
@@ -56,6 +82,10 @@ pub fn volume(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec, nam
         named(errors, &path.child("storageClassName"), class, names::dns1123_subdomain(class));
     }
     optional_one_of(errors, &path.child("volumeMode"), &spec.volume_mode, &["Block", "Filesystem"]);
+    attributes_class(errors, path, spec);
+}
+
+fn attributes_class(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec) {
     if let Some(class) = &spec.volume_attributes_class_name {
         let here = path.child("volumeAttributesClassName");
         match class.as_str() {
@@ -146,15 +176,9 @@ fn disks(union: &mut Union, spec: &PersistentVolumeSpec) {
             errors.push(Error::required(&path.child("secretNamespace"), ""));
         }
     });
-    union.member("vsphereVolume", spec.vsphere_volume.as_ref(), |errors, path, it| {
-        required(errors, &path.child("volumePath"), &it.volume_path);
-    });
-    union.member("photonPersistentDisk", spec.photon_persistent_disk.as_ref(), |errors, path, it| {
-        required(errors, &path.child("pdID"), &it.pd_id);
-    });
-    union.member("portworxVolume", spec.portworx_volume.as_ref(), |errors, path, it| {
-        required(errors, &path.child("volumeID"), &it.volume_id);
-    });
+    union.member("vsphereVolume", spec.vsphere_volume.as_ref(), source::vsphere);
+    union.member("photonPersistentDisk", spec.photon_persistent_disk.as_ref(), source::photon);
+    union.member("portworxVolume", spec.portworx_volume.as_ref(), source::portworx);
     union.member("azureDisk", spec.azure_disk.as_ref(), source::azure_disk);
     union.member("scaleIO", spec.scale_io.as_ref(), |errors, path, it| {
         source::scale_io(errors, path, &it.gateway, &it.system, &it.volume_name);
