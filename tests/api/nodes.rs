@@ -1,8 +1,8 @@
 //! A node's credential, tried against everything that the API serves; and attempts to rise by roles.
 
 use http::Method;
-use orch::server::catalog::catalog;
 use orch::server::authorization::{Decision, RequestInfo};
+use orch::server::catalog::catalog;
 use orch::server::http::authn::User;
 use orch::server::strategy::Verb;
 use serde_json::{Value, json};
@@ -176,7 +176,8 @@ async fn a_stolen_node_credential_tried_against_every_resource() {
                 (true, _) => "default",
             };
             for (verb, name) in VERBS.iter().flat_map(|verb| ["a", "b"].map(|name| (*verb, name))) {
-                let of_all = matches!(verb, "list" | "watch" | "deletecollection") || (verb == "create" && sub.is_empty());
+                let of_all =
+                    matches!(verb, "list" | "watch" | "deletecollection") || (verb == "create" && sub.is_empty());
                 let request = RequestInfo {
                     is_resource: true,
                     verb: verb.to_owned(),
@@ -260,7 +261,11 @@ async fn what_a_node_writes_is_its_own() {
         let reply = cluster.ask(&node, method.clone(), path, object).await;
         match why {
             "" => drop(reply.ok()),
-            why => assert!(reply.code == 403 && reply.said().ends_with(&format!("forbidden: {why}")), "{shown}: {}", reply.said()),
+            why => assert!(
+                reply.code == 403 && reply.said().ends_with(&format!("forbidden: {why}")),
+                "{shown}: {}",
+                reply.said()
+            ),
         }
     }
 }

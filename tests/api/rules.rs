@@ -146,7 +146,9 @@ async fn who_uses_what_is_deprecated_is_told_so() {
     let told = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
     let made = cluster.post(path, json!({"metadata": {"name": "a"}})).await;
     assert_eq!((made.code, made.warnings()), (201, vec![told]));
-    for path in [path.to_owned(), format!("{path}/a"), format!("{path}/none"), format!("{path}?watch=1&timeoutSeconds=1")] {
+    for path in
+        [path.to_owned(), format!("{path}/a"), format!("{path}/none"), format!("{path}?watch=1&timeoutSeconds=1")]
+    {
         assert_eq!(cluster.get(&path).await.warnings(), [told], "{path}");
     }
     // The field for the profile of a container comes from the annotation, which is warned of.

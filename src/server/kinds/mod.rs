@@ -60,6 +60,6 @@ mod single_tests;
 #[cfg(test)]
 pub(crate) mod table_tests;
 #[cfg(test)]
-mod warnings_tests;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warnings_tests;

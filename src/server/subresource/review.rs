@@ -153,36 +153,32 @@ fn check_attributes(resource: Option<&ResourceAttributes>, path: Option<&NonReso
     }
     if let Some(selector) = resource.and_then(|resource| resource.field_selector.as_ref()) {
         let here = resource_path.child("fieldSelector");
-        let requirements = selector.requirements.as_deref().unwrap_or_default();
-        check_selector(&mut errors, &here, selector.raw_selector.as_deref(), requirements.len());
-        for (at, requirement) in requirements.iter().enumerate() {
-            let path = here.child("requirements").index(at);
-            let values = requirement.values.as_ref().map_or(0, Vec::len);
-            check_requirement(&mut errors, &path, &requirement.key, &requirement.operator, values);
-        }
+        let requirements = selector.requirements.iter().flatten();
+        let parts = requirements.map(|one| (&*one.key, &*one.operator, one.values.as_ref().map_or(0, Vec::len)));
+        check_selector(&mut errors, &here, selector.raw_selector.as_deref(), parts.collect());
     }
     if let Some(selector) = resource.and_then(|resource| resource.label_selector.as_ref()) {
         let here = resource_path.child("labelSelector");
-        let requirements = selector.requirements.as_deref().unwrap_or_default();
-        check_selector(&mut errors, &here, selector.raw_selector.as_deref(), requirements.len());
-        for (at, requirement) in requirements.iter().enumerate() {
-            let path = here.child("requirements").index(at);
-            let values = requirement.values.as_ref().map_or(0, Vec::len);
-            check_requirement(&mut errors, &path, &requirement.key, &requirement.operator, values);
-        }
+        let requirements = selector.requirements.iter().flatten();
+        let parts = requirements.map(|one| (&*one.key, &*one.operator, one.values.as_ref().map_or(0, Vec::len)));
+        check_selector(&mut errors, &here, selector.raw_selector.as_deref(), parts.collect());
     }
     errors
 }
 
-fn check_selector(errors: &mut Errors, path: &Path, raw: Option<&str>, requirements: usize) {
+/// The requirements are given by key, operator and how many values they have.
+fn check_selector(errors: &mut Errors, path: &Path, raw: Option<&str>, requirements: Vec<(&str, &str, usize)>) {
     let raw = raw.unwrap_or_default();
-    if !raw.is_empty() && requirements > 0 {
+    if !raw.is_empty() && !requirements.is_empty() {
         let why = "may not specified at the same time as requirements";
         errors.push(Error::invalid(&path.child("rawSelector"), raw, why));
     }
-    if raw.is_empty() && requirements == 0 {
+    if raw.is_empty() && requirements.is_empty() {
         let why = format!("when {path} is specified, requirements or rawSelector is required");
         errors.push(Error::required(&path.child("requirements"), why));
+    }
+    for (at, (key, operator, values)) in requirements.into_iter().enumerate() {
+        check_requirement(errors, &path.child("requirements").index(at), key, operator, values);
     }
 }
 

@@ -11,9 +11,9 @@ pub fn problem(certificate: &[u8], key: &[u8]) -> Option<String> {
     let Some(block) = block else {
         return match skipped.as_slice() {
             [] => told("failed to find any PEM data in certificate input"),
-            [only] if only.ends_with("PRIVATE KEY") => {
-                told("failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched")
-            }
+            [only] if only.ends_with("PRIVATE KEY") => told(
+                "failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched",
+            ),
             _ => told(&format!(
                 "failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: [{}]",
                 skipped.join(" ")
@@ -71,7 +71,11 @@ mod tests {
             (&certificate, own.as_str(), None),
             (&certificate, &other, Some("tls: private key does not match public key")),
             (&certificate, "x", Some("tls: failed to find any PEM data in key input")),
-            (&certificate, &certificate, Some("tls: found a certificate rather than a key in the PEM for the private key")),
+            (
+                &certificate,
+                &certificate,
+                Some("tls: found a certificate rather than a key in the PEM for the private key"),
+            ),
             (&String::new(), &own, Some("tls: failed to find any PEM data in certificate input")),
             (
                 &own,

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::{
     AWSElasticBlockStoreVolumeSource, AzureDiskVolumeSource, FCVolumeSource, FlockerVolumeSource,
-    GCEPersistentDiskVolumeSource, NFSVolumeSource, QuobyteVolumeSource,
+    GCEPersistentDiskVolumeSource, NFSVolumeSource, PhotonPersistentDiskVolumeSource, PortworxVolumeSource,
+    QuobyteVolumeSource, VsphereVirtualDiskVolumeSource,
 };
 
 use super::{json, named, required, text};
@@ -126,6 +127,18 @@ pub fn flex<'a>(errors: &mut Errors, path: &Path, driver: &str, options: impl It
 pub fn azure_file(errors: &mut Errors, path: &Path, secret: &str, share: &str) {
     required(errors, &path.child("secretName"), secret);
     required(errors, &path.child("shareName"), share);
+}
+
+pub fn vsphere(errors: &mut Errors, path: &Path, disk: &VsphereVirtualDiskVolumeSource) {
+    required(errors, &path.child("volumePath"), &disk.volume_path);
+}
+
+pub fn photon(errors: &mut Errors, path: &Path, disk: &PhotonPersistentDiskVolumeSource) {
+    required(errors, &path.child("pdID"), &disk.pd_id);
+}
+
+pub fn portworx(errors: &mut Errors, path: &Path, volume: &PortworxVolumeSource) {
+    required(errors, &path.child("volumeID"), &volume.volume_id);
 }
 
 pub fn azure_disk(errors: &mut Errors, path: &Path, disk: &AzureDiskVolumeSource) {

@@ -1,6 +1,6 @@
 //! Where a webhook is reached: a URL or a Service. Shared by admission webhooks and the conversion of custom resources.
 
-use super::port_with_words;
+use super::{json, named, port_with_words};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -40,6 +40,26 @@ pub fn url(errors: &mut Errors, path: &Path, text: &str) {
     }
     if !url.query.is_empty() {
         errors.push(Error::invalid(path, url.query, "query parameters are not permitted in the URL"));
+    }
+}
+
+/// The versions of reviews that the webhook understands: at least one that the server can send. `missing` is what is
+/// said where there is none.
+pub fn review_versions(errors: &mut Errors, path: &Path, versions: &[String], missing: &str) {
+    if versions.is_empty() {
+        errors.push(Error::required(path, missing));
+        return;
+    }
+    for (at, version) in versions.iter().enumerate() {
+        let path = path.index(at);
+        if versions[..at].contains(version) {
+            errors.push(Error::invalid(&path, version.as_str(), "duplicate version"));
+            continue;
+        }
+        named(errors, &path, version, names::dns1035_label(version));
+    }
+    if !versions.iter().any(|version| matches!(version.as_str(), "v1" | "v1beta1")) {
+        errors.push(Error::invalid(path, json(&versions), "must include at least one of v1, v1beta1"));
     }
 }
 

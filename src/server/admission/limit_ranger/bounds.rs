@@ -39,15 +39,14 @@ pub(super) fn claim(range: &LimitRange, claim: &PersistentVolumeClaim) -> Vec<St
             continue;
         }
         for (name, least) in amounts(item.min.as_ref()) {
-            wrong.extend(below(item, &name, least, &requests, &Resources::new()));
+            let head = format!("minimum {name} usage per {} is {least}", item.type_);
+            let request = ("request", requests.get(&*name));
+            wrong.extend(out_of_bounds(&head, request, ("limit", None), |amount| amount < least));
         }
         for (name, most) in amounts(item.max.as_ref()) {
             let head = format!("maximum {name} usage per {} is {most}", item.type_);
-            match requests.get(&name) {
-                None => wrong.push(format!("{head}.  No request is specified")),
-                Some(request) if *request > most => wrong.push(format!("{head}, but request is {request}")),
-                Some(_) => {}
-            }
+            let request = ("request", requests.get(&*name));
+            wrong.extend(out_of_bounds(&head, request, ("limit", None), |amount| amount > most));
         }
     }
     wrong
@@ -61,46 +60,33 @@ fn of_container(container: &Container) -> (Resources, Resources) {
 
 fn check(item: &LimitRangeItem, requests: &Resources, limits: &Resources, wrong: &mut Vec<String>) {
     for (name, least) in amounts(item.min.as_ref()) {
-        wrong.extend(below(item, &name, least, requests, limits));
+        let head = format!("minimum {name} usage per {} is {least}", item.type_);
+        let (request, limit) = (("request", requests.get(&*name)), ("limit", limits.get(&*name)));
+        wrong.extend(out_of_bounds(&head, request, limit, |amount| amount < least));
     }
     for (name, most) in amounts(item.max.as_ref()) {
-        wrong.extend(above(item, &name, most, requests, limits));
+        let head = format!("maximum {name} usage per {} is {most}", item.type_);
+        let (request, limit) = (("request", requests.get(&*name)), ("limit", limits.get(&*name)));
+        wrong.extend(out_of_bounds(&head, limit, request, |amount| amount > most));
     }
     for (name, ratio) in amounts(item.max_limit_request_ratio.as_ref()) {
         wrong.extend(out_of_ratio(item, &name, ratio, requests, limits));
     }
 }
 
-fn below(
-    item: &LimitRangeItem,
-    name: &str,
-    least: Quantity,
-    requests: &Resources,
-    limits: &Resources,
+/// What is wrong with an amount that must be given, or with one that may be. Each has the word for it.
+fn out_of_bounds(
+    head: &str,
+    (word, needed): (&str, Option<&Quantity>),
+    (other_word, other): (&str, Option<&Quantity>),
+    is_out: impl Fn(Quantity) -> bool,
 ) -> Option<String> {
-    let head = format!("minimum {name} usage per {} is {least}", item.type_);
-    let Some(request) = requests.get(name) else { return Some(format!("{head}.  No request is specified")) };
-    if *request < least {
-        return Some(format!("{head}, but request is {request}"));
+    let Some(needed) = needed else { return Some(format!("{head}.  No {word} is specified")) };
+    if is_out(*needed) {
+        return Some(format!("{head}, but {word} is {needed}"));
     }
-    let limit = limits.get(name).filter(|limit| **limit < least)?;
-    Some(format!("{head}, but limit is {limit}"))
-}
-
-fn above(
-    item: &LimitRangeItem,
-    name: &str,
-    most: Quantity,
-    requests: &Resources,
-    limits: &Resources,
-) -> Option<String> {
-    let head = format!("maximum {name} usage per {} is {most}", item.type_);
-    let Some(limit) = limits.get(name) else { return Some(format!("{head}.  No limit is specified")) };
-    if *limit > most {
-        return Some(format!("{head}, but limit is {limit}"));
-    }
-    let request = requests.get(name).filter(|request| **request > most)?;
-    Some(format!("{head}, but request is {request}"))
+    let other = other.filter(|other| is_out(**other))?;
+    Some(format!("{head}, but {other_word} is {other}"))
 }
 
 fn out_of_ratio(

@@ -219,7 +219,9 @@ impl FlowControl {
     }
 
     async fn work(&self, request: &RequestInfo, query: &Query, limit: Limit) -> Work {
-        let Some(kind) = catalog().find(&request.group, &request.version, &request.resource) else { return Work::LEAST };
+        let Some(kind) = catalog().find(&request.group, &request.version, &request.resource) else {
+            return Work::LEAST;
+        };
         match request.verb.as_str() {
             _ if work::is_list(request, query) => {
                 work::of_list(request, query, self.stored(&kind.meta().prefix()).await, limit)

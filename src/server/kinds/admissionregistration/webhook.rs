@@ -89,7 +89,9 @@ pub fn hooks<W: Webhook>(errors: &mut Errors, hooks: &[W]) {
     let path = Path::new("webhooks");
     for (at, one) in hooks.iter().enumerate() {
         hook(errors, &path.index(at), &one.view());
-        versions(errors, &path.index(at).child("admissionReviewVersions"), one.view().versions);
+        let path = path.index(at).child("admissionReviewVersions");
+        let missing = "must specify one of v1, v1beta1";
+        validation::webhook::review_versions(errors, &path, one.view().versions, missing);
     }
     validation::unique(errors, &path, "name", hooks.iter().map(|hook| hook.view().name));
 }
@@ -132,24 +134,5 @@ fn client(errors: &mut Errors, path: &Path, client: &WebhookClientConfig) {
             let path = path.child("service");
             validation::webhook::service(errors, &path, &service.namespace, &service.name, route, port);
         }
-    }
-}
-
-/// The versions of reviews that the webhook understands: at least one that the server can send.
-fn versions(errors: &mut Errors, path: &Path, versions: &[String]) {
-    if versions.is_empty() {
-        errors.push(Error::required(path, "must specify one of v1, v1beta1"));
-        return;
-    }
-    for (at, version) in versions.iter().enumerate() {
-        let path = path.index(at);
-        if versions[..at].contains(version) {
-            errors.push(Error::invalid(&path, version.as_str(), "duplicate version"));
-            continue;
-        }
-        validation::named(errors, &path, version, names::dns1035_label(version));
-    }
-    if !versions.iter().any(|version| matches!(version.as_str(), "v1" | "v1beta1")) {
-        errors.push(Error::invalid(path, validation::json(&versions), "must include at least one of v1, v1beta1"));
     }
 }

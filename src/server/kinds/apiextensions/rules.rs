@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use super::version;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{self, immutable, json, named, text};
+use crate::server::validation::{self, immutable, json, text};
 
 /// All problems of a name as one error.
 pub fn joined(errors: &mut Errors, path: &Path, value: &str, intro: &str, problems: names::Problems) {
@@ -94,25 +94,7 @@ fn conversion(errors: &mut Errors, path: &Path, conversion: &CustomResourceConve
             validation::webhook::service(errors, &here, &service.namespace, &service.name, route, port);
         }
     }
-    review_versions(errors, &versions_path, versions);
-}
-
-fn review_versions(errors: &mut Errors, path: &Path, versions: &[String]) {
-    if versions.is_empty() {
-        errors.push(Error::required(path, ""));
-        return;
-    }
-    for (at, version) in versions.iter().enumerate() {
-        let path = path.index(at);
-        if versions[..at].contains(version) {
-            errors.push(Error::invalid(&path, version.as_str(), "duplicate version"));
-            continue;
-        }
-        named(errors, &path, version, names::dns1035_label(version));
-    }
-    if !versions.iter().any(|version| matches!(version.as_str(), "v1" | "v1beta1")) {
-        errors.push(Error::invalid(path, json(&versions), "must include at least one of v1, v1beta1"));
-    }
+    validation::webhook::review_versions(errors, &versions_path, versions, "");
 }
 
 /// Whether the names have been taken for good.

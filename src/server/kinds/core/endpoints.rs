@@ -53,7 +53,8 @@ impl Strategy for EndpointsKind {
 
     fn warnings(&self, new: &Endpoints, _old: Option<&Endpoints>) -> Vec<String> {
         let mut warnings = Vec::new();
-        if new.metadata.labels.as_ref().is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == CONTROLLER)) {
+        if new.metadata.labels.as_ref().is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == CONTROLLER))
+        {
             // It knows what it writes.
             return warnings;
         }

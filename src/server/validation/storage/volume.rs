@@ -50,7 +50,12 @@ pub fn inline(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec) {
     }
     access_modes(errors, &path.child("accessModes"), spec.access_modes.as_deref().unwrap_or_default(), "");
     let policy = text(&spec.persistent_volume_reclaim_policy);
-    refuse(errors, "persistentVolumeReclaimPolicy", !matches!(policy, "" | "Retain"), &format!("may only be Retain {INLINE}"));
+    refuse(
+        errors,
+        "persistentVolumeReclaimPolicy",
+        !matches!(policy, "" | "Retain"),
+        &format!("may only be Retain {INLINE}"),
+    );
     refuse(errors, "nodeAffinity", spec.node_affinity.is_some(), &absent);
     one_source(errors, path, spec, "");
     refuse(errors, "storageClassName", !text(&spec.storage_class_name).is_empty(), &absent);

@@ -12,7 +12,8 @@ const OLD_ANNOTATIONS: [(&str, &str); 2] = [
     ("volume.beta.kubernetes.io/storage-class", r#"deprecated since v1.8; use "storageClassName" attribute instead"#),
     ("volume.beta.kubernetes.io/mount-options", r#"deprecated since v1.31; use "mountOptions" attribute instead"#),
 ];
-const RECYCLE: &str = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+const RECYCLE: &str =
+    "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
 
 pub fn warnings(annotations: Option<&BTreeMap<String, String>>, spec: &PersistentVolumeSpec) -> Vec<String> {
     let mut warnings = Vec::new();

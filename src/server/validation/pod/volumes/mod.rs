@@ -117,15 +117,9 @@ fn network_source(union: &mut Union, volume: &Volume) {
     union.member("azureFile", volume.azure_file.as_ref(), |errors, path, it| {
         source::azure_file(errors, path, &it.secret_name, &it.share_name);
     });
-    union.member("vsphereVolume", volume.vsphere_volume.as_ref(), |errors, path, it| {
-        required(errors, &path.child("volumePath"), &it.volume_path);
-    });
-    union.member("photonPersistentDisk", volume.photon_persistent_disk.as_ref(), |errors, path, it| {
-        required(errors, &path.child("pdID"), &it.pd_id);
-    });
-    union.member("portworxVolume", volume.portworx_volume.as_ref(), |errors, path, it| {
-        required(errors, &path.child("volumeID"), &it.volume_id);
-    });
+    union.member("vsphereVolume", volume.vsphere_volume.as_ref(), source::vsphere);
+    union.member("photonPersistentDisk", volume.photon_persistent_disk.as_ref(), source::photon);
+    union.member("portworxVolume", volume.portworx_volume.as_ref(), source::portworx);
     union.member("azureDisk", volume.azure_disk.as_ref(), source::azure_disk);
     union.member("storageos", volume.storageos.as_ref(), |errors, path, it| {
         source::storage_os(errors, path, &it.volume_name, &it.volume_namespace);
