@@ -1,6 +1,7 @@
 //! The node agent: the kubelet and what it stands on. Speaks only the API; never the store or the server.
 
 pub mod dns;
+mod file_watch;
 pub mod images;
 pub mod join;
 pub mod kubelet;
@@ -82,11 +83,19 @@ pub struct Agent {
     services: Option<Services>,
     runtime: Option<Arc<Containerd>>,
     kubelet: Option<Kubelet>,
+    dns_metrics: Arc<dns::Metrics>,
 }
 
 impl Agent {
     pub fn new(config: AgentConfig) -> Self {
-        Self { config, parts: Lifecycle::default(), services: None, runtime: None, kubelet: None }
+        Self {
+            config,
+            parts: Lifecycle::default(),
+            services: None,
+            runtime: None,
+            kubelet: None,
+            dns_metrics: Arc::default(),
+        }
     }
 
     /// The network's parts: they stand before the first pod does.
@@ -128,12 +137,15 @@ impl Agent {
         }
         if let Some(cluster_dns) = dns {
             let dns = DnsConfig {
+                client: config.client.clone(),
+                node_name: config.node_name.clone(),
                 services: services.clone(),
                 cluster_dns,
                 cluster_domain: config.cluster_domain.clone(),
                 cluster_ranges: vec![config.cluster_cidr, config.service_cidr],
-                resolv_conf: kubelet::host_resolv_conf_path(),
+                resolv_conf: "/etc/resolv.conf".into(),
                 link_prefix: config.prefix.clone(),
+                metrics: self.dns_metrics.clone(),
             };
             self.parts.start(Box::new(Dns::new(dns))).await?;
         }
@@ -173,6 +185,7 @@ impl Agent {
             address: Ipv4Addr::UNSPECIFIED.into(),
             credentials: Credentials { serving: config.serving.clone(), client_ca: config.client_ca_pem.clone() },
             services,
+            dns_metrics: self.dns_metrics.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod cron;
 pub mod csr;
 pub mod duration;
 pub mod expand;
+pub mod exposition;
 pub mod field;
 pub mod gvk;
 pub mod hex;

@@ -1,11 +1,11 @@
-//! As much of the API as a watcher of Services and EndpointSlices needs: lists, and watches that stay open.
+//! As much of the API as the network's watchers need: lists, watches that stay open, and Events to be written.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -25,6 +25,7 @@ struct State {
     revision: u64,
     objects: BTreeMap<(String, String), Value>,
     watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+    events: Vec<String>,
 }
 
 impl Api {
@@ -32,7 +33,12 @@ impl Api {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
-            async move { Ok::<_, Infallible>(api.answer(&request)) }
+            async move {
+                if request.method() == Method::POST {
+                    return Ok::<_, Infallible>(api.take_event(request).await);
+                }
+                Ok(api.answer(&request))
+            }
         });
         kube::Client::new(service, "default")
     }
@@ -63,6 +69,15 @@ impl Api {
         self.put("pods", name, pod, None);
     }
 
+    pub fn config_map(&self, name: &str, data: Value) {
+        self.put("configmaps", name, json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data}), None);
+    }
+
+    /// The Events that were written, as `<reason>: <message>`.
+    pub fn events(&self) -> Vec<String> {
+        self.0.lock().events.clone()
+    }
+
     pub fn delete(&self, resource: &str, name: &str) {
         let mut state = self.0.lock();
         let gone = state.objects.remove(&(resource.to_owned(), name.to_owned())).unwrap();
@@ -78,6 +93,15 @@ impl Api {
         }
         state.tell(resource, "MODIFIED", object.clone());
         state.objects.insert((resource.to_owned(), name.to_owned()), object);
+    }
+
+    /// Events are all that is written here.
+    async fn take_event(&self, request: Request<Body>) -> Response<Answer> {
+        let bytes = request.into_body().collect().await.unwrap().to_bytes();
+        let event: Value = serde_json::from_slice(&bytes).unwrap();
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        self.0.lock().events.push(format!("{}: {}", text("reason"), text("message")));
+        Response::new(Full::new(bytes).boxed_unsync())
     }
 
     fn answer(&self, request: &Request<Body>) -> Response<Answer> {

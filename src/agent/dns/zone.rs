@@ -1,32 +1,36 @@
 //! The cluster's names, by the Kubernetes DNS specification 1.1.0: Services, their ports, endpoints of Services, pods
 //! by address, and addresses back to names. Pure but for the lean copy of Services that it reads.
+//!
+//! Where the specification leaves a choice it is CoreDNS': endpoints without a hostname are called by their address
+//! with dashes, SRV weights share a hundred, every endpoint has a reverse name. Pods' names are answered without
+//! looking whether there is such a pod (`pods insecure`): to know every pod, each node would have to watch them all. A
+//! namespace exists for DNS while it holds a Service.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_server::proto::ProtoError;
-use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
-use hickory_server::proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::ProtoError;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
-use parking_lot::RwLock;
 
+use super::index::Index;
 use super::labels;
+use super::message::Reply;
 use crate::agent::services::{Endpoint, Key, Service, Services, View};
 use crate::net::nft::model::Protocol;
 
-const TTL: u32 = 5;
+/// Seconds. CoreDNS' own default is 5; 30 is what its usual configuration (kubeadm's) says, and what clients see.
+pub const TTL: u32 = 30;
+/// Of the schema's version, as in the specification's example.
+const VERSION_TTL: u32 = 28_800;
 const VERSION: &str = "1.1.0";
 
 /// What the cluster knows of a name.
 #[derive(Debug, PartialEq)]
 pub enum Answer {
-    Records {
-        answers: Vec<Record>,
-        additionals: Vec<Record>,
-    },
-    /// The name exists, but not with records of this type.
-    NoData,
-    NxDomain,
+    Here(Reply),
     Alias {
         record: Box<Record>,
         target: Name,
@@ -35,19 +39,22 @@ pub enum Answer {
     Elsewhere,
 }
 
+/// What is known of a name of the zone.
+enum Known {
+    Nothing,
+    /// All its records; whether one is of the wanted type is decided later.
+    Records(Vec<RData>),
+    Ports(Vec<Target>),
+    External(String),
+}
+
 pub struct Zone {
     domain: Name,
     labels: Vec<String>,
     address: Ipv4Addr,
     ranges: Vec<Ipv4Net>,
     services: Services,
-    reverse: RwLock<Reverse>,
-}
-
-#[derive(Default)]
-struct Reverse {
-    names: HashMap<IpAddr, BTreeSet<(Key, String)>>,
-    by_service: HashMap<Key, Vec<(IpAddr, String)>>,
+    index: Index,
 }
 
 impl Zone {
@@ -55,33 +62,17 @@ impl Zone {
         let mut domain = Name::from_ascii(domain)?.to_lowercase();
         domain.set_fqdn(true);
         let labels = labels(&domain);
-        Ok(Self { domain, labels, address, ranges: ranges.to_vec(), services, reverse: RwLock::default() })
+        Ok(Self { domain, labels, address, ranges: ranges.to_vec(), services, index: Index::default() })
     }
 
-    /// Takes the reverse names of a Service as they are now.
+    pub fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    /// Takes a Service's addresses as they are now.
     pub fn index(&self, key: Key) {
-        let names = reverse_names(&key, &self.services.get(&key));
-        let mut reverse = self.reverse.write();
-        for (address, name) in reverse.by_service.remove(&key).unwrap_or_default() {
-            if let Some(all) = reverse.names.get_mut(&address) {
-                all.remove(&(key.clone(), name));
-                if all.is_empty() {
-                    reverse.names.remove(&address);
-                }
-            }
-        }
-        for (address, name) in &names {
-            reverse.names.entry(*address).or_default().insert((key.clone(), name.clone()));
-        }
-        if !names.is_empty() {
-            reverse.by_service.insert(key, names);
-        }
-    }
-
-    pub fn soa(&self) -> Record {
-        let name = |prefix: &str| self.name(prefix).unwrap_or_else(|| self.domain.clone());
-        let data = SOA::new(name("ns.dns"), name("hostmaster"), 1, 7200, 1800, 86400, TTL);
-        record(&self.domain, RData::SOA(data))
+        let view = self.services.get(&key);
+        self.index.put(key, &view);
     }
 
     pub fn answer(&self, name: &Name, kind: RecordType) -> Answer {
@@ -90,131 +81,147 @@ impl Zone {
             let relative: Vec<&str> = relative.iter().map(String::as_str).collect();
             return self.cluster(name, &relative, kind);
         }
-        match all.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [d, c, b, a, "in-addr", "arpa"] => match format!("{a}.{b}.{c}.{d}").parse() {
-                Ok(address) => self.pointer(name, address, kind),
-                Err(_) => Answer::Elsewhere,
-            },
-            _ => Answer::Elsewhere,
-        }
+        // Only a whole address has a name.
+        let address = name.parse_arpa_name().ok().filter(|net| net.prefix_len() == net.max_prefix_len());
+        address.map_or(Answer::Elsewhere, |net| self.pointer(name, net.addr(), kind))
     }
 
     fn cluster(&self, name: &Name, relative: &[&str], kind: RecordType) -> Answer {
+        if relative.is_empty() {
+            return Answer::Here(self.apex(name, kind));
+        }
+        let reply = match self.known(relative, kind) {
+            Known::Nothing => negative(ResponseCode::NXDomain, self.soa(&self.domain)),
+            Known::Ports(targets) => self.ports(name, targets),
+            Known::Records(all) => {
+                let wanted = all.into_iter().filter(|data| data.record_type() == kind);
+                let ttl = if kind == RecordType::TXT { VERSION_TTL } else { TTL };
+                let answers: Vec<_> = wanted.map(|data| Record::from_rdata(name.clone(), ttl, data)).collect();
+                self.positive(answers, Vec::new())
+            }
+            Known::External(external) => match alias(name, &external) {
+                Some(alias) => return alias,
+                None => negative(ResponseCode::NXDomain, self.soa(&self.domain)),
+            },
+        };
+        Answer::Here(reply)
+    }
+
+    fn known(&self, relative: &[&str], kind: RecordType) -> Known {
+        let exists = |yes: bool| if yes { Known::Records(Vec::new()) } else { Known::Nothing };
         match relative {
-            [] => self.apex(name, kind),
-            ["dns-version"] => records(name, kind, vec![RData::TXT(TXT::new(vec![VERSION.to_owned()]))], Vec::new()),
-            ["dns" | "svc" | "pod"] => Answer::NoData,
-            ["ns", "dns"] => records(name, kind, vec![RData::A(A(self.address))], Vec::new()),
-            [namespace, "svc" | "pod"] => {
-                if self.services.in_namespace(namespace).is_empty() {
-                    Answer::NxDomain
-                } else {
-                    Answer::NoData
-                }
-            }
-            [dashed, _namespace, "pod"] => match dashed.replace('-', ".").parse::<Ipv4Addr>() {
-                Ok(address) => records(name, kind, vec![RData::A(A(address))], Vec::new()),
-                Err(_) => Answer::NxDomain,
+            ["dns-version"] => Known::Records(vec![RData::TXT(TXT::new(vec![VERSION.to_owned()]))]),
+            // They lead to names below. Under every `<namespace>.pod` there are names of pods.
+            ["dns" | "svc" | "pod"] | [_, "pod"] => exists(true),
+            ["ns", "dns"] => Known::Records(vec![RData::A(A(self.address))]),
+            [namespace, "svc"] => exists(self.index.has_namespace(namespace)),
+            [dashed, _namespace, "pod"] => match dashed_address(dashed) {
+                Some(address) => Known::Records(vec![data(address)]),
+                None => Known::Nothing,
             },
-            [service, namespace, "svc"] => self.service(name, &Key::new(namespace, service), None, kind),
-            [endpoint, service, namespace, "svc"] => self.endpoint(name, &Key::new(namespace, service), endpoint, kind),
+            [service, namespace, "svc"] => self.service(&Key::new(namespace, service), |_| true, kind),
+            [endpoint, service, namespace, "svc"] => self.endpoint(&Key::new(namespace, service), endpoint, kind),
             [port, protocol, service, namespace, "svc"] => match (port.strip_prefix('_'), protocol.strip_prefix('_')) {
-                (Some(port), Some(protocol)) => {
-                    self.service(name, &Key::new(namespace, service), Some((port, protocol)), kind)
+                // A port without a name has no record of its own.
+                (Some(port), Some(protocol)) if !port.is_empty() => {
+                    let wanted = |it: &Target| it.port == port && it.protocol == protocol;
+                    self.service(&Key::new(namespace, service), wanted, kind)
                 }
-                _ => Answer::NxDomain,
+                _ => Known::Nothing,
             },
-            _ => Answer::NxDomain,
+            _ => Known::Nothing,
         }
     }
 
-    fn apex(&self, name: &Name, kind: RecordType) -> Answer {
-        match kind {
-            RecordType::SOA => Answer::Records { answers: vec![self.soa()], additionals: Vec::new() },
-            RecordType::NS => match self.name("ns.dns") {
-                Some(server) => {
-                    let glue = record(&server, RData::A(A(self.address)));
-                    records(name, kind, vec![RData::NS(NS(server))], vec![glue])
-                }
-                None => Answer::NoData,
-            },
-            _ => Answer::NoData,
-        }
-    }
-
-    /// A Service, or one of its ports.
-    fn service(&self, name: &Name, key: &Key, port: Option<(&str, &str)>, kind: RecordType) -> Answer {
+    /// A Service, or those of its ports that are wanted.
+    fn service(&self, key: &Key, wanted: impl Fn(&Target) -> bool, kind: RecordType) -> Known {
         let view = self.services.get(key);
-        let Some(service) = &view.service else { return Answer::NxDomain };
+        let Some(service) = &view.service else { return Known::Nothing };
         if let Some(external) = &service.external_name {
-            let Ok(mut target) = Name::from_ascii(external) else { return Answer::NxDomain };
-            target.set_fqdn(true);
-            return Answer::Alias { record: Box::new(record(name, RData::CNAME(CNAME(target.clone())))), target };
+            return Known::External(external.clone());
         }
-        let mut addresses = BTreeSet::new();
-        // (port, host below the zone) → the host's address
-        let mut ports = BTreeMap::new();
-        for it in targets(key, service, &view) {
-            if port.is_none_or(|(wanted, over)| it.port == wanted && it.protocol.eq_ignore_ascii_case(over)) {
-                addresses.insert(it.address);
-                if it.number != 0 {
-                    ports.insert((it.number, it.host), it.address);
-                }
-            }
-        }
-        match kind {
-            _ if addresses.is_empty() => Answer::NxDomain,
-            RecordType::SRV => self.ports(name, ports),
-            _ => records(name, kind, addresses.into_iter().map(data), Vec::new()),
-        }
-    }
-
-    fn ports(&self, name: &Name, ports: BTreeMap<(u16, String), IpAddr>) -> Answer {
-        // Targets of one port share the weight as CoreDNS divides it.
-        let weight = u16::try_from(100 / ports.len().max(1)).unwrap_or(1).max(1);
-        let mut answers = Vec::new();
-        let mut additionals = Vec::new();
-        for ((number, host), address) in ports {
-            let Some(target) = self.name(&host) else { continue };
-            additionals.push(record(&target, data(address)));
-            answers.push(record(name, RData::SRV(SRV::new(0, weight, number, target))));
-        }
-        if answers.is_empty() { Answer::NoData } else { Answer::Records { answers, additionals } }
+        let targets = if service.headless { endpoints(key, &view, |_| true) } else { cluster_ips(key, service) };
+        found(targets.into_iter().filter(wanted).collect(), kind)
     }
 
     /// One endpoint of a Service, by its hostname or its address with dashes.
-    fn endpoint(&self, name: &Name, key: &Key, wanted: &str, kind: RecordType) -> Answer {
+    fn endpoint(&self, key: &Key, wanted: &str, kind: RecordType) -> Known {
+        if let Some(protocol) = wanted.strip_prefix('_') {
+            // `_tcp.<service>` only leads to the ports' names.
+            let of_protocol = self.service(key, |it| it.protocol == protocol && !it.port.is_empty(), kind);
+            return match of_protocol {
+                Known::Nothing => Known::Nothing,
+                _ => Known::Records(Vec::new()),
+            };
+        }
         let view = self.services.get(key);
         if view.service.is_none() {
-            return Answer::NxDomain;
+            return Known::Nothing;
         }
-        let mut addresses = BTreeSet::new();
-        let mut ports = BTreeMap::new();
-        for slice in &view.slices {
-            let found = slice.endpoints.iter().filter(|endpoint| endpoint.ready && endpoint_name(endpoint) == wanted);
-            for endpoint in found {
-                addresses.insert(endpoint.address);
-                for port in &slice.ports {
-                    let host = format!("{wanted}.{}.{}.svc", key.name, key.namespace);
-                    ports.insert((port.port, host), endpoint.address);
-                }
+        found(endpoints(key, &view, |endpoint| endpoint_name(endpoint) == wanted), kind)
+    }
+
+    fn ports(&self, name: &Name, targets: Vec<Target>) -> Reply {
+        // Targets share a hundred, as CoreDNS divides it.
+        let weight = u16::try_from(100 / targets.len().max(1)).unwrap_or(1).max(1);
+        let mut seen = (BTreeSet::new(), BTreeSet::new());
+        let (mut answers, mut additionals) = (Vec::new(), Vec::new());
+        for it in targets.into_iter().filter(|it| it.number != 0) {
+            let Some(target) = self.name(&it.host) else { continue };
+            if seen.1.insert((it.host.clone(), it.address)) {
+                additionals.push(record(&target, data(it.address)));
+            }
+            if seen.0.insert((it.host, it.number)) {
+                answers.push(record(name, RData::SRV(SRV::new(0, weight, it.number, target))));
             }
         }
-        match kind {
-            _ if addresses.is_empty() => Answer::NxDomain,
-            RecordType::SRV => self.ports(name, ports),
-            _ => records(name, kind, addresses.into_iter().map(data), Vec::new()),
+        self.positive(answers, additionals)
+    }
+
+    fn apex(&self, name: &Name, kind: RecordType) -> Reply {
+        match (kind, self.name("ns.dns")) {
+            (RecordType::SOA, _) => self.positive(vec![self.soa(name)], Vec::new()),
+            (RecordType::NS, Some(server)) => {
+                let glue = record(&server, RData::A(A(self.address)));
+                self.positive(vec![record(name, RData::NS(NS(server)))], vec![glue])
+            }
+            _ => self.positive(Vec::new(), Vec::new()),
         }
     }
 
-    fn pointer(&self, name: &Name, address: Ipv4Addr, kind: RecordType) -> Answer {
-        let reverse = self.reverse.read();
-        let Some(names) = reverse.names.get(&IpAddr::V4(address)) else {
-            let ours = self.ranges.iter().any(|range| range.contains(&address));
-            return if ours { Answer::NxDomain } else { Answer::Elsewhere };
+    fn pointer(&self, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
+        let (services, endpoints) = self.index.owners(address);
+        let hosts: BTreeSet<String> = if services.is_empty() {
+            endpoints.iter().flat_map(|key| endpoints_at(key, &self.services.get(key), address)).collect()
+        } else {
+            services.iter().map(base).collect()
         };
-        let pointers = names.iter().filter_map(|(_, relative)| self.name(relative)).map(|host| RData::PTR(PTR(host)));
-        records(name, kind, pointers, Vec::new())
+        let zone = name.trim_to(2);
+        if hosts.is_empty() {
+            let ours =
+                matches!(address, IpAddr::V4(address) if self.ranges.iter().any(|range| range.contains(&address)));
+            let nothing = || Answer::Here(negative(ResponseCode::NXDomain, self.soa(&zone)));
+            return if ours { nothing() } else { Answer::Elsewhere };
+        }
+        if kind != RecordType::PTR {
+            return Answer::Here(negative(ResponseCode::NoError, self.soa(&zone)));
+        }
+        let hosts = hosts.iter().filter_map(|relative| self.name(relative));
+        Answer::Here(self.positive(hosts.map(|host| record(name, RData::PTR(PTR(host)))).collect(), Vec::new()))
+    }
+
+    fn soa(&self, zone: &Name) -> Record {
+        let name = |prefix: &str| self.name(prefix).unwrap_or_else(|| self.domain.clone());
+        let data = SOA::new(name("ns.dns"), name("hostmaster"), self.index.serial(), 7200, 1800, 86400, TTL);
+        record(zone, RData::SOA(data))
+    }
+
+    /// The records, or that the name has none of this type.
+    fn positive(&self, answers: Vec<Record>, additionals: Vec<Record>) -> Reply {
+        if answers.is_empty() {
+            return negative(ResponseCode::NoError, self.soa(&self.domain));
+        }
+        Reply { authoritative: true, answers, additionals, ..Reply::default() }
     }
 
     /// A name below the zone; `None` if it is not a valid one.
@@ -223,63 +230,95 @@ impl Zone {
     }
 }
 
+/// Nothing, and how long a client may remember that.
+fn negative(code: ResponseCode, soa: Record) -> Reply {
+    Reply { code, authoritative: true, authorities: vec![soa], ..Reply::default() }
+}
+
 /// Where one port of a Service is; the number zero stands for a Service without ports.
-struct Target<'a> {
-    port: &'a str,
+struct Target {
+    port: String,
     protocol: &'static str,
     number: u16,
     host: String,
     address: IpAddr,
 }
 
-/// The cluster IPs of a Service, or, when it is headless, its ready endpoints.
-fn targets<'a>(key: &Key, service: &'a Service, view: &'a View) -> Vec<Target<'a>> {
-    let base = format!("{}.{}.svc", key.name, key.namespace);
-    let mut targets = Vec::new();
-    if !service.headless {
-        for address in &service.cluster_ips {
-            targets.extend(service.ports.iter().map(|it| Target {
-                port: &it.name,
-                protocol: protocol(it.protocol),
-                number: it.port,
-                host: base.clone(),
-                address: *address,
-            }));
+fn found(targets: Vec<Target>, kind: RecordType) -> Known {
+    match kind {
+        _ if targets.is_empty() => Known::Nothing,
+        RecordType::SRV => Known::Ports(targets),
+        _ => {
+            let addresses: BTreeSet<IpAddr> = targets.iter().map(|it| it.address).collect();
+            Known::Records(addresses.into_iter().map(data).collect())
         }
-        return targets;
     }
+}
+
+/// `<service>.<namespace>.svc`
+fn base(key: &Key) -> String {
+    format!("{}.{}.svc", key.name, key.namespace)
+}
+
+fn cluster_ips(key: &Key, service: &Service) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for address in &service.cluster_ips {
+        targets.extend(service.ports.iter().map(|it| Target {
+            port: it.name.to_ascii_lowercase(),
+            protocol: protocol(it.protocol),
+            number: it.port,
+            host: base(key),
+            address: *address,
+        }));
+    }
+    targets
+}
+
+/// The ready ones of a Service's endpoints (all, where it publishes those that are not ready: their slices say so).
+fn endpoints(key: &Key, view: &View, wanted: impl Fn(&Endpoint) -> bool) -> Vec<Target> {
+    let base = base(key);
+    let mut targets = Vec::new();
     for slice in &view.slices {
-        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready && wanted(endpoint)) {
             let host = format!("{}.{base}", endpoint_name(endpoint));
             let address = endpoint.address;
             targets.extend(slice.ports.iter().map(|it| Target {
-                port: &it.name,
+                port: it.name.to_ascii_lowercase(),
                 protocol: protocol(it.protocol),
                 number: it.port,
                 host: host.clone(),
                 address,
             }));
             if slice.ports.is_empty() {
-                targets.push(Target { port: "", protocol: "", number: 0, host, address });
+                targets.push(Target { port: String::new(), protocol: "", number: 0, host, address });
             }
         }
     }
     targets
 }
 
-/// Which names addresses have: cluster IPs that of the Service, endpoints only with a hostname of their own.
-fn reverse_names(key: &Key, view: &View) -> Vec<(IpAddr, String)> {
-    let Some(service) = &view.service else { return Vec::new() };
-    let base = format!("{}.{}.svc", key.name, key.namespace);
-    let mut names: Vec<_> = service.cluster_ips.iter().map(|address| (*address, base.clone())).collect();
-    for endpoint in view.slices.iter().flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready) {
-        if let Some(hostname) = &endpoint.hostname {
-            names.push((endpoint.address, format!("{}.{base}", hostname.to_lowercase())));
-        }
+/// What a Service's ready endpoints with this address are called.
+fn endpoints_at(key: &Key, view: &View, address: IpAddr) -> Vec<String> {
+    let here = endpoints(key, view, |endpoint| endpoint.address == address);
+    here.into_iter().map(|target| target.host).collect()
+}
+
+/// An external name leads elsewhere; an address is none, though it may look like one.
+fn alias(name: &Name, external: &str) -> Option<Answer> {
+    if external.parse::<IpAddr>().is_ok() {
+        return None;
     }
-    names.sort();
-    names.dedup();
-    names
+    let mut target = Name::from_ascii(external).ok()?;
+    target.set_fqdn(true);
+    Some(Answer::Alias { record: Box::new(record(name, RData::CNAME(CNAME(target.clone())))), target })
+}
+
+/// `10-42-0-9`, or an IPv6 address with dashes for colons.
+fn dashed_address(text: &str) -> Option<IpAddr> {
+    if text.matches('-').count() == 3 && !text.contains("--") {
+        return text.replace('-', ".").parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+    }
+    text.replace('-', ":").parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
 fn endpoint_name(endpoint: &Endpoint) -> String {
@@ -297,7 +336,7 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn data(address: IpAddr) -> RData {
+pub fn data(address: IpAddr) -> RData {
     match address {
         IpAddr::V4(address) => RData::A(A(address)),
         IpAddr::V6(address) => RData::AAAA(AAAA(address)),
@@ -308,121 +347,6 @@ fn record(name: &Name, data: RData) -> Record {
     Record::from_rdata(name.clone(), TTL, data)
 }
 
-/// The records of the wanted type, of a name that exists.
-fn records(name: &Name, kind: RecordType, all: impl IntoIterator<Item = RData>, additionals: Vec<Record>) -> Answer {
-    let wanted = |data: &RData| kind == RecordType::ANY || data.record_type() == kind;
-    let answers: Vec<_> = all.into_iter().filter(wanted).map(|data| record(name, data)).collect();
-    if answers.is_empty() { Answer::NoData } else { Answer::Records { answers, additionals } }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value as Json, json};
-
-    fn zone() -> Zone {
-        let services = Services::default();
-        let put = |name: &str, spec: Json| {
-            let object = json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec});
-            services.put_service(Key::new("shop", name), Some(&serde_json::from_value(object).unwrap()));
-        };
-        let slice = |name: &str, endpoints: Json| {
-            let object = json!({
-                "metadata": {"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": name}},
-                "addressType": "IPv4", "ports": [{"name": "sql", "port": 5432}], "endpoints": endpoints,
-            });
-            services.put_slice(Key::new("shop", name), Some(&serde_json::from_value(object).unwrap()));
-        };
-        put("web", json!({"clusterIP": "10.43.0.5", "ports": [{"name": "http", "port": 80}]}));
-        put("db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]}));
-        put("empty", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]}));
-        put("away", json!({"type": "ExternalName", "externalName": "example.org"}));
-        slice(
-            "db",
-            json!([
-                {"addresses": ["10.42.0.2"], "hostname": "db-0"},
-                {"addresses": ["10.42.0.3"]},
-                {"addresses": ["10.42.0.4"], "conditions": {"ready": false}},
-            ]),
-        );
-        let ranges = ["10.42.0.0/16".parse().unwrap(), "10.43.0.0/16".parse().unwrap()];
-        let zone = Zone::new("cluster.local", [10, 43, 0, 10].into(), &ranges, services).unwrap();
-        ["web", "db", "away"].into_iter().for_each(|name| zone.index(Key::new("shop", name)));
-        zone
-    }
-
-    /// The answer in words: the records' data, or what there is instead.
-    fn ask(name: &str, kind: RecordType) -> String {
-        match zone().answer(&Name::from_ascii(name).unwrap(), kind) {
-            Answer::Records { answers, .. } => {
-                assert!(answers.iter().all(|it| it.ttl == TTL && it.name == Name::from_ascii(name).unwrap()));
-                answers.iter().map(|it| it.data.to_string()).collect::<Vec<_>>().join(", ")
-            }
-            Answer::Alias { target, .. } => format!("alias {target}"),
-            other => format!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn services() {
-        assert_eq!(ask("web.shop.svc.cluster.local.", RecordType::A), "10.43.0.5");
-        assert_eq!(ask("WEB.shop.svc.Cluster.Local.", RecordType::A), "10.43.0.5");
-        assert_eq!(ask("web.shop.svc.cluster.local.", RecordType::AAAA), "NoData");
-        assert_eq!(ask("web.other.svc.cluster.local.", RecordType::A), "NxDomain");
-        assert_eq!(ask("nothing.shop.svc.cluster.local.", RecordType::A), "NxDomain");
-        assert_eq!(ask("away.shop.svc.cluster.local.", RecordType::A), "alias example.org.");
-        assert_eq!(ask("web.example.org.", RecordType::A), "Elsewhere");
-    }
-
-    #[test]
-    fn headless_services_and_their_endpoints() {
-        assert_eq!(ask("db.shop.svc.cluster.local.", RecordType::A), "10.42.0.2, 10.42.0.3");
-        assert_eq!(ask("db.shop.svc.cluster.local.", RecordType::AAAA), "NoData");
-        assert_eq!(ask("db-0.db.shop.svc.cluster.local.", RecordType::A), "10.42.0.2");
-        assert_eq!(ask("10-42-0-3.db.shop.svc.cluster.local.", RecordType::A), "10.42.0.3");
-        assert_eq!(ask("10-42-0-4.db.shop.svc.cluster.local.", RecordType::A), "NxDomain", "not ready");
-        assert_eq!(ask("empty.shop.svc.cluster.local.", RecordType::A), "NxDomain");
-    }
-
-    #[test]
-    fn ports() {
-        let srv = |name| ask(name, RecordType::SRV);
-        assert_eq!(srv("_http._tcp.web.shop.svc.cluster.local."), "0 100 80 web.shop.svc.cluster.local.");
-        assert_eq!(srv("_http._udp.web.shop.svc.cluster.local."), "NxDomain");
-        assert_eq!(
-            srv("_sql._tcp.db.shop.svc.cluster.local."),
-            "0 50 5432 10-42-0-3.db.shop.svc.cluster.local., 0 50 5432 db-0.db.shop.svc.cluster.local."
-        );
-        let name = Name::from_ascii("_sql._tcp.db.shop.svc.cluster.local.").unwrap();
-        let Answer::Records { additionals, .. } = zone().answer(&name, RecordType::SRV) else { panic!() };
-        assert_eq!(additionals.len(), 2, "the targets' addresses come along");
-    }
-
-    #[test]
-    fn pods_and_the_zone_itself() {
-        assert_eq!(ask("10-42-0-9.shop.pod.cluster.local.", RecordType::A), "10.42.0.9");
-        assert_eq!(ask("x-42-0-9.shop.pod.cluster.local.", RecordType::A), "NxDomain");
-        assert_eq!(ask("cluster.local.", RecordType::NS), "ns.dns.cluster.local.");
-        assert_eq!(ask("ns.dns.cluster.local.", RecordType::A), "10.43.0.10");
-        assert!(ask("cluster.local.", RecordType::SOA).starts_with("ns.dns.cluster.local."));
-        assert_eq!(ask("dns-version.cluster.local.", RecordType::TXT), "1.1.0");
-        assert_eq!(ask("shop.svc.cluster.local.", RecordType::A), "NoData");
-        assert_eq!(ask("nowhere.svc.cluster.local.", RecordType::A), "NxDomain");
-        assert_eq!(ask("svc.cluster.local.", RecordType::A), "NoData");
-        assert_eq!(ask("a.b.c.d.e.f.cluster.local.", RecordType::A), "NxDomain");
-    }
-
-    #[test]
-    fn addresses_back_to_names() {
-        let ptr = |name| ask(name, RecordType::PTR);
-        assert_eq!(ptr("5.0.43.10.in-addr.arpa."), "web.shop.svc.cluster.local.");
-        assert_eq!(ptr("2.0.42.10.in-addr.arpa."), "db-0.db.shop.svc.cluster.local.");
-        assert_eq!(ptr("3.0.42.10.in-addr.arpa."), "NxDomain", "no hostname");
-        assert_eq!(ptr("1.2.0.192.in-addr.arpa."), "Elsewhere");
-        let zone = zone();
-        zone.services.put_service(Key::new("shop", "web"), None);
-        zone.index(Key::new("shop", "web"));
-        let name = Name::from_ascii("5.0.43.10.in-addr.arpa.").unwrap();
-        assert_eq!(zone.answer(&name, RecordType::PTR), Answer::NxDomain);
-    }
-}
+#[path = "zone_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ use super::pull::Puller;
 use super::resize::Claim;
 use super::sandbox::Sandboxes;
 use super::sources::Sources;
+use crate::agent::dns;
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
 use crate::reconcile::events::{EventType, Recorder, reference};
@@ -52,6 +53,7 @@ pub struct Host {
     pub cgroups: Cgroups,
     pub sources: Sources,
     pub services: Services,
+    pub dns_metrics: Arc<dns::Metrics>,
     pub recorder: Recorder,
     pub puller: Puller,
     /// Bounds how many containers are being created at once.

@@ -52,6 +52,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::dns;
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
 use crate::net::ipam::Ipam;
@@ -62,7 +63,6 @@ use host::{Host, Settings};
 pub use node::range as pod_range;
 use node::{Identity, Machine, NodeReporter};
 use pods::Pods;
-pub use prepare::host_resolv_conf_path;
 use sandbox::KernelSandboxes;
 pub use server::Credentials;
 
@@ -89,6 +89,8 @@ pub struct Config {
     pub mtu: u32,
     /// What the node knows of Services, for environment variables.
     pub services: Services,
+    /// Shown beside the kubelet's own.
+    pub dns_metrics: Arc<dns::Metrics>,
 }
 
 /// Containers created at the same time: enough to keep two cores busy with runc, few enough not to drown in it.
@@ -133,6 +135,7 @@ impl Kubelet {
             cgroups: cgroup::Cgroups::new(&config.cgroup_root),
             sources: sources::Sources::new(client.clone()),
             services: config.services.clone(),
+            dns_metrics: config.dns_metrics.clone(),
             recorder: recorder.clone(),
             puller: pull::Puller::new(runtime.clone()),
             starts: Semaphore::new(STARTS),

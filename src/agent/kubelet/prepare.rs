@@ -179,7 +179,7 @@ fn shared_files(host: &Host, pod: &Pod, spec: &PodSpec, dir: &Path, sandbox: &Sa
 }
 
 /// The host's resolver file; behind systemd-resolved the real one, since its loopback stub is unreachable for pods.
-pub fn host_resolv_conf_path() -> PathBuf {
+fn host_resolv_conf_path() -> PathBuf {
     const USUAL: &str = "/etc/resolv.conf";
     const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
     let text = fs::read_to_string(USUAL).unwrap_or_default();

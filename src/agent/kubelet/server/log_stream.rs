@@ -14,9 +14,9 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::Server;
 use super::answer::{self, Answer, Failure};
-use super::file_watch::Watched;
 use super::locate;
 use super::query::Query;
+use crate::agent::file_watch::Watched;
 use crate::agent::kubelet::logs::{Filter, Options};
 use crate::agent::runtime::RuntimeEvent;
 

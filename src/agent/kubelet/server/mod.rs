@@ -3,7 +3,7 @@
 
 mod answer;
 mod channels;
-mod file_watch;
+
 mod forward;
 mod locate;
 mod log_stream;
@@ -36,9 +36,9 @@ use tokio_util::task::TaskTracker;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::host::Host;
+use crate::agent::file_watch::FileWatch;
 use crate::reconcile::Informer;
 use answer::{Answer, Failure};
-use file_watch::FileWatch;
 use query::Query;
 
 /// Whom the server is, looked up at every handshake, and whom it trusts, in PEM.

@@ -23,6 +23,7 @@ pub use self::labels::Request;
 use self::labels::{Answered, Inflight, Watched};
 use super::body::Body;
 use super::respond;
+use crate::api::exposition;
 use crate::api::status::{Failure, Result};
 use crate::server::strategy::Meta;
 use crate::store::Store;
@@ -107,7 +108,7 @@ impl Metrics {
         prometheus_client::encoding::text::encode(&mut out, &self.registry.lock()).map_err(Failure::internal)?;
         Ok(match text::wants_open_metrics(headers) {
             true => respond::typed(200, text::OPEN_METRICS, out),
-            false => respond::typed(200, text::PLAIN, text::plain(&out)),
+            false => respond::typed(200, text::PLAIN, exposition::plain(&out)),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! OpenMetrics, as the registry writes it, and Prometheus' text format 0.0.4, as most clients expect it.
+//! Which text format of metrics a client reads: OpenMetrics, as the registry writes it, or Prometheus' 0.0.4.
 
 use http::HeaderMap;
 
@@ -10,48 +10,9 @@ pub(super) fn wants_open_metrics(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|media| media.trim().starts_with("application/openmetrics-text"))
 }
 
-/// In 0.0.4 a counter's description has the name of its samples; there are no units, no types of 1.0.0 and no end mark.
-pub(super) fn plain(open: &str) -> String {
-    let mut out = String::with_capacity(open.len() + 1024);
-    let mut help = None;
-    for line in open.lines() {
-        let Some(comment) = line.strip_prefix("# ") else {
-            out.push_str(line);
-            out.push('\n');
-            continue;
-        };
-        match comment.split_once(' ') {
-            // It comes before the type, which decides the name.
-            Some(("HELP", rest)) => help = rest.split_once(' '),
-            Some(("TYPE", rest)) => {
-                let (name, kind) = rest.split_once(' ').unwrap_or((rest, "unknown"));
-                let (suffix, kind) = match kind {
-                    "counter" => ("_total", kind),
-                    "info" => ("_info", "gauge"),
-                    "unknown" => ("", "untyped"),
-                    kind => ("", kind),
-                };
-                if let Some((_, text)) = help.take() {
-                    out.push_str(&format!("# HELP {name}{suffix} {text}\n"));
-                }
-                out.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
-            }
-            _ => {}
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_are_described_by_their_samples_name() {
-        let open = "# HELP a Some text.\n# TYPE a counter\na_total{x=\"# y\"} 1\n# HELP b B.\n# TYPE b gauge\n# UNIT b bytes\nb 2\n# EOF\n";
-        let wanted = "# HELP a_total Some text.\n# TYPE a_total counter\na_total{x=\"# y\"} 1\n# HELP b B.\n# TYPE b gauge\nb 2\n";
-        assert_eq!(plain(open), wanted);
-    }
 
     #[test]
     fn the_client_chooses() {

@@ -1,5 +1,5 @@
-//! Waiting for files to grow: one inotify instance for all followed logs, because the kernel allows few. A directory
-//! is watched while somebody follows a file in it.
+//! Waiting for files to change: one inotify instance for all that a part of the agent follows (logs, the host's
+//! `resolv.conf`), because the kernel allows few. A directory is watched while somebody follows a file in it.
 
 use std::collections::HashMap;
 use std::io;
