@@ -7,6 +7,7 @@ mod clock;
 mod completion;
 mod config;
 mod daemon;
+mod doctor;
 mod image;
 mod kubectl;
 mod manifests;
@@ -50,6 +51,8 @@ enum Command {
     Uninstall(Box<uninstall::UninstallArgs>),
     /// Import, list and remove the images on this node.
     Image(Box<image::ImageArgs>),
+    /// Look at this machine, before the start or while orch runs, and say what is wrong with it and how to mend it.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Look at the server's certificates, or have them made anew.
     Certificate(Box<certificate::CertificateArgs>),
     /// Make, list and delete the tokens by which machines join.
@@ -90,6 +93,9 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Command::Stop(args) => stop::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Doctor(args) => {
+            return doctor::run(&args).unwrap_or_else(|error| fail(&error));
+        }
         Command::Certificate(args) => certificate::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Kubectl(args) => kubectl::run(args),

@@ -45,6 +45,11 @@ fn running(run_dir: &Path) -> Option<Pid> {
     Pid::from_raw(pid).filter(|_| ours && !own)
 }
 
+/// Whether a server or agent has claimed the run directory.
+pub fn is_running(run_dir: &Path) -> bool {
+    running(run_dir).is_some()
+}
+
 /// Ends the server and waits until it is gone; false where none ran.
 pub fn stop(run_dir: &Path, patience: Duration) -> anyhow::Result<bool> {
     let Some(pid) = running(run_dir) else { return Ok(false) };

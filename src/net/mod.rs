@@ -3,6 +3,7 @@
 //! Kubernetes API or reads somebody else's rules. Called by the agent.
 
 pub mod conntrack;
+pub mod echo;
 pub mod hostport;
 pub mod ipam;
 pub mod links;

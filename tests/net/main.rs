@@ -4,6 +4,7 @@
 mod api;
 mod bulk;
 mod dns;
+mod doctor;
 mod links;
 mod many;
 mod overlay;

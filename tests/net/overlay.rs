@@ -10,13 +10,13 @@ use orch::net::overlay::{Backend, Mac, Paths, Peer, diff};
 
 use crate::support::{PATIENCE, ask, on_host, serve};
 
-const LINK: &str = "orch-test.1";
+pub const LINK: &str = "orch-test.1";
 
 /// One node, with the range 10.42.`range`.0/24.
 #[derive(Clone, Copy)]
-struct Side {
+pub struct Side {
     name: &'static str,
-    ip: [u8; 4],
+    pub ip: [u8; 4],
     range: u8,
 }
 
@@ -26,7 +26,7 @@ impl Side {
     }
 
     /// Lays the way to the other, and tells how many steps that took.
-    fn reach(self, other: Self) -> std::io::Result<usize> {
+    pub fn reach(self, other: Self) -> std::io::Result<usize> {
         let mut kernel = Kernel::open()?;
         let node_ip = self.ip.into();
         let wire = kernel.wire(node_ip)?.expect("the wire");
@@ -42,8 +42,8 @@ impl Side {
     }
 }
 
-const HERE: Side = Side { name: "here", ip: [192, 0, 2, 1], range: 0 };
-const THERE: Side = Side { name: "there", ip: [192, 0, 2, 7], range: 1 };
+pub const HERE: Side = Side { name: "here", ip: [192, 0, 2, 1], range: 0 };
+pub const THERE: Side = Side { name: "there", ip: [192, 0, 2, 7], range: 1 };
 
 #[test]
 fn two_nodes_reach_each_other_and_mend_what_breaks_needs_root() {

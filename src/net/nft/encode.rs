@@ -14,6 +14,7 @@ pub mod message {
     pub const GET_TABLE: u16 = SUBSYSTEM | 1;
     pub const DELETE_TABLE: u16 = SUBSYSTEM | 2;
     pub const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+    pub const GET_CHAIN: u16 = SUBSYSTEM | 4;
     pub const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
     pub const NEW_RULE: u16 = SUBSYSTEM | 6;
     pub const DELETE_RULE: u16 = SUBSYSTEM | 8;

@@ -42,6 +42,52 @@ pub fn tables() -> Result<Vec<String>, Error> {
     Ok(answers.iter().filter_map(name).collect())
 }
 
+/// netfilter's numbers of hooks.
+pub const HOOK_INPUT: u32 = 1;
+pub const HOOK_FORWARD: u32 = 2;
+
+/// A chain that the kernel calls by itself, of any table: who else has a say about packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// As nft(8) calls it: `ip` or `inet`.
+    pub family: &'static str,
+    pub table: String,
+    pub name: String,
+    pub hook: u32,
+    /// What no rule decides about is dropped.
+    pub drops: bool,
+}
+
+/// The base chains of all tables that see IPv4 packets. Their rules are not read.
+pub fn base_chains() -> Result<Vec<BaseChain>, Error> {
+    let mut socket = Netlink::netfilter().map_err(Error::Unavailable)?;
+    let every_family = Writer::netfilter(0, 0).into_bytes();
+    let answers = socket.request(message::GET_CHAIN, NLM_F_DUMP, &every_family).map_err(Error::Unavailable)?;
+    Ok(answers.iter().filter_map(|answer| base_chain(answer)).collect())
+}
+
+fn base_chain(answer: &[u8]) -> Option<BaseChain> {
+    const TABLE: u16 = 1;
+    const NAME: u16 = 3;
+    const HOOK: u16 = 4;
+    const POLICY: u16 = 5;
+    let family = match answer.get(16)? {
+        1 => "inet",
+        2 => "ip",
+        _ => return None,
+    };
+    let payload = answer.get(20..)?;
+    let text = |kind| {
+        let bytes = attributes::find(payload, kind)?;
+        Some(String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned())
+    };
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_be_bytes);
+    // Only base chains have a hook; its number is the first thing in it.
+    let hook = number(attributes::find(attributes::find(payload, HOOK)?, 1)?)?;
+    let drops = attributes::find(payload, POLICY).and_then(number) == Some(0);
+    Some(BaseChain { family, table: text(TABLE)?, name: text(NAME)?, hook, drops })
+}
+
 /// One table in the kernel, and what shall be in it: the one copy of the rules that this process keeps.
 pub struct KernelTable {
     connection: Connection,

@@ -8,6 +8,7 @@
 pub mod events;
 pub mod kernel;
 mod offload;
+pub mod selftest;
 
 use std::collections::BTreeMap;
 use std::fmt;
