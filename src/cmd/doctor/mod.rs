@@ -11,6 +11,7 @@ mod overlay;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use kube::api::{Api, ListParams, ResourceExt as _};
 use super::config::HostArgs;
 use super::kubectl::Session;
 use super::{pidfile, teardown};
+use crate::api::bootstrap_token::JoinToken;
 use crate::net::overlay::kernel::Kernel;
 use crate::net::overlay::{VNI, selftest};
 use finding::{Finding, Level};
@@ -37,6 +39,12 @@ pub struct DoctorArgs {
     /// Look at a machine that joins the server at this URL.
     #[arg(long, env = "ORCH_JOIN", value_name = "URL")]
     join: Option<String>,
+    /// The token to join with: it tells whether that is the server of its cluster.
+    #[arg(long, env = "ORCH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Read the token from this file.
+    #[arg(long, env = "ORCH_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
     /// The TCP port of the Kubernetes API.
     #[arg(long, env = "ORCH_HTTPS_LISTEN_PORT", default_value_t = 6443, value_name = "PORT")]
     https_listen_port: u16,
@@ -94,13 +102,20 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         cluster_dns: args.cluster_dns,
         running: pidfile::is_running(&args.host.run_dir),
     };
-    let observed = look::everything(&args.host, wanted, args.node_ip, args.join.as_deref()).await;
+    let token = join_token(args);
+    let observed = look::everything(&args.host, wanted, args.node_ip, args.join.as_deref(), token.as_ref()).await;
     let mut findings = judge(&observed);
     if observed.wanted.running && observed.wanted.agent {
         let wire = observed.network.wire.as_ref().map_or("LINK", |(name, _)| name.as_str());
         findings.extend(peers(args, wire).await);
     }
     findings
+}
+
+/// A server's own token is of another form, and tells nothing of its CA.
+fn join_token(args: &DoctorArgs) -> Option<JoinToken> {
+    let kept = args.token_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    args.token.clone().or(kept)?.trim().parse().ok()
 }
 
 fn judge(observed: &Observed) -> Vec<Finding> {

@@ -10,14 +10,19 @@ mod sockets;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::observed::{Certificate, Clock, Network, Observed, Reached, Server, Wanted};
+use crate::api::bootstrap_token::JoinToken;
+use crate::api::hex::hex;
+use crate::client::pinned::PinnedAuthority;
 use crate::cmd::config::HostArgs;
 use crate::cmd::node_address;
 use crate::net::overlay::kernel::Kernel;
@@ -25,7 +30,14 @@ use crate::net::overlay::kernel::Kernel;
 pub use kernel::machine;
 
 /// Everything but the way to other nodes.
-pub async fn everything(host: &HostArgs, wanted: Wanted, node_ip: Option<IpAddr>, join: Option<&str>) -> Observed {
+pub async fn everything(
+    host: &HostArgs,
+    wanted: Wanted,
+    node_ip: Option<IpAddr>,
+    join: Option<&str>,
+    token: Option<&JoinToken>,
+) -> Observed {
+    let ca = token.map(|token| token.ca_sha256.clone()).or_else(|| trusted(&host.data_dir));
     let node_ip = match node_ip {
         Some(address) => Some(address),
         None => node_address::node_ip().await,
@@ -40,7 +52,7 @@ pub async fn everything(host: &HostArgs, wanted: Wanted, node_ip: Option<IpAddr>
         clock: Clock { now: Timestamp::now(), synchronized: synchronized() },
         certificates: certificates(&host.data_dir),
         disk: disk::disk(&host.data_dir),
-        server: url.map(|url| Server { outcome: knock(&url), url }),
+        server: url.map(|url| Server { outcome: knock(&url, ca.as_deref()), url }),
         network: Network { node_ip, wire: wire(node_ip), routes: routes::foreign() },
         wanted,
     }
@@ -83,8 +95,8 @@ fn certificate(name: String, file: &Path) -> Option<Certificate> {
     Some(Certificate { name, begins: at(validity.not_before.timestamp())?, ends: at(validity.not_after.timestamp())? })
 }
 
-/// Whether somebody listens there.
-fn knock(url: &str) -> Reached {
+/// Whether somebody listens there and, where the hash of the cluster's CA is known, whether it is the cluster's server.
+fn knock(url: &str, ca_sha256: Option<&str>) -> Reached {
     const PATIENCE: Duration = Duration::from_secs(3);
     let parsed: Result<http::Uri, _> = url.parse();
     let authority = parsed.as_ref().ok().and_then(|uri| Some((uri.host()?.trim_matches(['[', ']']), uri.port_u16())));
@@ -96,11 +108,31 @@ fn knock(url: &str) -> Reached {
     let mut last = "it has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(_) => return Reached::Yes,
+            Ok(stream) => {
+                let shaken = ca_sha256.map_or(Ok(()), |hash| shake_hands(stream, PATIENCE, host, hash));
+                return shaken.map_or_else(|error| Reached::Tls(error.to_string()), |()| Reached::Yes);
+            }
             Err(error) => last = error.to_string(),
         }
     }
     Reached::No(last)
+}
+
+fn shake_hands(mut stream: TcpStream, patience: Duration, host: &str, ca_sha256: &str) -> anyhow::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    let name = ServerName::try_from(host.to_owned())?;
+    let tls = PinnedAuthority::new(ca_sha256).client_tls();
+    let mut connection = rustls::ClientConnection::new(Arc::new(tls), name)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(())
+}
+
+/// The hash of the CA that this machine's agent trusts, once it has joined.
+fn trusted(data_dir: &Path) -> Option<String> {
+    let der = CertificateDer::from_pem_file(data_dir.join("agent/pki/ca.crt")).ok()?;
+    Some(hex(&Sha256::digest(&der)))
 }
 
 /// The link that holds the node's address, and its MTU.
