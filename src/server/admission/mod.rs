@@ -100,6 +100,9 @@ pub trait Plugin: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Where a plugin shows what it counts.
+    fn register(&self, _registry: &mut Registry) {}
+
     /// May refuse; sees the final object (none at a deletion).
     async fn validate(&self, _attributes: &Attributes<'_>, _object: Option<&dyn Object>) -> Result<()> {
         Ok(())
@@ -132,7 +135,7 @@ impl Chain {
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
-            Box::new(pod_security::PodSecurity),
+            Box::new(pod_security::PodSecurity::default()),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
             Box::new(default_storage_class::DefaultStorageClass),
@@ -149,9 +152,10 @@ impl Chain {
         ])
     }
 
-    /// Shows how long the plugins take.
+    /// Shows how long the plugins take, and what they count.
     pub fn register(&self, registry: &mut Registry) {
         self.durations.register(registry);
+        self.plugins.iter().for_each(|plugin| plugin.register(registry));
     }
 
     fn asked(&self, operation: Operation) -> impl Iterator<Item = &dyn Plugin> {

@@ -5,6 +5,7 @@
 
 mod baseline;
 mod checks;
+mod counts;
 mod policy;
 mod restricted;
 #[cfg(test)]
@@ -19,14 +20,19 @@ use k8s_openapi::api::core::v1::{
     Container, Namespace, Pod, PodSpec, PodTemplate, PodTemplateSpec, ReplicationController,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use prometheus_client::registry::Registry;
 
 use super::{Attributes, Operation, Plugin};
 use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use checks::{Subject, Violation};
+use counts::{Counts, Mode};
 use policy::{Level, Policy, Standard};
 
-pub struct PodSecurity;
+#[derive(Default)]
+pub struct PodSecurity {
+    counts: Counts,
+}
 
 /// Subresources of a pod that do not change what its containers may do.
 const IGNORED: [&str; 8] = ["attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"];
@@ -40,6 +46,10 @@ impl Plugin for PodSecurity {
         "PodSecurity"
     }
 
+    fn register(&self, registry: &mut Registry) {
+        self.counts.register(registry);
+    }
+
     async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
         let Some(object) = object else { return Ok(()) };
         if let Some(namespace) = object.downcast_ref::<Namespace>() {
@@ -50,14 +60,14 @@ impl Plugin for PodSecurity {
                 return Ok(());
             }
             let spec = pod.spec.clone().unwrap_or_default();
-            return evaluate(attributes, object, &pod.metadata, &spec, true);
+            return self.evaluate(attributes, object, &pod.metadata, &spec, true);
         }
         if !attributes.context.subresource.is_empty() {
             return Ok(());
         }
         let Some(template) = template(object) else { return Ok(()) };
         let metadata = template.metadata.clone().unwrap_or_default();
-        evaluate(attributes, object, &metadata, &template.spec.clone().unwrap_or_default(), false)
+        self.evaluate(attributes, object, &metadata, &template.spec.clone().unwrap_or_default(), false)
     }
 }
 
@@ -86,43 +96,53 @@ fn template(object: &dyn Object) -> Option<&PodTemplateSpec> {
     object.downcast_ref::<PodTemplate>()?.template.as_ref()
 }
 
-fn evaluate(
-    attributes: &Attributes<'_>,
-    object: &dyn Object,
-    metadata: &ObjectMeta,
-    spec: &PodSpec,
-    enforce: bool,
-) -> Result<()> {
-    let context = attributes.context;
-    let namespace = attributes.reader.get::<Namespace>("", &context.namespace)?;
-    let namespace =
-        namespace.ok_or_else(|| Failure::internal(format!("failed to lookup namespace \"{}\"", context.namespace)))?;
-    let (policy, errors) = Policy::of(namespace.metadata.labels.as_ref());
-    if errors.is_empty() && policy.is_privileged() {
-        return Ok(());
-    }
-    let annotate = |key: &str, value: String| context.annotate(format!("{ANNOTATIONS}{key}"), value);
-    if !errors.is_empty() {
-        annotate("error", format!("Failed to parse policy: {}", crate::api::field::aggregate(&errors)));
-    }
-    let check = |standard| check(standard, metadata.annotations.as_ref(), spec);
-    let audited = check(policy.audit);
-    if !audited.is_empty() {
-        annotate("audit-violations", format!("would violate PodSecurity \"{}\": {}", policy.audit, detail(&audited)));
-    }
-    if enforce {
-        annotate("enforce-policy", policy.enforce.to_string());
-        let violations = check(policy.enforce);
-        if !violations.is_empty() {
-            let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, detail(&violations));
-            return Err(attributes.forbidden(Some(object), &why));
+impl PodSecurity {
+    fn evaluate(
+        &self,
+        attributes: &Attributes<'_>,
+        object: &dyn Object,
+        metadata: &ObjectMeta,
+        spec: &PodSpec,
+        enforce: bool,
+    ) -> Result<()> {
+        let context = attributes.context;
+        let namespace = attributes.reader.get::<Namespace>("", &context.namespace)?;
+        let namespace = namespace
+            .ok_or_else(|| Failure::internal(format!("failed to lookup namespace \"{}\"", context.namespace)))?;
+        let (policy, errors) = Policy::of(namespace.metadata.labels.as_ref());
+        if errors.is_empty() && policy.is_privileged() {
+            if enforce {
+                self.counts.evaluated(Mode::Enforce, true, policy.enforce, attributes);
+            }
+            return Ok(());
         }
+        let annotate = |key: &str, value: String| context.annotate(format!("{ANNOTATIONS}{key}"), value);
+        if !errors.is_empty() {
+            annotate("error", format!("Failed to parse policy: {}", crate::api::field::aggregate(&errors)));
+        }
+        let check = |standard| check(standard, metadata.annotations.as_ref(), spec);
+        let audited = check(policy.audit);
+        if !audited.is_empty() {
+            let told = format!("would violate PodSecurity \"{}\": {}", policy.audit, detail(&audited));
+            annotate("audit-violations", told);
+            self.counts.evaluated(Mode::Audit, false, policy.audit, attributes);
+        }
+        if enforce {
+            annotate("enforce-policy", policy.enforce.to_string());
+            let violations = check(policy.enforce);
+            self.counts.evaluated(Mode::Enforce, violations.is_empty(), policy.enforce, attributes);
+            if !violations.is_empty() {
+                let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, detail(&violations));
+                return Err(attributes.forbidden(Some(object), &why));
+            }
+        }
+        let warned = check(policy.warn);
+        if !warned.is_empty() {
+            context.warn(format!("would violate PodSecurity \"{}\": {}", policy.warn, detail(&warned)));
+            self.counts.evaluated(Mode::Warn, false, policy.warn, attributes);
+        }
+        Ok(())
     }
-    let warned = check(policy.warn);
-    if !warned.is_empty() {
-        context.warn(format!("would violate PodSecurity \"{}\": {}", policy.warn, detail(&warned)));
-    }
-    Ok(())
 }
 
 fn check(standard: Standard, annotations: Option<&BTreeMap<String, String>>, spec: &PodSpec) -> Vec<Violation> {

@@ -40,13 +40,19 @@ impl Default for Standard {
     }
 }
 
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
 impl fmt::Display for Standard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.level {
-            Level::Privileged => "privileged",
-            Level::Baseline => "baseline",
-            Level::Restricted => "restricted",
-        })?;
+        f.write_str(self.level.as_str())?;
         match self.version {
             Version::Latest => f.write_str(":latest"),
             Version::Minor(minor) => write!(f, ":v1.{minor}"),
