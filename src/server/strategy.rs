@@ -221,6 +221,11 @@ impl Column {
     pub const fn integer(name: &'static str, description: &'static str) -> Self {
         Self { name, kind: "integer", format: "", description, priority: 0 }
     }
+    #[must_use]
+    pub const fn described(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
     /// Shown with `-o wide` only.
     #[must_use]
     pub const fn wide(mut self) -> Self {

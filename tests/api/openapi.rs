@@ -93,3 +93,28 @@ async fn version_two_is_one_document_as_json_or_protobuf() {
     assert_ne!(bytes.header("etag"), json.header("etag"));
     assert_eq!(raw(&cluster, "/openapi/v2", &[("accept", "text/html")]).await.code, 406);
 }
+
+/// Columns that show a field say of it what its documentation does.
+#[tokio::test]
+async fn columns_say_what_the_documentation_says() {
+    let cluster = Cluster::new().await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let cases = [
+        ("api/v1", "pods", "IP", "core.v1.PodStatus", "podIP"),
+        ("api/v1", "services", "Cluster-IP", "core.v1.ServiceSpec", "clusterIP"),
+        ("api/v1", "persistentvolumes", "Claim", "core.v1.PersistentVolumeSpec", "claimRef"),
+        ("apis/batch/v1", "cronjobs", "Schedule", "batch.v1.CronJobSpec", "schedule"),
+        ("apis/apps/v1", "deployments", "Selector", "apps.v1.DeploymentSpec", "selector"),
+        ("apis/storage.k8s.io/v1", "csidrivers", "Modes", "storage.v1.CSIDriverSpec", "volumeLifecycleModes"),
+        ("apis/rbac.authorization.k8s.io/v1", "rolebindings", "Role", "rbac.v1.RoleBinding", "roleRef"),
+    ];
+    for (root, plural, column, schema, field) in cases {
+        let url = address(&cluster, root).await;
+        let document: Value = serde_json::from_slice(&raw(&cluster, &url, &[]).await.content).unwrap();
+        let field = &document["components"]["schemas"][format!("io.k8s.api.{schema}")]["properties"][field];
+        let found = cluster.get_as(&format!("/{root}/{plural}"), table).await.ok();
+        let columns = found["columnDefinitions"].as_array().unwrap();
+        let shown = columns.iter().find(|shown| shown["name"] == column).unwrap();
+        assert!(field["description"].is_string() && shown["description"] == field["description"], "{shown} {field}");
+    }
+}

@@ -19,7 +19,8 @@ pub const UNKNOWN: &str = "<unknown>";
 
 pub const CONTAINERS: Column = Column::string("Containers", "Names of each container in the template.").wide();
 pub const IMAGES: Column = Column::string("Images", "Images referenced by each container in the template.").wide();
-pub const SELECTOR: Column = Column::string("Selector", "Selects the objects that belong to this one.").wide();
+/// Each kind says of its own selector what it does.
+pub const SELECTOR: Column = Column::string("Selector", "").wide();
 pub const CREATED_AT: Column = Column {
     name: "Created At",
     kind: "date",

@@ -71,7 +71,7 @@ impl Strategy for Deployments {
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR,
+            cell::SELECTOR.described("Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment. It must match the pod template's labels."),
         ];
         COLUMNS
     }

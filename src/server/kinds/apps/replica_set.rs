@@ -44,7 +44,7 @@ impl Strategy for ReplicaSets {
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR,
+            cell::SELECTOR.described("Selector is a label query over pods that should match the replica count. Label keys and values that must match in order to be controlled by this replica set. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

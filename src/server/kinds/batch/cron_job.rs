@@ -41,15 +41,15 @@ impl Strategy for CronJobs {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Schedule", "The schedule in Cron format."),
-            Column::string("Timezone", "The time zone name for the given schedule."),
-            Column { kind: "boolean", ..Column::string("Suspend", "Whether subsequent executions are suspended.") },
-            Column::integer("Active", "How many jobs are running now."),
-            Column::string("Last Schedule", "When the job was last scheduled."),
+            Column::string("Schedule", "The schedule in Cron format, see https://en.wikipedia.org/wiki/Cron."),
+            Column::string("Timezone", "The time zone name for the given schedule, see https://en.wikipedia.org/wiki/List_of_tz_database_time_zones. If not specified, this will default to the time zone of the kube-controller-manager process. The set of valid time zone names and the time zone offset is loaded from the system-wide time zone database by the API server during CronJob validation and the controller manager during execution. If no system-wide time zone database can be found a bundled version of the database is used instead. If the time zone name becomes invalid during the lifetime of a CronJob or due to a change in host configuration, the controller will stop creating new new Jobs and will create a system event with the reason UnknownTimeZone. More information can be found in https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#time-zones"),
+            Column { kind: "boolean", ..Column::string("Suspend", "This flag tells the controller to suspend subsequent executions, it does not apply to already started executions.  Defaults to false.") },
+            Column::integer("Active", "A list of pointers to currently running jobs."),
+            Column::string("Last Schedule", "Information when was the last time the job was successfully scheduled."),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR,
+            cell::SELECTOR.described("A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

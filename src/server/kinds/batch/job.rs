@@ -51,12 +51,12 @@ impl Strategy for Jobs {
         const COLUMNS: &[Column] = &[
             Column::NAME,
             Column::string("Status", "Status of the job."),
-            Column::string("Completions", "How many pods have succeeded of those wanted."),
+            Column::string("Completions", "The number of pods which reached phase Succeeded. The value increases monotonically for a given spec. However, it may decrease in reaction to scale down of elastic indexed jobs."),
             Column::string("Duration", "Time required to complete the job."),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR,
+            cell::SELECTOR.described("A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

@@ -30,8 +30,14 @@ impl Strategy for Leases {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("Holder", "The identity of the holder of the lease."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "Holder",
+                "holderIdentity contains the identity of the holder of a current lease. If Coordinated Leader Election is used, the holder identity must be equal to the elected LeaseCandidate.metadata.name field.",
+            ),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

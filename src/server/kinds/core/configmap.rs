@@ -36,8 +36,14 @@ impl Strategy for ConfigMaps {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("Data", "Number of keys in data and binaryData."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "Data",
+                "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the keys in the BinaryData field, this is enforced during validation process.",
+            ),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

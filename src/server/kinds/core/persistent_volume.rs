@@ -57,16 +57,16 @@ impl Strategy for PersistentVolumes {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Capacity", "The volume's resources and capacity."),
-            Column::string("Access Modes", "All ways the volume can be mounted."),
-            Column::string("Reclaim Policy", "What happens to the volume when released from its claim."),
-            Column::string("Status", "Whether the volume is available, bound or released."),
-            Column::string("Claim", "The claim that the volume is bound to."),
-            Column::string("StorageClass", "The class that the volume belongs to."),
-            Column::string("VolumeAttributesClass", "The attributes class that the volume belongs to."),
-            Column::string("Reason", "Why the volume is in its state."),
+            Column::string("Capacity", "capacity is the description of the persistent volume's resources and capacity. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#capacity"),
+            Column::string("Access Modes", "accessModes contains all ways the volume can be mounted. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#access-modes"),
+            Column::string("Reclaim Policy", "persistentVolumeReclaimPolicy defines what happens to a persistent volume when released from its claim. Valid options are Retain (default for manually created PersistentVolumes), Delete (default for dynamically provisioned PersistentVolumes), and Recycle (deprecated). Recycle must be supported by the volume plugin underlying this PersistentVolume. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#reclaiming"),
+            Column::string("Status", "phase indicates if a volume is available, bound to a claim, or released by a claim. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#phase"),
+            Column::string("Claim", "claimRef is part of a bi-directional binding between PersistentVolume and PersistentVolumeClaim. Expected to be non-nil when bound. claim.VolumeName is the authoritative bind between PV and PVC. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#binding"),
+            Column::string("StorageClass", "StorageClass of the pv"),
+            Column::string("VolumeAttributesClass", "VolumeAttributesClass of the pv"),
+            Column::string("Reason", "reason is a brief CamelCase string that describes any failure and is meant for machine parsing and tidy display in the CLI."),
             Column::AGE,
-            Column::string("VolumeMode", "Whether the volume is used with a filesystem or as a block device.").wide(),
+            Column::string("VolumeMode", "volumeMode defines if a volume is intended to be used with a formatted filesystem or to remain in raw block state. Value of Filesystem is implied when not included in spec.").wide(),
         ];
         COLUMNS
     }

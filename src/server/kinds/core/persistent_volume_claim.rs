@@ -67,14 +67,14 @@ impl Strategy for PersistentVolumeClaims {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Status", "The phase of the claim."),
-            Column::string("Volume", "The volume backing the claim."),
-            Column::string("Capacity", "The actual resources of the underlying volume."),
-            Column::string("Access Modes", "The actual access modes the volume has."),
-            Column::string("StorageClass", "The class required by the claim."),
-            Column::string("VolumeAttributesClass", "The attributes class used by the claim."),
+            Column::string("Status", "phase represents the current phase of PersistentVolumeClaim."),
+            Column::string("Volume", "volumeName is the binding reference to the PersistentVolume backing this claim."),
+            Column::string("Capacity", "capacity represents the actual resources of the underlying volume."),
+            Column::string("Access Modes", "accessModes contains the actual access modes the volume backing the PVC has. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#access-modes-1"),
+            Column::string("StorageClass", "StorageClass of the pvc"),
+            Column::string("VolumeAttributesClass", "VolumeAttributesClass of the pvc"),
             Column::AGE,
-            Column::string("VolumeMode", "What type of volume is required by the claim.").wide(),
+            Column::string("VolumeMode", "volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not included in claim spec.").wide(),
         ];
         COLUMNS
     }

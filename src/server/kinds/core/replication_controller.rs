@@ -48,13 +48,13 @@ impl Strategy for ReplicationControllers {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Desired", "The number of desired pods."),
-            Column::integer("Current", "The most recently observed number of non-terminating pods."),
-            Column::integer("Ready", "The number of non-terminating pods with a Ready Condition."),
+            Column::integer("Desired", "Replicas is the number of desired replicas. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller#what-is-a-replicationcontroller"),
+            Column::integer("Current", "Replicas is the most recently observed number of replicas. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller#what-is-a-replicationcontroller"),
+            Column::integer("Ready", "The number of ready replicas for this replication controller."),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR,
+            cell::SELECTOR.described("Selector is a label query over pods that should match the Replicas count. If Selector is empty, it is defaulted to the labels present on the Pod template. Label keys and values that must match in order to be controlled by this replication controller, if empty defaulted to labels on Pod template. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

@@ -33,11 +33,20 @@ impl Strategy for FlowSchemas {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("PriorityLevel", "The priority level of matching requests."),
-            Column::integer("MatchingPrecedence", "The order in which schemas are tried."),
-            Column::string("DistinguisherMethod", "How flows are told apart."),
+            Column::string(
+                "PriorityLevel",
+                "`name` is the name of the priority level configuration being referenced Required.",
+            ),
+            Column::string(
+                "MatchingPrecedence",
+                "`matchingPrecedence` is used to choose among the FlowSchemas that match a given request. The chosen FlowSchema is among those with the numerically lowest (which we take to be logically highest) MatchingPrecedence.  Each MatchingPrecedence value must be ranged in \\[1,10000\\]. Note that if the precedence is not specified, it will be set to 1000 as default.",
+            ),
+            Column::string(
+                "DistinguisherMethod",
+                "`distinguisherMethod` defines how to compute the flow distinguisher for requests that match this schema. `nil` specifies that the distinguisher is disabled and thus will always be the empty string.",
+            ),
             Column::AGE,
-            Column::string("MissingPL", "Whether the priority level does not exist."),
+            Column::string("MissingPL", "references a broken or non-existent PriorityLevelConfiguration"),
         ];
         COLUMNS
     }

@@ -22,8 +22,14 @@ impl Strategy for IpAddresses {
     crate::server::kinds::spec_only!();
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("ParentRef", "The object that the address is assigned to."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "ParentRef",
+                "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
+            ),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

@@ -37,8 +37,14 @@ impl Strategy for NetworkPolicies {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("Pod-Selector", "The pods that this policy applies to."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "Pod-Selector",
+                "podSelector selects the pods to which this NetworkPolicy object applies. The array of rules is applied to any pods selected by this field. An empty selector matches all pods in the policy's namespace. Multiple network policies can select the same set of pods. In this case, the ingress rules for each are combined additively. This field is optional. If it is not specified, it defaults to an empty selector.",
+            ),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

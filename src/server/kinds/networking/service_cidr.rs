@@ -24,8 +24,14 @@ impl Strategy for ServiceCidrs {
     crate::server::kinds::spec_and_status!();
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("CIDRs", "The ranges that Service addresses come from."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "CIDRs",
+                "CIDRs defines the IP blocks in CIDR notation (e.g. \"192.168.0.0/24\" or \"2001:db8::/64\") from which to assign service cluster IPs. Max of two CIDRs is allowed, one of each IP family. This field is immutable.",
+            ),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

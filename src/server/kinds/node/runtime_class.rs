@@ -20,11 +20,7 @@ impl Strategy for RuntimeClasses {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
-            Column::NAME,
-            Column::string("Handler", "The underlying runtime and configuration that runs pods of this class."),
-            Column::AGE,
-        ];
+        const COLUMNS: &[Column] = &[Column::NAME, Column::string("Handler", ""), Column::AGE];
         COLUMNS
     }
 

@@ -24,7 +24,18 @@ impl Strategy for ClusterRoleBindings {
     }
 
     fn columns(&self) -> &'static [Column] {
-        super::BINDING_COLUMNS
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "Role",
+                "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error. This field is immutable.",
+            ),
+            Column::AGE,
+            Column::string("Users", "Users in the clusterRoleBinding").wide(),
+            Column::string("Groups", "Groups in the clusterRoleBinding").wide(),
+            Column::string("ServiceAccounts", "ServiceAccounts in the clusterRoleBinding").wide(),
+        ];
+        COLUMNS
     }
 
     fn cells(&self, object: &ClusterRoleBinding, now: jiff::Timestamp) -> Option<Vec<Value>> {

@@ -15,7 +15,6 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::{cell, defaults};
-use crate::server::strategy::Column;
 use crate::server::validation::{json, named, required, required_name, text};
 
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
@@ -79,15 +78,6 @@ fn same_role(errors: &mut Errors, new: &RoleRef, old: Option<&RoleRef>) {
         errors.push(Error::invalid(&Path::new("roleRef"), value, "cannot change roleRef"));
     }
 }
-
-const BINDING_COLUMNS: &[Column] = &[
-    Column::NAME,
-    Column::string("Role", "RoleRef can only reference a role that the subjects are granted. This field is immutable."),
-    Column::AGE,
-    Column::string("Users", "Users in the roleBinding").wide(),
-    Column::string("Groups", "Groups in the roleBinding").wide(),
-    Column::string("ServiceAccounts", "ServiceAccounts in the roleBinding").wide(),
-];
 
 fn binding_cells(meta: &ObjectMeta, role: &RoleRef, bound: &[Subject], now: jiff::Timestamp) -> Vec<Value> {
     let [users, groups, accounts] = subjects(bound);

@@ -20,7 +20,18 @@ impl Strategy for RoleBindings {
     }
 
     fn columns(&self) -> &'static [Column] {
-        super::BINDING_COLUMNS
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string(
+                "Role",
+                "RoleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error. This field is immutable.",
+            ),
+            Column::AGE,
+            Column::string("Users", "Users in the roleBinding").wide(),
+            Column::string("Groups", "Groups in the roleBinding").wide(),
+            Column::string("ServiceAccounts", "ServiceAccounts in the roleBinding").wide(),
+        ];
+        COLUMNS
     }
 
     fn cells(&self, object: &RoleBinding, now: jiff::Timestamp) -> Option<Vec<Value>> {

@@ -25,13 +25,22 @@ impl Strategy for PriorityClasses {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Value", "The priority of pods of this class."),
+            Column::integer(
+                "Value",
+                "value represents the integer value of this priority class. This is the actual priority that pods receive when they have the name of this class in their pod spec.",
+            ),
             Column {
                 kind: "boolean",
-                ..Column::string("Global-Default", "Whether pods without a class are of this one.")
+                ..Column::string(
+                    "Global-Default",
+                    "globalDefault specifies whether this PriorityClass should be considered as the default priority for pods that do not have any priority class. Only one PriorityClass can be marked as `globalDefault`. However, if more than one PriorityClasses exists with their `globalDefault` field set to true, the smallest value of such global default PriorityClasses will be used as the default priority.",
+                )
             },
             Column::AGE,
-            Column::string("PreemptionPolicy", "Whether pods of this class push others out."),
+            Column::string(
+                "PreemptionPolicy",
+                "preemptionPolicy is the Policy for preempting pods with lower priority. One of Never, PreemptLowerPriority. Defaults to PreemptLowerPriority if unset.",
+            ),
         ];
         COLUMNS
     }

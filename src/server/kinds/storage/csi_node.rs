@@ -21,8 +21,11 @@ impl Strategy for CsiNodes {
     crate::server::kinds::spec_only!();
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::integer("Drivers", "The number of drivers registered on the node."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::integer("Drivers", "Drivers indicates the number of CSI drivers registered on the node"),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

@@ -29,13 +29,19 @@ impl Strategy for StorageClasses {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Provisioner", "Provisioner indicates the type of the provisioner."),
-            Column::string("ReclaimPolicy", "The policy of volumes made by this class."),
-            Column::string("VolumeBindingMode", "When volumes of this class are bound."),
-            Column {
-                kind: "boolean",
-                ..Column::string("AllowVolumeExpansion", "Whether volumes of this class may grow.")
-            },
+            Column::string("Provisioner", "provisioner indicates the type of the provisioner."),
+            Column::string(
+                "ReclaimPolicy",
+                "reclaimPolicy controls the reclaimPolicy for dynamically provisioned PersistentVolumes of this storage class. Defaults to Delete.",
+            ),
+            Column::string(
+                "VolumeBindingMode",
+                "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.  When unset, VolumeBindingImmediate is used. This field is only honored by servers that enable the VolumeScheduling feature.",
+            ),
+            Column::string(
+                "AllowVolumeExpansion",
+                "allowVolumeExpansion shows whether the storage class allow volume expand.",
+            ),
             Column::AGE,
         ];
         COLUMNS

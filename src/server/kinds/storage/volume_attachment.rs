@@ -28,10 +28,22 @@ impl Strategy for VolumeAttachments {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Attacher", "The driver that attaches the volume."),
-            Column::string("PV", "The volume that is attached."),
-            Column::string("Node", "The node that the volume is attached to."),
-            Column { kind: "boolean", ..Column::string("Attached", "Whether the volume is attached.") },
+            Column {
+                format: "name",
+                ..Column::string(
+                    "Attacher",
+                    "attacher indicates the name of the volume driver that MUST handle this request. This is the name returned by GetPluginName().",
+                )
+            },
+            Column::string("PV", "persistentVolumeName represents the name of the persistent volume to attach."),
+            Column::string("Node", "nodeName represents the node that the volume should be attached to."),
+            Column {
+                kind: "boolean",
+                ..Column::string(
+                    "Attached",
+                    "attached indicates the volume is successfully attached. This field must only be set by the entity completing the attach operation, i.e. the external-attacher.",
+                )
+            },
             Column::AGE,
         ];
         COLUMNS

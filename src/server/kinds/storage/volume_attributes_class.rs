@@ -18,8 +18,11 @@ impl Strategy for VolumeAttributesClasses {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] =
-            &[Column::NAME, Column::string("DriverName", "The driver that these attributes are for."), Column::AGE];
+        const COLUMNS: &[Column] = &[
+            Column::NAME,
+            Column::string("DriverName", "Name of the CSI driver This field is immutable."),
+            Column::AGE,
+        ];
         COLUMNS
     }
 

@@ -41,8 +41,14 @@ impl Strategy for ResourceQuotas {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::string("Request", "What is requested of what is allowed."),
-            Column::string("Limit", "The limits given of what is allowed."),
+            Column::string(
+                "Request",
+                "Request represents a minimum amount of cpu/memory that a container may consume.",
+            ),
+            Column::string(
+                "Limit",
+                "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+            ),
             Column::AGE,
         ];
         COLUMNS
