@@ -10,6 +10,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,17 +18,26 @@ use std::task::Poll;
 use futures::{Stream, StreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::memory::{Memory, remembered};
+use super::relist;
+
 /// A kind that can be cached: every k8s-openapi type with metadata.
-pub trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
-impl<K> Cached for K where K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
+pub trait Cached:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug + Send + Sync + 'static
+{
+}
+impl<K> Cached for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug + Send + Sync + 'static
+{
+}
 
 /// What happened to one object. `old` is the very `Arc` that an earlier change brought as `new`.
 #[derive(Debug)]
@@ -53,6 +63,8 @@ pub(super) struct Progress {
     pub lists_begun: u64,
     /// The number, counted in `lists_begun`, of the newest list that is complete.
     pub list_done: u64,
+    /// The newest list is the server's own, not a memory of it.
+    pub confirmed: bool,
 }
 
 struct Shared<K: Cached> {
@@ -85,10 +97,19 @@ impl<K: Cached> Informer<K> {
         self.0.store.get(&key)
     }
 
-    /// Returns when the first list is complete.
+    /// Returns when the first list is complete: the server's, or where it does not answer the remembered one.
     pub async fn wait_ready(&self) {
+        self.wait_for(|progress| progress.list_done > 0).await;
+    }
+
+    /// Returns when the server itself has listed: what is not in the cache then does not exist.
+    pub async fn wait_confirmed(&self) {
+        self.wait_for(|progress| progress.confirmed).await;
+    }
+
+    async fn wait_for(&self, state: impl FnMut(&Progress) -> bool) {
         let mut progress = self.0.progress.subscribe();
-        if progress.wait_for(|p| p.list_done > 0).await.is_err() {
+        if progress.wait_for(state).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -156,6 +177,8 @@ pub struct Informers(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// Where each cache is remembered for times without a server, if it is.
+    memory: Option<PathBuf>,
     stop: CancellationToken,
     tasks: TaskTracker,
     running: Mutex<ByKind>,
@@ -171,8 +194,13 @@ impl Drop for Inner {
 
 impl Informers {
     pub fn new(client: Client) -> Self {
+        Self::remembering(client, None)
+    }
+
+    /// Caches that begin with what is in this folder where the server does not answer.
+    pub fn remembering(client: Client, memory: Option<PathBuf>) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Inner { client, stop, tasks, running: Mutex::default(), lists: Lists::default() }))
+        Self(Arc::new(Inner { client, memory, stop, tasks, running: Mutex::default(), lists: Lists::default() }))
     }
 
     /// The cache of all objects of a kind. Call within a tokio runtime.
@@ -222,10 +250,15 @@ impl Informers {
         if !fields.is_empty() {
             config = config.fields(fields);
         }
-        let events = watcher(Api::<K>::all(self.0.client.clone()), config).default_backoff();
+        // The selection is part of the name: another one is another memory.
+        let name = format!("{}{}{fields}", K::plural(&()), if fields.is_empty() { "" } else { "." });
+        let memory = self.0.memory.as_ref().map(|dir| Memory { file: dir.join(name), without: &[], synced: true });
+        let events = remembered(relist::watch(Api::<K>::all(self.0.client.clone()), config), memory);
+        let confirmed = events.confirmed();
         self.0.lists.lock().push((K::plural(&()).into_owned(), informer.progress()));
         let stop = self.0.stop.clone();
-        self.0.tasks.spawn(follow(informer.clone(), writer, events.take_until(stop.cancelled_owned())));
+        let events = events.take_until(stop.cancelled_owned());
+        self.0.tasks.spawn(follow(informer.clone(), writer, events, confirmed));
         informer
     }
 }
@@ -239,18 +272,19 @@ async fn follow<K: Cached>(
     informer: Informer<K>,
     mut writer: Writer<K>,
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
+    confirmed: watch::Receiver<bool>,
 ) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => take(&informer, &mut writer, event),
+            Ok(event) => take(&informer, &mut writer, event, *confirmed.borrow()),
             Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch failed, will be resumed"),
         }
     }
 }
 
 /// Brings one event into the cache, to the subscribers, and into the progress.
-fn take<K: Cached>(informer: &Informer<K>, writer: &mut Writer<K>, event: watcher::Event<K>) {
+fn take<K: Cached>(informer: &Informer<K>, writer: &mut Writer<K>, event: watcher::Event<K>, confirmed: bool) {
     let event = event.modify(|object| object.meta_mut().managed_fields = None);
     let store = informer.store();
     let mut progress = *informer.0.progress.borrow();
@@ -286,6 +320,7 @@ fn take<K: Cached>(informer: &Informer<K>, writer: &mut Writer<K>, event: watche
                 informer.dispatch(&Change { old: Some(gone), new: None });
             }
             progress.list_done = progress.lists_begun;
+            progress.confirmed = confirmed;
         }
     }
     informer.0.progress.send_replace(progress);
@@ -326,11 +361,11 @@ mod tests {
     }
 
     fn list(informer: &Informer<ConfigMap>, writer: &mut Writer<ConfigMap>, objects: Vec<ConfigMap>) {
-        take(informer, writer, Event::Init);
+        take(informer, writer, Event::Init, true);
         for object in objects {
-            take(informer, writer, Event::InitApply(object));
+            take(informer, writer, Event::InitApply(object), true);
         }
-        take(informer, writer, Event::InitDone);
+        take(informer, writer, Event::InitDone, true);
     }
 
     #[tokio::test]
@@ -346,9 +381,9 @@ mod tests {
             names
         };
         assert_eq!((names("x"), names("y")), (vec!["a".to_owned()], vec!["b".to_owned()]));
-        take(&informer, &mut writer, Event::Apply(object("a", 3, "y")));
+        take(&informer, &mut writer, Event::Apply(object("a", 3, "y")), true);
         assert_eq!((names("x"), names("y")), (vec![], vec!["a".to_owned(), "b".to_owned()]));
-        take(&informer, &mut writer, Event::Delete(object("b", 4, "y")));
+        take(&informer, &mut writer, Event::Delete(object("b", 4, "y")), true);
         assert_eq!(names("y"), ["a"]);
         list(&informer, &mut writer, vec![object("c", 5, "x")]);
         assert_eq!((names("x"), names("y")), (vec!["c".to_owned()], vec![]));
@@ -359,12 +394,12 @@ mod tests {
     async fn progress_is_seen_after_the_cache() {
         let (informer, mut writer) = new();
         let progress = informer.progress();
-        take(&informer, &mut writer, Event::Init);
-        take(&informer, &mut writer, Event::InitApply(object("a", 7, "x")));
+        take(&informer, &mut writer, Event::Init, true);
+        take(&informer, &mut writer, Event::InitApply(object("a", 7, "x")), true);
         assert_eq!((progress.borrow().revision, progress.borrow().list_done), (0, 0));
-        take(&informer, &mut writer, Event::InitDone);
+        take(&informer, &mut writer, Event::InitDone, true);
         assert_eq!((progress.borrow().revision, progress.borrow().list_done), (7, 1));
-        take(&informer, &mut writer, Event::Delete(object("a", 9, "x")));
+        take(&informer, &mut writer, Event::Delete(object("a", 9, "x")), true);
         assert_eq!(progress.borrow().revision, 9);
         assert!(informer.get("ns", "a").is_none());
     }
@@ -375,11 +410,11 @@ mod tests {
         list(&informer, &mut writer, vec![object("a", 1, "x")]);
         let mut changes = informer.changes();
         for revision in 2..100 {
-            take(&informer, &mut writer, Event::Apply(object("a", revision, "x")));
+            take(&informer, &mut writer, Event::Apply(object("a", revision, "x")), true);
         }
         assert_eq!(changes.next().await.map(|r| r.name).as_deref(), Some("a"));
         assert!(futures::poll!(changes.next()).is_pending());
-        take(&informer, &mut writer, Event::Delete(object("a", 100, "x")));
+        take(&informer, &mut writer, Event::Delete(object("a", 100, "x")), true);
         assert_eq!(changes.next().await.map(|r| r.name).as_deref(), Some("a"));
     }
 }

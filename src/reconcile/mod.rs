@@ -11,7 +11,9 @@ mod controller;
 pub mod events;
 mod index;
 mod informer;
+pub mod memory;
 pub mod metrics;
+pub mod relist;
 
 pub use backoff::Backoff;
 pub use context::{Context, Env, Writer};
