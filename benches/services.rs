@@ -65,7 +65,7 @@ impl Node {
         let count = self.count;
         many::fill(&self.api, count, 3);
         let before = resident();
-        let services = Services::watch(self.api.client());
+        let services = Services::watch(self.api.client(), None);
         services.wait_ready().await;
         let known = resident();
         let begun = Instant::now();

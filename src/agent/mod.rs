@@ -5,6 +5,7 @@ mod file_watch;
 pub mod images;
 pub mod join;
 pub mod kubelet;
+pub mod nodes;
 pub mod overlay;
 pub mod pod_network;
 pub mod proxy;
@@ -13,21 +14,24 @@ pub mod services;
 pub mod tunnel;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Taint;
+use k8s_openapi::api::core::v1::{Pod, Taint};
 use kube::Client;
 use rustls::server::ResolvesServerCert;
 
 use crate::lifecycle::{Component, Lifecycle, StartError};
 use crate::net::links;
+use crate::net::node_address::NodeAddress;
 use crate::net::overlay::Backend;
+use crate::reconcile::{Informer, Informers};
 use dns::{Dns, DnsConfig};
 use kubelet::{Credentials, Kubelet};
+use nodes::{Nodes, NodesConfig};
 use overlay::{Overlay, OverlayConfig};
 use pod_network::{PodNetwork, PodNetworkConfig};
 use proxy::{ProxyConfig, ServiceProxy};
@@ -44,7 +48,8 @@ const MTU: u32 = 1500;
 /// Everything an agent is told.
 pub struct AgentConfig {
     pub node_name: String,
-    pub node_ip: IpAddr,
+    /// Where others reach this node; it may change.
+    pub node_address: NodeAddress,
     pub node_labels: Vec<(String, String)>,
     pub node_taints: Vec<Taint>,
     /// `<data-dir>/agent`
@@ -74,11 +79,14 @@ pub struct AgentConfig {
     pub server: Option<tunnel::Server>,
     /// `proxy`, `dns`, `overlay`.
     pub disable: HashSet<String>,
+    /// The folder in which the API's objects are remembered for times without a server. One in the same process needs none.
+    pub memory: Option<PathBuf>,
 }
 
 /// The agent as one part of the process.
 pub struct Agent {
     config: AgentConfig,
+    informers: Informers,
     parts: Lifecycle,
     services: Option<Services>,
     runtime: Option<Arc<Containerd>>,
@@ -88,8 +96,10 @@ pub struct Agent {
 
 impl Agent {
     pub fn new(config: AgentConfig) -> Self {
+        let informers = Informers::remembering(config.client.clone(), config.memory.clone());
         Self {
             config,
+            informers,
             parts: Lifecycle::default(),
             services: None,
             runtime: None,
@@ -98,15 +108,29 @@ impl Agent {
         }
     }
 
-    /// The network's parts: they stand before the first pod does.
-    async fn start_network(&mut self, services: &Services) -> Result<(), StartError> {
-        let config = &self.config;
-        let IpAddr::V4(node_ip) = config.node_ip else {
-            return Err(StartError::new("agent", "the node needs an IPv4 address; pass one with --node-ip"));
-        };
-        let pods = PodNetworkConfig {
+    /// The pods that are bound to this node: one watch for all who ask.
+    fn bound(&self) -> Informer<Pod> {
+        self.informers.selected(&format!("spec.nodeName={}", self.config.node_name))
+    }
+
+    fn watch_nodes(config: &AgentConfig) -> Nodes {
+        Nodes::watch(NodesConfig {
             client: config.client.clone(),
             node_name: config.node_name.clone(),
+            backend: config.backend,
+            all: !config.disable.contains("overlay"),
+            memory: config.memory.clone(),
+        })
+    }
+
+    /// The network's parts: they stand before the first pod does.
+    async fn start_network(&mut self, services: &Services, nodes: &Nodes) -> Result<(), StartError> {
+        let config = &self.config;
+        if config.node_address.v4().is_none() {
+            return Err(StartError::new("agent", "the node needs an IPv4 address; pass one with --node-ip"));
+        }
+        let pods = PodNetworkConfig {
+            pods: self.bound(),
             cluster_cidr: config.cluster_cidr,
             table_prefix: config.prefix.clone(),
         };
@@ -114,8 +138,9 @@ impl Agent {
         if !config.disable.contains("overlay") {
             let overlay = OverlayConfig {
                 client: config.client.clone(),
+                nodes: nodes.clone(),
                 node_name: config.node_name.clone(),
-                node_ip,
+                node_address: config.node_address.clone(),
                 backend: config.backend,
                 link_prefix: config.prefix.clone(),
             };
@@ -125,9 +150,10 @@ impl Agent {
         if !config.disable.contains("proxy") {
             let proxy = ProxyConfig {
                 client: config.client.clone(),
+                nodes: nodes.clone(),
                 services: services.clone(),
                 node_name: config.node_name.clone(),
-                node_ip,
+                node_address: config.node_address.clone(),
                 cluster_cidr: config.cluster_cidr,
                 service_cidr: config.service_cidr,
                 cluster_dns: dns,
@@ -167,11 +193,13 @@ impl Agent {
         Containerd::start(containerd).await.map_err(|error| StartError::new("containerd", error))
     }
 
-    fn kubelet_config(&self, services: Services, mtu: u32) -> kubelet::Config {
+    fn kubelet_config(&self, services: Services, nodes: &Nodes, mtu: u32) -> kubelet::Config {
         let config = &self.config;
         kubelet::Config {
             node_name: config.node_name.clone(),
-            node_ip: config.node_ip,
+            node_address: config.node_address.clone(),
+            nodes: nodes.clone(),
+            pods: self.bound(),
             node_labels: config.node_labels.clone(),
             node_taints: config.node_taints.clone(),
             data_dir: config.data_dir.clone(),
@@ -197,15 +225,17 @@ impl Component for Agent {
     }
 
     async fn start(&mut self) -> Result<(), StartError> {
-        let services = Services::watch(self.config.client.clone());
+        let services = Services::watch(self.config.client.clone(), self.config.memory.as_deref());
         self.services = Some(services.clone());
+        let nodes = Self::watch_nodes(&self.config);
         let runtime = Self::start_runtime(&self.config).await?;
         self.runtime = Some(runtime.clone());
-        self.start_network(&services).await?;
+        self.start_network(&services, &nodes).await?;
         // Pods carry no more than the way to their neighbours on other nodes does.
-        let wire = links::mtu(self.config.node_ip).ok().flatten().unwrap_or(MTU);
+        let wire = links::mtu(self.config.node_address.get()).ok().flatten().unwrap_or(MTU);
         let mtu = self.config.backend.pod_mtu(wire);
-        let kubelet = Kubelet::start(self.kubelet_config(services, mtu), self.config.client.clone(), runtime).await;
+        let kubelet = self.kubelet_config(services, &nodes, mtu);
+        let kubelet = Kubelet::start(kubelet, self.config.client.clone(), runtime).await;
         let kubelet = kubelet.map_err(|error| StartError::new("kubelet", error))?;
         let is_pod = Arc::new(kubelet.is_pod());
         self.kubelet = Some(kubelet);
@@ -225,6 +255,7 @@ impl Component for Agent {
         if let Some(services) = self.services.take() {
             services.stop().await;
         }
+        self.informers.stop().await;
         if let Some(runtime) = self.runtime.take() {
             runtime.stop().await;
         }

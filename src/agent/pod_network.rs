@@ -7,11 +7,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use crate::lifecycle::{Component, StartError};
@@ -20,12 +19,13 @@ use crate::net::masquerade;
 use crate::net::nft::model::{Protocol, Table};
 use crate::net::nft::watch::Deletions;
 use crate::net::nft::{self, KernelTable};
+use crate::reconcile::Informer;
 
 /// What the component is told.
 #[derive(Clone)]
 pub struct PodNetworkConfig {
-    pub client: Client,
-    pub node_name: String,
+    /// The pods that are bound to this node.
+    pub pods: Informer<Pod>,
     pub cluster_cidr: Ipv4Net,
     /// The table is called `<prefix>-pod`.
     pub table_prefix: String,
@@ -55,11 +55,8 @@ impl Component for PodNetwork {
         let name = format!("{}-pod", self.config.table_prefix);
         let kernel = KernelTable::open(&name).map_err(|error| failed(&error))?;
         let deletions = Deletions::listen(&name, kernel.port()).map_err(|error| failed(&error))?;
-        let pods = Api::<Pod>::all(self.config.client.clone());
-        let here = watcher::Config::default().fields(&format!("spec.nodeName={}", self.config.node_name));
-        let events = watcher(pods, here).default_backoff().boxed();
         let rules = Rules { kernel, cluster: self.config.cluster_cidr, ports: BTreeMap::new() };
-        self.task = Some(tokio::spawn(rules.follow(events, deletions)));
+        self.task = Some(tokio::spawn(rules.follow(self.config.pods.clone(), deletions)));
         Ok(())
     }
 
@@ -72,80 +69,58 @@ impl Component for PodNetwork {
     }
 }
 
-/// Pods by namespace and name, with their host ports.
-type Ports = BTreeMap<(String, String), Vec<HostPort>>;
+/// Namespace and name of a pod.
+type Key = (String, String);
 
 struct Rules {
     kernel: KernelTable,
     cluster: Ipv4Net,
-    ports: Ports,
+    /// The host ports of those pods that have some.
+    ports: BTreeMap<Key, Vec<HostPort>>,
 }
 
 impl Rules {
-    async fn follow(
-        mut self,
-        mut events: impl Stream<Item = watcher::Result<watcher::Event<Pod>>> + Unpin,
-        mut deletions: Deletions,
-    ) {
+    /// Begins when the list of pods is complete, so that a restart does not take away the ports of pods that were not
+    /// listed yet.
+    async fn follow(mut self, pods: Informer<Pod>, mut deletions: Deletions) {
         const AGAIN: Duration = Duration::from_secs(5);
-        let mut listed = None;
-        let mut failed = false;
+        pods.wait_ready().await;
+        for pod in pods.store().state() {
+            self.take(&key(&pod), Some(&pod));
+        }
+        let mut changes = pods.changes();
+        let mut due = true;
         loop {
-            let changed = tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.take(event, &mut listed),
-                    Some(Err(error)) => {
-                        tracing::debug!(%error, "watching this node's pods");
-                        false
-                    }
-                    None => return,
-                },
+            if due {
+                let result = self.apply();
+                due = result.is_err();
+                if let Err(error) = result {
+                    tracing::error!(%error, "pod network rules");
+                }
+            }
+            tokio::select! {
+                changed = changes.next() => {
+                    let Some(changed) = changed else { return };
+                    let key = (changed.namespace.unwrap_or_default(), changed.name);
+                    due |= self.take(&key, pods.get(&key.0, &key.1).as_deref());
+                }
                 () = deletions.next() => {
                     tracing::warn!(table = self.kernel.table().name, "somebody deleted our table; putting it back");
                     self.kernel.distrust();
-                    true
+                    due = true;
                 }
-                () = tokio::time::sleep(AGAIN), if failed => true,
-            };
-            if !changed {
-                continue;
-            }
-            let result = self.apply();
-            failed = result.is_err();
-            if let Err(error) = result {
-                tracing::error!(%error, "pod network rules");
+                () = tokio::time::sleep(AGAIN), if due => {}
             }
         }
     }
 
-    /// Takes an event, and says whether the rules are to follow: not before a list is complete, so that a restart does
-    /// not take away the ports of pods that were not listed yet.
-    fn take(&mut self, event: watcher::Event<Pod>, listed: &mut Option<Ports>) -> bool {
-        match event {
-            watcher::Event::Init => {
-                *listed = Some(Ports::new());
-                false
-            }
-            watcher::Event::InitApply(pod) => {
-                let ports = host_ports(&pod);
-                if let Some(listed) = listed.as_mut().filter(|_| !ports.is_empty()) {
-                    listed.insert(key(&pod), ports);
-                }
-                false
-            }
-            watcher::Event::InitDone => {
-                self.ports = listed.take().unwrap_or_default();
-                true
-            }
-            watcher::Event::Apply(pod) => {
-                let ports = host_ports(&pod);
-                if ports.is_empty() {
-                    return self.ports.remove(&key(&pod)).is_some();
-                }
-                self.ports.insert(key(&pod), ports.clone()) != Some(ports)
-            }
-            watcher::Event::Delete(pod) => self.ports.remove(&key(&pod)).is_some(),
+    /// Takes a pod as it is now, and says whether the rules are to follow.
+    fn take(&mut self, key: &Key, pod: Option<&Pod>) -> bool {
+        let ports = pod.map(host_ports).unwrap_or_default();
+        if ports.is_empty() {
+            return self.ports.remove(key).is_some();
         }
+        self.ports.insert(key.clone(), ports.clone()) != Some(ports)
     }
 
     fn apply(&mut self) -> Result<(), nft::Error> {
@@ -156,7 +131,7 @@ impl Rules {
     }
 }
 
-fn key(pod: &Pod) -> (String, String) {
+fn key(pod: &Pod) -> Key {
     (pod.namespace().unwrap_or_default(), pod.name_any())
 }
 

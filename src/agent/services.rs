@@ -7,18 +7,21 @@
 mod lean;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service as ApiService;
 use k8s_openapi::api::discovery::v1::EndpointSlice as ApiSlice;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::reconcile::memory::{Memory, Remembered, remembered};
+use crate::reconcile::{Cached, relist};
 pub use lean::{Endpoint, EndpointPort, Hints, Service, ServicePort, Slice, ipv4};
 
 /// Namespace and name of a Service.
@@ -85,14 +88,14 @@ struct Inner {
 }
 
 impl Services {
-    /// Starts the two watches.
-    pub fn watch(client: Client) -> Self {
+    /// Starts the two watches. They are remembered in the folder `memory`, if there is one.
+    pub fn watch(client: Client, memory: Option<&Path>) -> Self {
         let services = Self::default();
         let stop = services.0.stop.clone();
-        let first = services.clone();
-        services.0.tasks.spawn(stop.clone().run_until_cancelled_owned(first.follow_services(client.clone())));
-        let second = services.clone();
-        services.0.tasks.spawn(stop.run_until_cancelled_owned(second.follow_slices(client)));
+        let first = services.clone().follow_services(remembered_all(client.clone(), memory, "services"));
+        services.0.tasks.spawn(stop.clone().run_until_cancelled_owned(first));
+        let second = services.clone().follow_slices(remembered_all(client, memory, "endpointslices"));
+        services.0.tasks.spawn(stop.run_until_cancelled_owned(second));
         services.0.tasks.close();
         services
     }
@@ -168,8 +171,7 @@ impl Services {
         world.tell(&owner);
     }
 
-    async fn follow_services(self, client: Client) {
-        let mut events = watcher(Api::<ApiService>::all(client), watcher::Config::default()).default_backoff().boxed();
+    async fn follow_services(self, mut events: Remembered<ApiService>) {
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
@@ -191,8 +193,7 @@ impl Services {
         }
     }
 
-    async fn follow_slices(self, client: Client) {
-        let mut events = watcher(Api::<ApiSlice>::all(client), watcher::Config::default()).default_backoff().boxed();
+    async fn follow_slices(self, mut events: Remembered<ApiSlice>) {
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
@@ -213,6 +214,12 @@ impl Services {
             }
         }
     }
+}
+
+/// A watch of all objects of a kind.
+fn remembered_all<K: Cached>(client: Client, memory: Option<&Path>, name: &str) -> Remembered<K> {
+    let memory = memory.map(|dir| Memory { file: dir.join(name), without: &[], synced: false });
+    remembered(relist::watch(Api::all(client), watcher::Config::default()), memory)
 }
 
 impl World {

@@ -1,7 +1,6 @@
 //! `orch agent`: the composition root of a node without a server of its own. Reads top to bottom as the process starts.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -10,10 +9,11 @@ use super::config::AgentArgs;
 use super::daemon::{self, End};
 use super::pidfile::PidFile;
 use super::{clock, node_address, notify, preflight, teardown};
-use crate::agent::join::{JoinConfig, Member, Renewal, join};
+use crate::agent::join::{JoinConfig, Member, Names, Renewal, join};
 use crate::agent::{Agent, AgentConfig, tunnel};
 use crate::api::bootstrap_token::JoinToken;
 use crate::lifecycle::Lifecycle;
+use crate::net::node_address::NodeAddress;
 
 /// Where the node keeps its key and certificates, below the data directory.
 pub const PKI: &str = "agent/pki";
@@ -43,22 +43,33 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
 async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()> {
     clock::wait_until_set().await?;
     let node_name = args.node.node_name.clone().unwrap_or_else(node_address::hostname);
-    let node_ip = match args.node.node_ip {
-        Some(address) => address,
-        None => node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?,
-    };
+    let address = node_address::of_node(args.node.node_ip)?;
     let dir = args.host.data_dir.join(PKI);
     let wanted =
         JoinConfig { server: args.join.clone(), token: token(args)?, node_name: node_name.clone(), dir: dir.clone() };
     let member = join(&wanted).await?;
-    let (names, names_seen) = watch::channel(vec![node_name.clone(), node_ip.to_string()]);
-    let renewal = Renewal::new(&member, &node_name, &dir, names_seen);
+    let renewal = Renewal::new(&member, &node_name, &dir, names(&node_name, address.clone()));
     daemon::on_hangup(renewal.rotate())?;
     lifecycle.start(Box::new(renewal)).await?;
-    let config = agent_config(args, &member, node_name, node_ip);
+    let config = agent_config(args, &member, node_name, address);
     lifecycle.start(Box::new(Agent::new(config))).await?;
-    drop(names);
     Ok(())
+}
+
+/// What the serving certificate must name, whatever the address becomes.
+fn names(node_name: &str, mut address: NodeAddress) -> Names {
+    let node_name = node_name.to_owned();
+    let all = move |address: &NodeAddress| vec![node_name.clone(), address.get().to_string()];
+    let (names, seen) = watch::channel(all(&address));
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = address.changed() => drop(names.send_replace(all(&address))),
+                () = names.closed() => return,
+            }
+        }
+    });
+    seen
 }
 
 fn token(args: &AgentArgs) -> anyhow::Result<Option<JoinToken>> {
@@ -68,11 +79,11 @@ fn token(args: &AgentArgs) -> anyhow::Result<Option<JoinToken>> {
     Ok(Some(token))
 }
 
-fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_ip: IpAddr) -> AgentConfig {
+fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_address: NodeAddress) -> AgentConfig {
     let (host, node, cluster) = (&args.host, &args.node, &member.cluster);
     AgentConfig {
         node_name,
-        node_ip,
+        node_address,
         node_labels: node.node_label.clone(),
         node_taints: node.node_taint.clone(),
         data_dir: host.data_dir.join("agent"),
@@ -97,5 +108,6 @@ fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_ip: I
             tls: member.tls.clone().into(),
         }),
         disable: args.disable.iter().cloned().collect::<HashSet<_>>(),
+        memory: Some(host.data_dir.join("agent/memory")),
     }
 }

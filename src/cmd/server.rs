@@ -18,6 +18,7 @@ use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::keys;
 use crate::lifecycle::Lifecycle;
+use crate::net::node_address::NodeAddress;
 use crate::reconcile::Env;
 use crate::reconcile::events::EventType;
 use crate::server::authorization::policy;
@@ -49,21 +50,17 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
 }
 
 /// What is known of this machine and its place in the cluster before anything starts.
+#[derive(Clone)]
 struct Identity {
     node_name: String,
-    node_ip: IpAddr,
-    advertise: IpAddr,
+    node_address: NodeAddress,
+    advertise: NodeAddress,
     service_ip: IpAddr,
 }
 
 impl Identity {
-    async fn of(args: &ServerArgs) -> anyhow::Result<Self> {
-        let node_ip = match args.node.node_ip {
-            Some(address) => address,
-            None => {
-                node_address::node_ip().await.context("this machine has no address but loopback; pass --node-ip")?
-            }
-        };
+    fn of(args: &ServerArgs) -> anyhow::Result<Self> {
+        let node_address = node_address::of_node(args.node.node_ip)?;
         let service_ip = args.service_cidr.hosts().next().context("--service-cidr holds no address")?;
         if !args.service_cidr.contains(&args.cluster_dns) {
             bail!("--cluster-dns {} is not in --service-cidr {}", args.cluster_dns, args.service_cidr);
@@ -71,13 +68,13 @@ impl Identity {
         // As upstream: where only this machine may connect, the machine's own address is told to others.
         let told = |address: &IpAddr| !address.is_unspecified() && !address.is_loopback();
         let advertise = match args.advertise_address.or(Some(args.bind_address).filter(told)) {
-            Some(address) => address,
-            None if told(&node_ip) => node_ip,
-            None => node_address::node_ip().await.unwrap_or(node_ip),
+            Some(address) => NodeAddress::fixed(address),
+            None if told(&node_address.get()) => node_address.clone(),
+            None => node_address::of_node(None).unwrap_or_else(|_| node_address.clone()),
         };
         Ok(Self {
             node_name: args.node.node_name.clone().unwrap_or_else(node_address::hostname),
-            node_ip,
+            node_address,
             advertise,
             service_ip: service_ip.into(),
         })
@@ -90,7 +87,7 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
     }
     let _claim = PidFile::claim(&args.host.run_dir)?;
     let mut end = End::listen()?;
-    let identity = Identity::of(&args).await?;
+    let identity = Identity::of(&args)?;
     let mut lifecycle = Lifecycle::default();
     let started = tokio::select! {
         started = start(&args, &identity, &mut lifecycle) => started,
@@ -155,6 +152,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     // Certificates may lie there anew.
     let wake = rotation.wake();
     daemon::on_hangup(move || wake.notify_one())?;
+    rename_on_move(&rotation, identity);
     lifecycle.start(Box::new(rotation)).await?;
 
     let disable: HashSet<String> = args.disable.iter().cloned().collect();
@@ -163,7 +161,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         cluster_cidr: args.cluster_cidr.into(),
         service_cidr: args.service_cidr.into(),
         root_ca_pem: pki.ca_pem.clone(),
-        advertise_address: identity.advertise,
+        advertise_address: identity.advertise.receiver(),
         https_port: args.https_listen_port,
         keys: Keys { tokens: Some(issuer), certificates: Some(Arc::new(RequestSigner::new(&pki.ca)?)) },
         disable: disable.clone(),
@@ -225,12 +223,29 @@ fn rotation(args: &ServerArgs, identity: &Identity, pki: &Pki, env: &Env) -> Rot
             recorder.event_at(node.clone(), EventType::Warning, "CertificateAuthorityEnds", message);
         }),
     };
-    Rotation::new(args.host.data_dir.join("server/tls"), pki_options(args, identity), pki, hooks)
+    let (args, identity) = (args.clone(), identity.clone());
+    let dir = args.host.data_dir.join("server/tls");
+    Rotation::new(dir, Box::new(move || pki_options(&args, &identity)), pki, hooks)
+}
+
+/// Another address: certificates must name it.
+fn rename_on_move(rotation: &Rotation, identity: &Identity) {
+    let wake = rotation.wake();
+    let (mut node, mut advertise) = (identity.node_address.clone(), identity.advertise.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = node.changed() => {}
+                () = advertise.changed() => {}
+            }
+            wake.notify_one();
+        }
+    });
 }
 
 /// Where others find the keys that verify ServiceAccount tokens.
 fn openid(args: &ServerArgs, identity: &Identity, issuer: &Issuer) -> OpenId {
-    let address = SocketAddr::new(identity.advertise, args.https_listen_port);
+    let address = SocketAddr::new(identity.advertise.get(), args.https_listen_port);
     let keys = format!("https://{address}{}", openid::KEYS);
     OpenId::new(&issuer.configuration(&keys), &issuer.keys())
 }
@@ -298,7 +313,7 @@ fn agent_config(
 ) -> AgentConfig {
     AgentConfig {
         node_name: identity.node_name.clone(),
-        node_ip: identity.node_ip,
+        node_address: identity.node_address.clone(),
         node_labels: args.node.node_label.clone(),
         node_taints: args.node.node_taint.clone(),
         data_dir: args.host.data_dir.join("agent"),
@@ -319,12 +334,14 @@ fn agent_config(
         backend: args.flannel_backend,
         server: None,
         disable,
+        memory: None,
     }
 }
 
 fn pki_options(args: &ServerArgs, identity: &Identity) -> PkiOptions {
-    let mut node_ips = vec![identity.node_ip];
-    node_ips.extend((identity.advertise != identity.node_ip).then_some(identity.advertise));
+    let (node_ip, advertise) = (identity.node_address.get(), identity.advertise.get());
+    let mut node_ips = vec![node_ip];
+    node_ips.extend((advertise != node_ip).then_some(advertise));
     PkiOptions {
         sans: args.tls_san.clone(),
         node_name: identity.node_name.clone(),

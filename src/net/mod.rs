@@ -11,6 +11,7 @@ pub mod masquerade;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod node_address;
 pub mod node_link;
 pub mod overlay;
 pub mod pod_link;

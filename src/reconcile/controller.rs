@@ -20,6 +20,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
@@ -149,6 +150,20 @@ impl<Q: Send + 'static> Watches<Q> {
     /// Reconciles a key once at the start, and again when it says so.
     pub fn once(&mut self, message: Q) {
         let _ = self.keys.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+    }
+
+    /// Reconciles these keys whenever a value that is no object changes.
+    pub fn on_value<T: Send + Sync + 'static>(&mut self, value: &watch::Receiver<T>, keys: impl IntoIterator<Item = Q>)
+    where
+        Q: Clone,
+    {
+        let (mut value, keys, add) = (value.clone(), keys.into_iter().collect::<Vec<_>>(), self.adder());
+        // It ends with whoever tells the value.
+        tokio::spawn(async move {
+            while value.changed().await.is_ok() {
+                keys.iter().cloned().for_each(&add);
+            }
+        });
     }
 
     /// Waits for something else before the first key.

@@ -184,7 +184,7 @@ async fn certificates_are_replaced_while_connections_are_open() {
         renewed: Box::new(move |pki| renewed.send(pki.admin.clone()).unwrap()),
         ca_ends: Box::new(|_| {}),
     };
-    let mut rotation = Rotation::new(serving.dir.path().to_owned(), options(), &serving.pki, hooks);
+    let mut rotation = Rotation::new(serving.dir.path().to_owned(), Box::new(options), &serving.pki, hooks);
     rotation.start().await.unwrap();
     let (mut open, before) = serving.connect(Some(&serving.pki.admin)).await.unwrap();
     assert_eq!(pods(&mut open).await.unwrap(), 200);

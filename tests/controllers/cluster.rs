@@ -59,7 +59,7 @@ impl Cluster {
             cluster_cidr: "10.42.0.0/16".parse().unwrap(),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
             root_ca_pem: CA.to_owned(),
-            advertise_address: "192.0.2.7".parse().unwrap(),
+            advertise_address: tokio::sync::watch::channel("192.0.2.7".parse().unwrap()).1,
             https_port: 6443,
             keys: keys(),
             disable: HashSet::new(),

@@ -21,7 +21,7 @@ fn ten_thousand_services_are_programmed_and_one_of_them_changes_needs_root() {
         server.serve(8080, "server").await;
         let api = Api::default();
         fill(&api, COUNT, 3);
-        let services = Services::watch(api.client());
+        let services = Services::watch(api.client(), None);
         services.wait_ready().await;
         let mut proxy = ServiceProxy::new(proxy_config(&api, &services));
         proxy.start().await.unwrap();

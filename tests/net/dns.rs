@@ -92,7 +92,7 @@ fn pods_ask_for_names_of_the_cluster_and_of_the_world_needs_root() {
         let api = Api::default();
         api.service("web", json!({"clusterIP": "10.43.0.5", "ports": [{"name": "http", "port": 80}]}));
         api.service("away", json!({"type": "ExternalName", "externalName": "example.org"}));
-        let services = Services::watch(api.client());
+        let services = Services::watch(api.client(), None);
         let resolv_conf = host.path().join("resolv.conf");
         let mut dns = Dns::new(DnsConfig {
             client: api.client(),

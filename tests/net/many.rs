@@ -1,7 +1,10 @@
 //! Many Services with three endpoints each, of which the last has just one: the server that answers.
 
+use orch::agent::nodes::{Nodes, NodesConfig};
 use orch::agent::proxy::ProxyConfig;
 use orch::agent::services::Services;
+use orch::net::node_address::NodeAddress;
+use orch::net::overlay::Backend;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -43,9 +46,16 @@ pub fn fill(api: &Api, count: u32, here: u8) {
 pub fn proxy_config(api: &Api, services: &Services) -> ProxyConfig {
     ProxyConfig {
         client: api.client(),
+        nodes: Nodes::watch(NodesConfig {
+            client: api.client(),
+            node_name: "here".to_owned(),
+            backend: Backend::Vxlan,
+            all: false,
+            memory: None,
+        }),
         services: services.clone(),
         node_name: "here".to_owned(),
-        node_ip: [192, 0, 2, 1].into(),
+        node_address: NodeAddress::fixed([192, 0, 2, 1].into()),
         cluster_cidr: "10.42.0.0/16".parse().unwrap(),
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         cluster_dns: None,

@@ -2,6 +2,7 @@
 
 use orch::agent::pod_network::{PodNetwork, PodNetworkConfig};
 use orch::lifecycle::Component;
+use orch::reconcile::Informers;
 use serde_json::json;
 
 use crate::api::Api;
@@ -17,8 +18,7 @@ fn pods_reach_the_outside_under_the_nodes_address_and_host_ports_lead_to_them_ne
         a.serve(80, "a").await;
         let api = Api::default();
         let config = PodNetworkConfig {
-            client: api.client(),
-            node_name: "here".to_owned(),
+            pods: Informers::new(api.client()).selected("spec.nodeName=here"),
             cluster_cidr: "10.42.0.0/16".parse().unwrap(),
             table_prefix: "orch".to_owned(),
         };

@@ -2,7 +2,7 @@
 //! Built once by `agent`; holds no pod's state.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,13 +20,14 @@ use super::sources::Sources;
 use crate::agent::dns;
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
+use crate::net::node_address::NodeAddress;
 use crate::reconcile::events::{EventType, Recorder, reference};
 
 /// Names and places.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub node_name: String,
-    pub node_ip: IpAddr,
+    pub node_address: NodeAddress,
     /// `<data-dir>/agent/pods`
     pub pods_dir: PathBuf,
     /// `/var/log/pods`
@@ -83,7 +84,7 @@ impl Host {
     }
 
     pub fn facts(&self, pod_ip: Option<Ipv4Addr>, host_network: bool) -> Facts {
-        let host_ip = self.settings.node_ip.to_string();
+        let host_ip = self.settings.node_address.get().to_string();
         Facts {
             pod_ip: if host_network { host_ip.clone() } else { pod_ip.map(|ip| ip.to_string()).unwrap_or_default() },
             host_ip,

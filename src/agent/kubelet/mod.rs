@@ -53,14 +53,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::dns;
+use crate::agent::nodes::{Nodes, pod_range};
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
 use crate::net::ipam::Ipam;
+use crate::net::node_address::NodeAddress;
+use crate::reconcile::Informer;
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
-use crate::reconcile::{Informer, Informers};
 use host::{Host, Settings};
-pub use node::range as pod_range;
 use node::{Identity, Machine, NodeReporter};
 use pods::Pods;
 use sandbox::KernelSandboxes;
@@ -70,7 +71,11 @@ pub use server::Credentials;
 #[derive(Clone)]
 pub struct Config {
     pub node_name: String,
-    pub node_ip: IpAddr,
+    /// Where others reach this node; it may change.
+    pub node_address: NodeAddress,
+    pub nodes: Nodes,
+    /// The pods that are bound to this node.
+    pub pods: Informer<Pod>,
     pub node_labels: Vec<(String, String)>,
     pub node_taints: Vec<Taint>,
     /// `<data-dir>/agent`
@@ -101,16 +106,15 @@ const PROBES: usize = 64;
 pub struct Kubelet {
     stop: CancellationToken,
     tasks: TaskTracker,
-    informers: Informers,
     addresses: watch::Receiver<Option<Arc<Ipam>>>,
 }
 
 impl Kubelet {
-    /// Registers the node and begins to serve its pods. Returns when the node is registered.
+    /// Begins to serve the node's pods and to report the node. Needs no server that answers: whatever is remembered of
+    /// it is gone on with.
     pub async fn start(config: Config, client: Client, runtime: Arc<dyn Runtime>) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let informers = Informers::new(client.clone());
         let events = EventSink::start(client.clone(), Clock::system());
         let recorder = events.recorder("kubelet", Some(&config.node_name));
         let pods_dir = config.data_dir.join("pods");
@@ -122,7 +126,7 @@ impl Kubelet {
         let host = Arc::new(Host {
             settings: Settings {
                 node_name: config.node_name.clone(),
-                node_ip: config.node_ip,
+                node_address: config.node_address.clone(),
                 pods_dir,
                 log_dir: config.log_dir.clone(),
                 cluster_dns: config.cluster_dns,
@@ -133,7 +137,7 @@ impl Kubelet {
             runtime: runtime.clone(),
             sandboxes: Arc::new(sandboxes),
             cgroups: cgroup::Cgroups::new(&config.cgroup_root),
-            sources: sources::Sources::new(client.clone()),
+            sources: sources::Sources::new(client.clone(), &config.run_dir.join("objects")),
             services: config.services.clone(),
             dns_metrics: config.dns_metrics.clone(),
             recorder: recorder.clone(),
@@ -148,7 +152,7 @@ impl Kubelet {
             client,
             identity: Identity {
                 name: config.node_name.clone(),
-                ip: config.node_ip,
+                address: config.node_address.clone(),
                 labels: config.node_labels.clone(),
                 taints: config.node_taints.clone(),
                 kubelet_port: config.port,
@@ -160,46 +164,20 @@ impl Kubelet {
             recorder,
             news: Arc::new(Notify::new()),
         });
-        let kubelet = Self { stop, tasks, informers, addresses };
-        let node = reporter.register().await;
-        kubelet.find_range(&reporter, &node, range, config.data_dir.join("ipam"));
-        let bound = kubelet.informers.selected::<Pod>(&format!("spec.nodeName={}", config.node_name));
-        kubelet.follow_pods(host.clone(), bound.clone()).await?;
+        let kubelet = Self { stop, tasks, addresses };
         let (stop, tasks) = (kubelet.stop.clone(), &kubelet.tasks);
-        server::start(config.address, config.port, &config.credentials, host, bound, stop, tasks).await?;
-        let lease = (reporter.clone(), node.clone());
-        kubelet.spawn(async move { lease.0.keep_lease(&lease.1).await });
-        kubelet.spawn(async move { reporter.keep_status(node).await });
-        Ok(kubelet)
-    }
-
-    /// Opens the address book: at once where the node has its range already, else when it is given one.
-    fn find_range(
-        &self,
-        reporter: &Arc<NodeReporter>,
-        node: &Node,
-        range: watch::Sender<Option<Arc<Ipam>>>,
-        dir: PathBuf,
-    ) {
-        let open = move |cidr: Ipv4Net| match Ipam::open(&dir, cidr) {
-            Ok(ipam) => {
-                tracing::info!(%cidr, "the node's pod range");
-                range.send_replace(Some(Arc::new(ipam)));
-            }
-            Err(error) => tracing::error!(%error, "the addresses of pods could not be read"),
-        };
-        if let Some(cidr) = node::range(node) {
-            return open(cidr);
-        }
-        let reporter = reporter.clone();
-        self.spawn(async move { open(reporter.pod_range().await) });
-    }
-
-    async fn follow_pods(&self, host: Arc<Host>, bound: Informer<Pod>) -> std::io::Result<()> {
         let found = host.runtime.containers().await.map_err(std::io::Error::other)?;
-        let pods = Pods::new(host, found, self.stop.clone());
-        self.tasks.spawn(pods.run(bound));
-        Ok(())
+        let pods = Pods::new(host.clone(), config.pods.clone(), found, stop.clone());
+        let book = AddressBook { nodes: config.nodes.clone(), range, dir: config.data_dir.join("ipam") };
+        let begun = kubelet.stop.clone();
+        tasks.spawn(async move {
+            if begun.run_until_cancelled(book.open()).await.is_some() {
+                pods.run().await;
+            }
+        });
+        server::start(config.address, config.port, &config.credentials, host, config.pods, stop, tasks).await?;
+        kubelet.spawn(async move { reporter.run(config.nodes).await });
+        Ok(kubelet)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -226,6 +204,47 @@ impl Kubelet {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.informers.stop().await;
+    }
+}
+
+/// The addresses of the node's pods, once the node knows its range.
+struct AddressBook {
+    nodes: Nodes,
+    range: watch::Sender<Option<Arc<Ipam>>>,
+    dir: PathBuf,
+}
+
+impl AddressBook {
+    /// Returns when the Node is known: with its range, or while a task waits for one.
+    async fn open(self) {
+        let mut own = self.nodes.own();
+        let Ok(node) = own.wait_for(Option::is_some).await.map(|node| node.clone()) else { return };
+        match node.as_deref().and_then(pod_range) {
+            Some(cidr) => self.publish(cidr),
+            None => drop(tokio::spawn(self.wait())),
+        }
+    }
+
+    /// The control plane assigns ranges.
+    async fn wait(self) {
+        let mut own = self.nodes.own();
+        let has_range = |node: &Option<Arc<Node>>| node.as_deref().and_then(pod_range).is_some();
+        let given = tokio::select! {
+            node = own.wait_for(has_range) => node.ok().and_then(|node| node.as_deref().and_then(pod_range)),
+            () = self.range.closed() => None,
+        };
+        if let Some(cidr) = given {
+            self.publish(cidr);
+        }
+    }
+
+    fn publish(&self, cidr: Ipv4Net) {
+        match Ipam::open(&self.dir, cidr) {
+            Ok(ipam) => {
+                tracing::info!(%cidr, "the node's pod range");
+                self.range.send_replace(Some(Arc::new(ipam)));
+            }
+            Err(error) => tracing::error!(%error, "the addresses of pods could not be read"),
+        }
     }
 }

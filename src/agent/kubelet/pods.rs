@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::adopt;
 use super::host::Host;
 use super::model::PodId;
+use super::prepare::references;
 use super::record::Record;
+use super::sources::remembered_as;
 use super::teardown;
 use super::worker::{News, Worker};
 use crate::agent::runtime::{ContainerInfo, ContainerState, RuntimeEvent};
@@ -26,6 +28,8 @@ struct Workers(HashMap<String, (PodId, mpsc::UnboundedSender<News>)>);
 /// All pods of the node.
 pub struct Pods {
     host: Arc<Host>,
+    /// The pods that the API binds to this node.
+    bound: Informer<Pod>,
     workers: Mutex<Workers>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -34,27 +38,39 @@ pub struct Pods {
 }
 
 impl Pods {
-    pub fn new(host: Arc<Host>, found: Vec<ContainerInfo>, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { host, workers: Mutex::default(), tasks: TaskTracker::new(), stop, found: Mutex::new(found) })
+    pub fn new(host: Arc<Host>, bound: Informer<Pod>, found: Vec<ContainerInfo>, stop: CancellationToken) -> Arc<Self> {
+        let (tasks, found) = (TaskTracker::new(), Mutex::new(found));
+        Arc::new(Self { host, bound, workers: Mutex::default(), tasks, stop, found })
     }
 
-    /// Follows the pods bound to this node and the runtime's events until stopped.
-    pub async fn run(self: Arc<Self>, pods: Informer<Pod>) {
+    /// Follows the pods bound to this node and the runtime's events until stopped. Without a server it begins with those
+    /// that are remembered; only the server's own word ends what it does not name.
+    pub async fn run(self: Arc<Self>) {
         let events = self.host.runtime.events();
-        pods.wait_ready().await;
+        if self.stop.run_until_cancelled(self.bound.wait_ready()).await.is_none() {
+            return;
+        }
         let (changes, mut changed) = mpsc::unbounded_channel();
-        pods.on_change(move |change: &Change<Pod>| {
+        self.bound.on_change(move |change: &Change<Pod>| {
             let _ = changes.send((change.old.clone(), change.new.clone()));
         });
-        self.sweep(&pods.store().state()).await;
-        let follow = self.clone().follow_runtime(events);
-        self.tasks.spawn(follow);
+        // Before the runtime is followed: what ends must find its worker.
+        while let Ok((old, new)) = changed.try_recv() {
+            self.clone().apply(old.as_deref(), new);
+        }
+        self.tasks.spawn(self.clone().follow_runtime(events));
+        let mut swept = false;
         loop {
             tokio::select! {
                 change = changed.recv() => match change {
                     Some((old, new)) => self.clone().apply(old.as_deref(), new),
                     None => break,
                 },
+                () = self.bound.wait_confirmed(), if !swept => {
+                    swept = true;
+                    self.sweep(&self.bound.store().state()).await;
+                    self.forget_sources();
+                }
                 () = self.stop.cancelled() => break,
             }
         }
@@ -114,13 +130,27 @@ impl Pods {
             pods.host.statuses.lock().remove(&id.uid);
             if !stop.is_cancelled() {
                 teardown::forget(&pods.host, &id);
+                pods.forget_sources();
             }
         });
     }
 
+    /// Forgets the ConfigMaps and Secrets that none of the pods names.
+    fn forget_sources(&self) {
+        let mut in_use = HashSet::new();
+        for pod in self.bound.store().state() {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+            let (maps, secrets) = pod.spec.as_ref().map(references).unwrap_or_default();
+            in_use.extend(remembered_as(namespace, &maps, &secrets));
+        }
+        self.host.sources.forget_others(&in_use);
+    }
+
     /// Ends what earlier processes left of pods that the API does not know.
     async fn sweep(self: &Arc<Self>, known: &[Arc<Pod>]) {
-        let known: HashSet<_> = known.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        let mut known: HashSet<_> = known.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        // Who has a worker is told by it.
+        known.extend(self.workers.lock().0.keys().cloned());
         let mut orphans: HashMap<String, Record> = Record::all(&self.host.settings.pods_dir)
             .into_iter()
             .filter(|record| !known.contains(&record.pod.uid))

@@ -114,7 +114,7 @@ pub async fn keep_current(host: Arc<Host>, pod: Arc<Pod>, keeper: Arc<Keeper>) {
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Everything in the namespace that the pod names.
-fn references(spec: &PodSpec) -> (Vec<String>, Vec<String>) {
+pub fn references(spec: &PodSpec) -> (Vec<String>, Vec<String>) {
     let (mut maps, mut secrets) = (Vec::new(), Vec::new());
     let mut add = |(more_maps, more_secrets): (Vec<String>, Vec<String>)| {
         maps.extend(more_maps);

@@ -1,19 +1,25 @@
 //! The ConfigMaps and Secrets that pods of this node refer to: one watch for each object in use and none
 //! for others, so that a node sees only what its pods need. A watch ends with its last user.
+//!
+//! Each is remembered below the run directory, which is memory and not disk, for times without a server; and for as long
+//! as a pod of this node refers to it.
 
-use std::collections::HashMap;
-use std::fmt::Debug;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+
+use crate::reconcile::memory::{Memory, Remembered, remembered};
+use crate::reconcile::{Cached, relist};
 
 /// What is known of an object: nothing yet, that it is missing, or its content.
 type Known<K> = Option<Option<Arc<K>>>;
@@ -66,15 +72,13 @@ impl<K> Watched<K> {
 struct Cache<K> {
     entries: Mutex<HashMap<Key, Weak<Entry<K>>>>,
     kind: &'static str,
+    /// `<dir>/<namespace>/<name>` remembers an object.
+    dir: PathBuf,
 }
 
-impl<K> Cache<K>
-where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Default,
-{
-    fn new(kind: &'static str) -> Self {
-        Self { entries: Mutex::default(), kind }
+impl<K: Cached + Resource<Scope = NamespaceResourceScope>> Cache<K> {
+    fn new(kind: &'static str, dir: PathBuf) -> Self {
+        Self { entries: Mutex::default(), kind, dir }
     }
 
     fn watch(&self, client: &Client, namespace: &str, name: &str) -> Watched<K> {
@@ -82,7 +86,11 @@ where
         let mut entries = self.entries.lock();
         let entry = entries.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
             entries.retain(|_, entry| entry.strong_count() > 0);
-            let entry = Arc::new(follow(Api::namespaced(client.clone(), namespace), name));
+            let file = self.dir.join(namespace).join(name);
+            let selection = watcher::Config::default().fields(&format!("metadata.name={name}"));
+            let events = relist::watch(Api::namespaced(client.clone(), namespace), selection);
+            let memory = Memory { file, without: &[], synced: false };
+            let entry = Arc::new(follow(remembered(events, Some(memory))));
             entries.insert(key, Arc::downgrade(&entry));
             entry
         });
@@ -90,15 +98,10 @@ where
     }
 }
 
-fn follow<K>(api: Api<K>, name: &str) -> Entry<K>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
+fn follow<K: Cached>(mut events: Remembered<K>) -> Entry<K> {
     let (sender, state) = watch::channel(None);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let task = tokio::spawn(async move {
         let mut found = None;
-        let mut events = watcher(api, config).default_backoff().boxed();
         loop {
             match events.try_next().await {
                 Ok(Some(watcher::Event::Init)) => found = None,
@@ -116,16 +119,49 @@ where
     Entry { state, task: task.abort_handle() }
 }
 
+const CONFIG_MAPS: &str = "configmaps";
+const SECRETS: &str = "secrets";
+
+/// Where the objects that a pod names are remembered, below the folder of all of them.
+pub fn remembered_as(namespace: &str, config_maps: &[String], secrets: &[String]) -> Vec<PathBuf> {
+    let path = |kind: &str, name: &String| [kind, namespace, name].iter().collect();
+    let maps = config_maps.iter().map(|name| path(CONFIG_MAPS, name));
+    maps.chain(secrets.iter().map(|name| path(SECRETS, name))).collect()
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
 /// All referenced objects of the node.
 pub struct Sources {
     client: Client,
+    dir: PathBuf,
     config_maps: Cache<ConfigMap>,
     secrets: Cache<Secret>,
 }
 
 impl Sources {
-    pub fn new(client: Client) -> Self {
-        Self { client, config_maps: Cache::new("configmap"), secrets: Cache::new("secret") }
+    /// `memory` is a folder on no disk.
+    pub fn new(client: Client, memory: &Path) -> Self {
+        let config_maps = Cache::new("configmap", memory.join(CONFIG_MAPS));
+        Self { client, config_maps, secrets: Cache::new("secret", memory.join(SECRETS)), dir: memory.to_owned() }
+    }
+
+    /// Forgets every object but these, which are paths as [`remembered_as`] gives them.
+    pub fn forget_others(&self, in_use: &HashSet<PathBuf>) {
+        for kind in [CONFIG_MAPS, SECRETS] {
+            for namespace in entries(&self.dir.join(kind)) {
+                for file in entries(&namespace) {
+                    let known = file.strip_prefix(&self.dir).is_ok_and(|path| in_use.contains(path));
+                    if !known && let Err(error) = fs::remove_file(&file) {
+                        tracing::warn!(path = %file.display(), %error, "an object in nobody's use is still remembered");
+                    }
+                }
+                // Only an empty one goes.
+                let _ = fs::remove_dir(&namespace);
+            }
+        }
     }
 
     pub fn config_map(&self, namespace: &str, name: &str) -> Watched<ConfigMap> {
@@ -171,5 +207,33 @@ impl PodSources {
             return std::future::pending().await;
         }
         futures::future::select_all(all).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_pod_names_any_more_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = |maps: &[&str], secrets: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            remembered_as("ns", &owned(maps), &owned(secrets))
+        };
+        for path in named(&["a", "b"], &["a"]) {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let nobody = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is there"))
+        });
+        let sources = Sources::new(Client::new(nobody, "ns"), dir.path());
+        sources.forget_others(&named(&["b"], &[]).into_iter().collect());
+        let left = |kind: &str| entries(&dir.path().join(kind).join("ns")).len();
+        assert_eq!((left(CONFIG_MAPS), left(SECRETS)), (1, 0));
+        assert!(dir.path().join("configmaps/ns/b").exists());
+        assert_eq!(entries(&dir.path().join(SECRETS)), Vec::<PathBuf>::new());
     }
 }

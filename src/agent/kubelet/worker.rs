@@ -131,6 +131,7 @@ impl Worker {
     /// Runs until nothing of the pod is left here and in the API.
     pub async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         let mut claims = self.host.claims.subscribe();
+        let mut address = self.host.settings.node_address.clone();
         loop {
             claims.mark_unchanged();
             self.consider_resize();
@@ -165,6 +166,8 @@ impl Worker {
                 Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
                 // Others may have left what this pod waits for.
                 _ = claims.changed(), if matches!(self.seen.resize.verdict, Resizable::Deferred(_)) => {}
+                // The status shows it.
+                () = address.changed() => {}
                 () = sleep => {}
             }
         }
@@ -536,7 +539,7 @@ impl Worker {
         let pod = self.pod();
         let (_, container) = find_container(pod.spec.as_ref()?, name)?;
         let run = self.seen.container(name)?.current.as_ref()?;
-        let node = self.host.settings.node_ip;
+        let node = self.host.settings.node_address.get();
         let ip = self.seen.sandbox.as_ref().and_then(|sandbox| sandbox.ip).map_or(node, Into::into);
         Some(Target { runtime: self.host.runtime.clone(), container, id: run.id.clone(), ip })
     }
@@ -546,7 +549,7 @@ impl Worker {
             return;
         }
         let pod = self.pod();
-        let node = NodeFacts { ip: self.host.settings.node_ip };
+        let node = NodeFacts { ip: self.host.settings.node_address.get() };
         let status = status::generate(&pod, &self.published, &self.seen, node, Timestamp::now());
         if self.published != status {
             self.host.statuses.lock().insert(self.id.uid.clone(), Arc::new(status.clone()));

@@ -24,11 +24,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::nodes::Nodes;
 use crate::agent::services::{Key, Services, View};
 use crate::lifecycle::{Component, StartError};
 use crate::net::nft::model::{Protocol, Table};
 use crate::net::nft::watch::Deletions;
 use crate::net::nft::{self, KernelTable, diff};
+use crate::net::node_address::NodeAddress;
 use crate::net::{conntrack, node_link};
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
@@ -38,13 +40,14 @@ use planner::{Planner, Targets};
 /// What the proxy is told.
 #[derive(Clone)]
 pub struct ProxyConfig {
-    /// For the node's own Node object, and for events.
+    /// For events.
     pub client: Client,
+    pub nodes: Nodes,
     /// Shared with whoever else looks at Services on this node.
     pub services: Services,
     pub node_name: String,
     /// The address that the host uses towards Services.
-    pub node_ip: Ipv4Addr,
+    pub node_address: NodeAddress,
     pub cluster_cidr: Ipv4Net,
     pub service_cidr: Ipv4Net,
     /// Left alone: the agent answers there itself.
@@ -77,21 +80,19 @@ impl Component for ServiceProxy {
         let name = format!("{}-svc", self.config.table_prefix);
         let kernel = KernelTable::open(&name).map_err(|error| failed(&error))?;
         let deletions = Deletions::listen(&name, kernel.port()).map_err(|error| failed(&error))?;
-        // A host without a default route could not even try to reach a Service, so they get a route to nowhere; packets
-        // are translated before they take it.
-        let route = node_link::Route { to: self.config.service_cidr, source: self.config.node_ip };
-        if let Err(error) = node_link::ensure(&name, &[], &[route]) {
-            tracing::warn!(link = name, %error, "without a default route this host itself will not reach Services");
-        }
-        let ProxyConfig { client, services, node_name, .. } = self.config.clone();
+        let address = self.config.node_address.clone();
+        let way = Way { link: name, to: self.config.service_cidr, source: address.clone() };
+        way.ensure();
+        self.spawn(way.follow());
+        let ProxyConfig { client, nodes, services, node_name, .. } = self.config.clone();
         let proxy = Proxy::new(kernel, &self.config);
         let (zone, zone_seen) = watch::channel(None);
         let (healthy, health_seen) = watch::channel(false);
-        let recorder = EventSink::start(client.clone(), Clock::system()).recorder("kube-proxy", Some(&node_name));
-        let health = HealthPorts::new(node_name.clone(), health_seen, recorder);
-        self.spawn(own_node::follow_zone(client, node_name, zone));
+        let recorder = EventSink::start(client, Clock::system()).recorder("kube-proxy", Some(&node_name));
+        let health = HealthPorts::new(node_name, health_seen, recorder);
+        self.spawn(own_node::follow_zone(nodes, zone));
         self.spawn(health.follow(services.clone()));
-        self.spawn(run(proxy, services, deletions, zone_seen, healthy));
+        self.spawn(run(proxy, services, deletions, Place { zone: zone_seen, address }, healthy));
         Ok(())
     }
 
@@ -109,11 +110,51 @@ impl ServiceProxy {
     }
 }
 
+/// A host without a default route could not even try to reach a Service, so they get a route to nowhere; packets are
+/// translated before they take it.
+struct Way {
+    link: String,
+    to: Ipv4Net,
+    /// What the host calls itself towards Services.
+    source: NodeAddress,
+}
+
+impl Way {
+    async fn follow(mut self) {
+        loop {
+            self.source.changed().await;
+            self.ensure();
+        }
+    }
+
+    fn ensure(&self) {
+        let Some(source) = self.source.v4() else { return };
+        if let Err(error) = node_link::ensure(&self.link, &[], &[node_link::Route { to: self.to, source }]) {
+            tracing::warn!(link = self.link, %error, "without a default route this host itself will not reach Services");
+        }
+    }
+}
+
+/// Where the node is: what endpoints are chosen by.
+struct Place {
+    zone: watch::Receiver<Option<String>>,
+    address: NodeAddress,
+}
+
+impl Place {
+    async fn changed(&mut self) {
+        tokio::select! {
+            Ok(()) = self.zone.changed() => {}
+            () = self.address.changed() => {}
+        }
+    }
+}
+
 async fn run(
     mut proxy: Proxy,
     services: Services,
     mut deletions: Deletions,
-    mut zone: watch::Receiver<Option<String>>,
+    mut place: Place,
     healthy: watch::Sender<bool>,
 ) {
     const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -123,8 +164,8 @@ async fn run(
     loop {
         let changed = tokio::select! {
             changed = subscription.changed() => changed,
-            Ok(()) = zone.changed() => {
-                proxy.planner.set_zone(zone.borrow_and_update().clone());
+            () = place.changed() => {
+                proxy.planner.set_place(place.zone.borrow_and_update().clone(), place.address.v4());
                 // Every Service may have other endpoints now.
                 subscription = services.subscribe();
                 continue;
@@ -178,7 +219,7 @@ impl Proxy {
         let node = plan::Node {
             name: config.node_name.clone(),
             zone: None,
-            ip: config.node_ip,
+            ip: config.node_address.v4().unwrap_or(Ipv4Addr::UNSPECIFIED),
             cluster_dns: config.cluster_dns,
         };
         Self {

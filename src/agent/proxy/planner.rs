@@ -2,6 +2,7 @@
 //! only what differs; no I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
@@ -48,9 +49,10 @@ impl Planner {
         }
     }
 
-    /// From now on the node is in this zone; every Service is to be planned again.
-    pub fn set_zone(&mut self, zone: Option<String>) {
+    /// From now on the node is in this zone and has this address; every Service is to be planned again.
+    pub fn set_place(&mut self, zone: Option<String>, ip: Option<Ipv4Addr>) {
         self.node.zone = zone;
+        self.node.ip = ip.unwrap_or(self.node.ip);
     }
 
     /// The changes of the table, whose chains are `chains`, for the new state of some Services; and the UDP destinations

@@ -238,7 +238,7 @@ fn hints_keep_traffic_near_but_not_that_of_the_local_policy() {
     assert_eq!(bench.reached(POD, [10, 43, 0, 5], 80), [2, 4, 2, 4]);
     assert_eq!(bench.reached(OUTSIDE, [203, 0, 113, 5], 80), [3; 4]);
     // The node moves to another zone.
-    bench.planner.set_zone(Some("y".to_owned()));
+    bench.planner.set_place(Some("y".to_owned()), None);
     bench.update("web");
     assert_eq!(bench.reached(POD, [10, 43, 0, 5], 80), [3; 4]);
 }

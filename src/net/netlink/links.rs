@@ -72,7 +72,8 @@ impl Netlink {
         Ok(())
     }
 
-    fn addresses(&mut self) -> io::Result<Vec<AddressMessage>> {
+    /// Every address of IPv4.
+    pub fn addresses(&mut self) -> io::Result<Vec<AddressMessage>> {
         let mut query = AddressMessage::default();
         query.header.family = AddressFamily::Inet;
         let all = self.dump(RouteNetlinkMessage::GetAddress(query))?;
@@ -84,7 +85,8 @@ impl Netlink {
     }
 }
 
-fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
+/// The address itself.
+pub fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
     message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
         _ => None,

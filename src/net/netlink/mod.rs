@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod batch;
 pub mod links;
+pub mod listen;
 
 use std::io;
 
@@ -110,7 +111,7 @@ impl Netlink {
                 if number(part, 8) != self.sequence {
                     continue;
                 }
-                match u16::from_ne_bytes([part[4], part[5]]) {
+                match self::kind(part) {
                     TYPE_DONE => return Ok(answers),
                     TYPE_ERROR => {
                         let code = number(part, HEADER).cast_signed();
@@ -152,6 +153,11 @@ pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
         Some(message)
     })
     .filter(|message| message.len() >= HEADER + 4)
+}
+
+/// What a message is of.
+pub(crate) fn kind(message: &[u8]) -> u16 {
+    u16::from_ne_bytes([message[4], message[5]])
 }
 
 /// A native-endian number in a message; zero beyond its end.

@@ -3,10 +3,11 @@
 
 use std::io;
 
-use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket, protocols};
+use rtnetlink::sys::protocols;
 
 use super::kernel::PROTOCOL;
-use crate::net::netlink::{HEADER, attributes, messages, number};
+use crate::net::netlink::listen::Listener;
+use crate::net::netlink::{HEADER, attributes, kind, number};
 
 /// Message types (linux/rtnetlink.h).
 const NEW_LINK: u16 = 16;
@@ -22,14 +23,13 @@ const NEIGHBOURS: u32 = 3;
 const ADDRESSES: u32 = 5;
 const ROUTES: u32 = 7;
 
-const ENOBUFS: i32 = 105;
 const RTA_OIF: u16 = 4;
 /// Bytes of a route message before its attributes.
 const ROUTE: usize = 12;
 
 /// Changes that may concern the overlay.
 pub struct Changes {
-    socket: TokioSocket,
+    listener: Listener,
     /// The links that matter: the wire and the overlay's own.
     links: Vec<u32>,
 }
@@ -37,12 +37,9 @@ pub struct Changes {
 impl Changes {
     /// Listens in the network namespace of the calling thread.
     pub fn listen() -> io::Result<Self> {
-        let mut socket = TokioSocket::new(protocols::NETLINK_ROUTE)?;
-        socket.socket_mut().bind_auto()?;
-        for group in [LINKS, NEIGHBOURS, ADDRESSES, ROUTES] {
-            socket.socket_mut().add_membership(group)?;
-        }
-        Ok(Self { socket, links: Vec::new() })
+        let groups = [LINKS, NEIGHBOURS, ADDRESSES, ROUTES];
+        let listener = Listener::open(protocols::NETLINK_ROUTE, &groups, "changes of links and routes")?;
+        Ok(Self { listener, links: Vec::new() })
     }
 
     /// From now on only what concerns these links is told; every link while there are none.
@@ -52,25 +49,15 @@ impl Changes {
 
     /// Waits for the next change. Cancel-safe.
     pub async fn next(&mut self) {
-        loop {
-            match self.socket.recv_from_full().await {
-                Ok((datagram, _)) if messages(&datagram).any(|message| concerns(message, &self.links)) => return,
-                Ok(_) => {}
-                // The kernel drops events rather than queue them without bound: perhaps one of ours.
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "no longer listening for changes of links and routes");
-                    return std::future::pending().await;
-                }
-            }
-        }
+        let Self { listener, links } = self;
+        listener.next(|message| concerns(message, links)).await;
     }
 }
 
 /// Whether a message tells of something that the overlay may have to mend. What is added beside ours is no matter.
 fn concerns(message: &[u8], links: &[u32]) -> bool {
     let ours = |index: u32| links.is_empty() || links.contains(&index);
-    match u16::from_ne_bytes([message[4], message[5]]) {
+    match kind(message) {
         NEW_LINK | DEL_LINK | NEW_ADDRESS | DEL_ADDRESS | DEL_NEIGHBOUR => ours(number(message, HEADER + 4)),
         DEL_ROUTE => {
             let body = message.get(HEADER..).unwrap_or_default();

@@ -45,6 +45,8 @@ impl Journal {
 
     /// A list begins; what was begun before is dropped.
     pub fn begin(&mut self) -> io::Result<()> {
+        // Before the new file is opened: what this one still has in its buffer goes to the same place.
+        self.fresh = None;
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }

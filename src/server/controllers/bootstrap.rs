@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::watch;
 
 use crate::reconcile::{Action, Cached, Change, Context, Controller, Env, Error, Informer, Watches};
 
@@ -75,15 +76,15 @@ pub struct Bootstrap {
     endpoints: Informer<Endpoints>,
     /// The first address of the service range.
     service_ip: IpAddr,
-    /// Where pods reach the API; none is published where only this machine's processes could.
-    address: Option<IpAddr>,
+    /// Where pods reach the API; it is not published where only this machine's processes could.
+    address: watch::Receiver<IpAddr>,
     port: u16,
 }
 
 impl Bootstrap {
-    pub fn new(env: &Env, service_ip: IpAddr, address: IpAddr, port: u16) -> Self {
-        let usable = is_usable(address);
-        if !usable {
+    pub fn new(env: &Env, service_ip: IpAddr, address: watch::Receiver<IpAddr>, port: u16) -> Self {
+        if !is_usable(*address.borrow()) {
+            let address = *address.borrow();
             tracing::warn!(%address, "pods cannot reach the API: pass --advertise-address with an address that is no loopback");
         }
         let informers = &env.informers;
@@ -94,9 +95,13 @@ impl Bootstrap {
             slices: informers.get(),
             endpoints: informers.get(),
             service_ip,
-            address: usable.then_some(address),
+            address,
             port,
         }
+    }
+
+    fn published(&self) -> Option<IpAddr> {
+        Some(*self.address.borrow()).filter(|address| is_usable(*address))
     }
 
     fn service(&self) -> Service {
@@ -161,7 +166,7 @@ impl Bootstrap {
     }
 
     async fn keep_slice(&self, cx: &Context) -> Result<(), Error> {
-        let Some(wanted) = self.address.map(|address| self.slice(address)) else { return Ok(()) };
+        let Some(wanted) = self.published().map(|address| self.slice(address)) else { return Ok(()) };
         let Some(existing) = self.slices.get(HOME, KUBERNETES) else {
             return taken(cx.namespaced(HOME).create(&wanted).await);
         };
@@ -174,7 +179,7 @@ impl Bootstrap {
     }
 
     async fn keep_endpoints(&self, cx: &Context) -> Result<(), Error> {
-        let Some(wanted) = self.address.map(|address| self.endpoints(address)) else { return Ok(()) };
+        let Some(wanted) = self.published().map(|address| self.endpoints(address)) else { return Ok(()) };
         let Some(existing) = self.endpoints.get(HOME, KUBERNETES) else {
             return taken(cx.namespaced(HOME).create(&wanted).await);
         };
@@ -253,6 +258,7 @@ impl Controller for Bootstrap {
         watches.on(&self.services, |change| is_ours(change, Part::Service));
         watches.on(&self.slices, |change| is_ours(change, Part::Slice));
         watches.on(&self.endpoints, |change| is_ours(change, Part::Endpoints));
+        watches.on_value(&self.address, [Part::Slice, Part::Endpoints]);
     }
 
     async fn reconcile(&self, cx: &Context, key: &Part) -> Result<Action, Error> {

@@ -20,13 +20,14 @@ mod service_accounts;
 mod tokens;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::{Component, StartError};
@@ -44,8 +45,8 @@ pub struct ControllersConfig {
     pub service_cidr: IpNet,
     /// What `kube-root-ca.crt` contains.
     pub root_ca_pem: String,
-    /// Where the API server is reached, for the endpoints of the `kubernetes` Service.
-    pub advertise_address: IpAddr,
+    /// Where the API server is reached, for the endpoints of the `kubernetes` Service; it may change.
+    pub advertise_address: watch::Receiver<IpAddr>,
     pub https_port: u16,
     /// Signs what only the cluster's keys can sign; without it nobody does.
     pub keys: Keys,
@@ -91,8 +92,9 @@ impl Controllers {
         if let Some(signer) = config.keys.tokens.clone() {
             self.run(env, tokens::service_account::AccountTokens::new(env, signer, config.root_ca_pem.clone()), 5);
         }
-        let url = format!("https://{}", SocketAddr::new(config.advertise_address, config.https_port));
-        self.run(env, tokens::signer::BootstrapSigner::new(env, &url, &config.root_ca_pem), 1);
+        let address = config.advertise_address.clone();
+        let signer = tokens::signer::BootstrapSigner::new(env, address, config.https_port, &config.root_ca_pem);
+        self.run(env, signer, 1);
         self.run(env, tokens::cleaner::TokenCleaner::new(env), 1);
     }
 }
@@ -115,7 +117,8 @@ impl Component for Controllers {
         let sets = owners::owned::<ReplicaSet>(&env.informers.get());
         let endpoints = endpoints::Shared::new(&env);
         let pods_on = node::pods_on(&env);
-        self.run(&env, bootstrap::Bootstrap::new(&env, service_ip, config.advertise_address, config.https_port), 1);
+        let address = config.advertise_address.clone();
+        self.run(&env, bootstrap::Bootstrap::new(&env, service_ip, address, config.https_port), 1);
         self.run(&env, service_accounts::ServiceAccounts::new(&env), 5);
         self.run(&env, service_accounts::RootCa::new(&env, config.root_ca_pem.clone()), 5);
         self.run_tokens(&env);

@@ -1,5 +1,5 @@
-//! Reissues certificates before two thirds of their life, and takes up what `orch certificate rotate` wrote, without
-//! a restart.
+//! Reissues certificates before two thirds of their life and when what they must name has changed, and takes up what
+//! `orch certificate rotate` wrote, without a restart.
 //!
 //! *Guarantees.* Who is connected stays connected; every handshake after a renewal sees the new certificate. A renewal
 //! that fails leaves the old certificates in use and is tried again.
@@ -38,21 +38,24 @@ pub struct Rotation {
     task: Option<JoinHandle<()>>,
 }
 
+/// What the certificates must name, whenever it is asked: addresses change.
+pub type Names = Box<dyn Fn() -> PkiOptions + Send + Sync>;
+
 struct Work {
     dir: PathBuf,
-    options: PkiOptions,
+    options: Names,
     live: Live,
     hooks: Hooks,
 }
 
 impl Rotation {
     /// `pki` is what was loaded from `dir` with `options`.
-    pub fn new(dir: PathBuf, options: PkiOptions, pki: &Pki, hooks: Hooks) -> Self {
+    pub fn new(dir: PathBuf, options: Names, pki: &Pki, hooks: Hooks) -> Self {
         let work = Work { dir, options, live: pki.live.clone(), hooks };
         Self { work: Some(work), wake: Arc::default(), task: None }
     }
 
-    /// Looks at the files at once whenever it is notified.
+    /// Looks at the files and the names at once whenever it is notified.
     pub fn wake(&self) -> Arc<Notify> {
         self.wake.clone()
     }
@@ -78,7 +81,7 @@ impl Work {
     /// Puts what is due, or lies there anew, into use; gives when the next is due.
     fn renew(&self) -> Result<Timestamp, crate::keys::KeyError> {
         let now = (self.hooks.now)();
-        let pki = Pki::load_at(&self.dir, &self.options, now)?;
+        let pki = Pki::load_at(&self.dir, &(self.options)(), now)?;
         if self.live.take(&pki)? {
             tracing::info!("certificates were renewed");
             (self.hooks.renewed)(&pki);
@@ -156,7 +159,7 @@ mod tests {
         let now = move || begin + jiff::SignedDuration::try_from(started.elapsed()).unwrap();
         let pki = Pki::load_at(dir.path(), &options(), begin).unwrap();
         let (hooks, mut renewals, mut warnings) = hooks(now);
-        let mut rotation = Rotation::new(dir.path().to_owned(), options(), &pki, hooks);
+        let mut rotation = Rotation::new(dir.path().to_owned(), Box::new(options), &pki, hooks);
         rotation.start().await.unwrap();
         let mut last = (begin, pki.admin.cert_pem.clone());
         for _ in 0..2 {
@@ -176,9 +179,28 @@ mod tests {
         let long_ago = Timestamp::now() - jiff::SignedDuration::from_hours(24 * (365 * 9 + 10));
         let pki = Pki::load_at(dir.path(), &options(), long_ago).unwrap();
         let (hooks, _renewals, mut warnings) = hooks(Timestamp::now);
-        let mut rotation = Rotation::new(dir.path().to_owned(), options(), &pki, hooks);
+        let mut rotation = Rotation::new(dir.path().to_owned(), Box::new(options), &pki, hooks);
         rotation.start().await.unwrap();
         assert!((353..=355).contains(&warnings.recv().await.unwrap()));
+        rotation.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_new_address_is_certified_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::load_or_create(dir.path(), &options()).unwrap();
+        let (hooks, mut renewals, _warnings) = hooks(Timestamp::now);
+        let (address, addresses) = tokio::sync::watch::channel(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let names = move || PkiOptions { node_ips: vec![*addresses.borrow()], ..options() };
+        let mut rotation = Rotation::new(dir.path().to_owned(), Box::new(names), &pki, hooks);
+        rotation.start().await.unwrap();
+        address.send_replace([192, 0, 2, 9].into());
+        rotation.wake().notify_one();
+        assert_eq!(renewals.recv().await.unwrap().1, pki.admin.cert_pem, "only what names it is made anew");
+        let shown = Pki::load_or_create(dir.path(), &PkiOptions { node_ips: vec![[192, 0, 2, 9].into()], ..options() });
+        let shown = shown.unwrap();
+        assert_ne!(shown.api_server.cert_pem, pki.api_server.cert_pem);
+        assert_eq!(*pki.live.shown.lock(), shown.shown());
         rotation.stop().await;
     }
 
@@ -187,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::load_or_create(dir.path(), &options()).unwrap();
         let (hooks, mut renewals, _warnings) = hooks(Timestamp::now);
-        let mut rotation = Rotation::new(dir.path().to_owned(), options(), &pki, hooks);
+        let mut rotation = Rotation::new(dir.path().to_owned(), Box::new(options), &pki, hooks);
         rotation.start().await.unwrap();
         crate::server::pki::inspect::rotate(dir.path()).unwrap();
         rotation.wake().notify_one();

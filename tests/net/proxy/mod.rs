@@ -32,7 +32,7 @@ async fn node(host: Host) -> Node {
     // The node's wire: nothing has a default route, as on an air-gapped host.
     let outside = host.neighbour("outside", NODE, OUTSIDE).await;
     let api = Api::default();
-    let mut proxy = ServiceProxy::new(proxy_config(&api, &Services::watch(api.client())));
+    let mut proxy = ServiceProxy::new(proxy_config(&api, &Services::watch(api.client(), None)));
     proxy.start().await.unwrap();
     Node { host, api, proxy, outside }
 }

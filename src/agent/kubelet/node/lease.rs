@@ -21,16 +21,20 @@ pub async fn keep(client: &Client, name: &str, node: &Node, beat: impl Fn()) {
     let api: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
     let mut held: Option<Lease> = None;
     let mut retry = RETRY;
+    let mut failing = false;
     loop {
         match renew(&api, name, node, held.take()).await {
             Ok(lease) => {
                 held = Some(lease);
                 retry = RETRY;
+                failing = false;
                 beat();
                 tokio::time::sleep(EVERY).await;
             }
             Err(error) => {
-                tracing::debug!(node = name, %error, "lease not renewed");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(node = name, %error, "lease not renewed; trying until it is");
+                }
                 tokio::time::sleep(retry).await;
                 retry = (retry * 2).min(LONGEST_RETRY);
             }

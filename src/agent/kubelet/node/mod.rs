@@ -1,5 +1,5 @@
 //! The Node object of this machine: registered at start, its status kept true, its lease renewed. Knows nothing of
-//! pods but where the node's pod range comes from.
+//! pods.
 
 mod facts;
 mod lease;
@@ -9,28 +9,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use facts::{Machine, capacity};
 use status::Inputs;
 pub use status::allocatable_memory;
 
 use super::host::Capacity;
+use crate::agent::nodes::Nodes;
 use crate::agent::runtime::Runtime;
+use crate::net::node_address::NodeAddress;
 use crate::reconcile::events::{EventType, Recorder, reference};
 
 /// What the node calls itself.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub name: String,
-    pub ip: std::net::IpAddr,
+    pub address: NodeAddress,
     pub labels: Vec<(String, String)>,
     pub taints: Vec<Taint>,
     pub kubelet_port: u16,
@@ -60,15 +61,24 @@ impl NodeReporter {
         Api::all(self.client.clone())
     }
 
+    /// Registers the node and reports it from then on. Without a server it goes on trying.
+    pub async fn run(&self, nodes: Nodes) {
+        let node = self.register().await;
+        tokio::join!(self.keep_lease(&node), self.keep_status(node.clone(), nodes.own()));
+    }
+
     /// Creates the Node or takes over an existing one, and writes its first status. Retries until it succeeds: the
-    /// API server may be starting at the same time.
-    pub async fn register(&self) -> Node {
+    /// API server may be starting at the same time, or be away for days.
+    async fn register(&self) -> Node {
         let mut wait = Duration::from_millis(50);
+        let mut told = false;
         loop {
             match self.try_register().await {
                 Ok(node) => return node,
-                Err(error) => tracing::warn!(node = self.identity.name, %error, "node not registered yet"),
+                Err(error) if told => tracing::debug!(node = self.identity.name, %error, "node not registered yet"),
+                Err(error) => tracing::warn!(node = self.identity.name, %error, "node not registered yet; trying on"),
             }
+            told = true;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(7));
         }
@@ -149,19 +159,25 @@ impl NodeReporter {
         self.api().patch_status(&self.identity.name, &PatchParams::default(), &Patch::Strategic(patch)).await
     }
 
-    /// Keeps the status true: writes when it changed, and every five minutes.
-    pub async fn keep_status(&self, mut node: Node) {
+    /// Keeps the status true: writes when it changed, when the API has another one, and every five minutes.
+    async fn keep_status(&self, mut node: Node, mut own: watch::Receiver<Option<Arc<Node>>>) {
+        let mut address = self.identity.address.clone();
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.news.notified() => tokio::time::sleep(GATHER).await,
+                () = address.changed() => {}
+                () = contradicted(&mut own, &node) => {}
                 () = tokio::time::sleep(REPORT_EVERY) => {}
             }
             let inputs = self.inputs().await;
             match self.write(&node, &inputs).await {
-                Ok(newer) => node = newer,
+                Ok(newer) => (node, failing) = (newer, false),
                 Err(kube::Error::Api(status)) if status.code == 404 => node = self.register().await,
                 Err(error) => {
-                    tracing::debug!(%error, "node status not written, will be tried again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "node status not written; trying until it is");
+                    }
                     tokio::time::sleep(Duration::from_secs(10)).await;
                     self.news.notify_one();
                 }
@@ -170,7 +186,7 @@ impl NodeReporter {
     }
 
     /// Renews the lease until dropped. The same heartbeat looks whether something is running short.
-    pub async fn keep_lease(&self, node: &Node) {
+    async fn keep_lease(&self, node: &Node) {
         let known = parking_lot::Mutex::new(facts::pressure(&self.data_dir));
         let beat = || {
             let now = facts::pressure(&self.data_dir);
@@ -180,30 +196,54 @@ impl NodeReporter {
         };
         lease::keep(&self.client, &self.identity.name, node, beat).await;
     }
+}
 
-    /// The node's pod range, as soon as the control plane has assigned one.
-    pub async fn pod_range(&self) -> Ipv4Net {
-        use futures::{StreamExt, TryStreamExt};
-        use kube::runtime::{WatchStreamExt, watcher};
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.identity.name));
-        let mut nodes = watcher(self.api(), config).default_backoff().applied_objects().boxed();
-        loop {
-            match nodes.try_next().await {
-                Ok(Some(node)) => {
-                    if let Some(range) = range(&node) {
-                        return range;
-                    }
-                }
-                Ok(None) => return std::future::pending().await,
-                Err(error) => tracing::debug!(%error, "waiting for the node's pod range"),
-            }
-        }
+/// Returns when the API has another opinion of the node's conditions than `written`, the node's own last report: a server
+/// that did not hear from a node for a while calls it unknown.
+async fn contradicted(own: &mut watch::Receiver<Option<Arc<Node>>>, written: &Node) {
+    let news = |own: &Option<Arc<Node>>| own.as_deref().is_some_and(|own| contradicts(own, written));
+    if own.wait_for(news).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
-/// The first IPv4 range of the node.
-pub fn range(node: &Node) -> Option<Ipv4Net> {
-    let spec = node.spec.as_ref()?;
-    let all = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
-    all.filter_map(|cidr| cidr.parse().ok()).next()
+fn contradicts(own: &Node, written: &Node) -> bool {
+    let revision = |node: &Node| node.metadata.resource_version.as_ref().and_then(|it| it.parse::<u64>().ok());
+    if revision(own) <= revision(written) {
+        return false;
+    }
+    let conditions =
+        |node: &Node| node.status.iter().flat_map(|it| &it.conditions).flatten().cloned().collect::<Vec<_>>();
+    let theirs = conditions(own);
+    conditions(written).iter().any(|ours| {
+        let same = |it: &NodeCondition| it.type_ == ours.type_ && it.status == ours.status;
+        !theirs.iter().any(same)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(revision: &str, ready: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n", "resourceVersion": revision},
+            "status": {"conditions": [{"type": "Ready", "status": ready}, {"type": "Theirs", "status": revision}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_a_newer_and_other_opinion_is_answered() {
+        let mut written = node("5", "True");
+        written.status.as_mut().unwrap().conditions.as_mut().unwrap().pop();
+        for (own, expected) in [
+            (node("6", "Unknown"), true),
+            (node("6", "True"), false),
+            (node("4", "Unknown"), false),
+            (node("", "Unknown"), false),
+        ] {
+            assert_eq!(contradicts(&own, &written), expected, "{own:?}");
+        }
+    }
 }

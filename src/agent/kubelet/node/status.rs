@@ -34,7 +34,7 @@ pub fn generate(inputs: &Inputs, old: Option<&NodeStatus>, now: Timestamp) -> No
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     NodeStatus {
         addresses: Some(vec![
-            address("InternalIP", inputs.identity.ip.to_string()),
+            address("InternalIP", inputs.identity.address.get().to_string()),
             address("Hostname", inputs.identity.name.clone()),
         ]),
         capacity: Some(resources(inputs.capacity, 0)),
@@ -143,13 +143,14 @@ fn images(all: &[ImageInfo]) -> Vec<ContainerImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::node_address::NodeAddress;
 
     #[test]
     fn conditions_keep_their_transition_times() {
         let mut inputs = Inputs {
             identity: Identity {
                 name: "n".into(),
-                ip: "10.0.0.1".parse().unwrap(),
+                address: NodeAddress::fixed("10.0.0.1".parse().unwrap()),
                 labels: vec![],
                 taints: vec![],
                 kubelet_port: 10250,

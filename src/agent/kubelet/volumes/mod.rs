@@ -77,11 +77,11 @@ async fn one(context: &mut Context<'_>, volume: &Volume) -> Result<PathBuf, Caus
     }
     let secret = volume.secret.is_some() || volume.projected.is_some();
     if secret || volume.config_map.is_some() || volume.downward_api.is_some() {
-        context.tokens.ensure(context.pod, volume).await?;
-        let shown = context.tokens.shown(volume);
-        let payload = projection::payload(context.pod, volume, context.fetched, context.facts, &shown)?;
         let base = if secret { local::memory(context.dir)? } else { context.dir.join("volumes") };
         let dir = base.join(&volume.name);
+        context.tokens.ensure(context.pod, volume, &dir).await?;
+        let shown = context.tokens.shown(volume);
+        let payload = projection::payload(context.pod, volume, context.fetched, context.facts, &shown)?;
         let group = fs_group(context.pod);
         atomic::write(&dir, &payload.unwrap_or_default(), group).map_err(|error| Cause::Io(dir.clone(), error))?;
         return Ok(dir);

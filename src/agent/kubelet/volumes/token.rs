@@ -2,6 +2,8 @@
 //! when four fifths of their life or a day are over, as the kubelet documents it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -33,8 +35,8 @@ impl Tokens {
     }
 
     /// Makes sure that every token of the volume is there and not due for renewal. A renewal that fails keeps
-    /// the old one while it lasts.
-    pub async fn ensure(&mut self, pod: &Pod, volume: &Volume) -> Result<(), TokenError> {
+    /// the old one while it lasts; without a server also the one that an earlier process wrote into `dir`, the volume.
+    pub async fn ensure(&mut self, pod: &Pod, volume: &Volume, dir: &Path) -> Result<(), TokenError> {
         for wanted in projection::tokens(volume) {
             let key = (volume.name.clone(), wanted.path.clone());
             let now = Timestamp::now();
@@ -45,13 +47,12 @@ impl Tokens {
                 Ok(token) => {
                     self.held.insert(key, token);
                 }
-                Err(error) => match self.held.get_mut(&key) {
-                    Some(old) => {
-                        tracing::warn!(%error, "token not renewed, the old one stays for now");
-                        old.renew_at = now + SignedDuration::from_mins(1);
-                    }
-                    None => return Err(error),
-                },
+                Err(error) => {
+                    let held = self.held.get(&key).map(|token| token.text.clone());
+                    let Some(text) = held.or_else(|| written(dir, wanted, &error)) else { return Err(error) };
+                    tracing::debug!(%error, "token not renewed, the old one stays for now");
+                    self.held.insert(key, Token { text, renew_at: now + SignedDuration::from_mins(1) });
+                }
             }
         }
         Ok(())
@@ -102,6 +103,14 @@ impl Tokens {
     }
 }
 
+/// The token that lies in the volume, where `error` is not the server's refusal to give another one.
+fn written(dir: &Path, wanted: &ServiceAccountTokenProjection, error: &TokenError) -> Option<String> {
+    if matches!(&error.0, kube::Error::Api(status) if (400..500).contains(&status.code)) {
+        return None;
+    }
+    fs::read_to_string(dir.join(&wanted.path)).ok()
+}
+
 fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
     let life = expires.duration_since(now);
     now + (life * 4 / 5).min(DAY)
@@ -117,5 +126,20 @@ mod tests {
         let after = |seconds| renewal(now, now + SignedDuration::from_secs(seconds)).as_second();
         assert_eq!(after(1000), 800);
         assert_eq!(after(365 * 86400), 86400);
+    }
+
+    #[test]
+    fn a_token_outlives_a_server_that_is_away_but_not_its_refusal() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("token"), "old").unwrap();
+        let wanted = ServiceAccountTokenProjection { path: "token".to_owned(), ..Default::default() };
+        let refused = |code| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            TokenError(kube::Error::Api(Box::new(status)))
+        };
+        let away = TokenError(kube::Error::LinesCodecMaxLineLengthExceeded);
+        assert_eq!(written(dir.path(), &wanted, &away).as_deref(), Some("old"));
+        assert_eq!(written(dir.path(), &wanted, &refused(503)).as_deref(), Some("old"));
+        assert_eq!(written(dir.path(), &wanted, &refused(404)), None);
     }
 }

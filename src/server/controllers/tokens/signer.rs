@@ -2,6 +2,7 @@
 //! bootstrap token, so that a machine that knows a token can believe it before it trusts anybody.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use ring::hmac;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::api::bootstrap_token::{NAMESPACE, Token, TokenSecret, Usage};
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Watches};
@@ -24,14 +26,17 @@ const SIGNATURE: &str = "jws-kubeconfig-";
 pub struct BootstrapSigner {
     secrets: Informer<Secret>,
     maps: Informer<ConfigMap>,
-    kubeconfig: String,
+    /// By which other machines reach the API; the address may change.
+    server: (watch::Receiver<IpAddr>, u16),
+    ca_pem: String,
 }
 
 impl BootstrapSigner {
-    /// `server` is the URL by which other machines reach the API.
-    pub fn new(env: &Env, server: &str, ca_pem: &str) -> Self {
+    /// `address` and `port` are where other machines reach the API.
+    pub fn new(env: &Env, address: watch::Receiver<IpAddr>, port: u16, ca_pem: &str) -> Self {
         let maps = env.informers.selected(&format!("metadata.name={NAME}"));
-        Self { secrets: super::cleaner::bootstrap_tokens(env), maps, kubeconfig: kubeconfig(server, ca_pem) }
+        let secrets = super::cleaner::bootstrap_tokens(env);
+        Self { secrets, maps, server: (address, port), ca_pem: ca_pem.to_owned() }
     }
 
     /// The tokens to sign with.
@@ -85,6 +90,7 @@ impl Controller for BootstrapSigner {
 
     fn watches(self: Arc<Self>, watches: &mut Watches<()>) {
         watches.once(());
+        watches.on_value(&self.server.0, [()]);
         watches.on(&self.secrets, |_| Some(()));
         watches.on(&self.maps, |change| (change.object().metadata.namespace.as_deref() == Some(HOME)).then_some(()));
     }
@@ -92,9 +98,11 @@ impl Controller for BootstrapSigner {
     /// An expired token's signature goes with its Secret, which the cleaner removes.
     async fn reconcile(&self, cx: &Context, (): &()) -> Result<Action, Error> {
         let tokens = self.tokens(cx.env.clock.now());
+        let server = SocketAddr::new(*self.server.0.borrow(), self.server.1);
+        let kubeconfig = kubeconfig(&format!("https://{server}"), &self.ca_pem);
         let writer = cx.namespaced::<ConfigMap>(HOME);
         let Some(existing) = self.maps.get(HOME, NAME) else {
-            let data = Some(wanted(&BTreeMap::new(), &self.kubeconfig, &tokens));
+            let data = Some(wanted(&BTreeMap::new(), &kubeconfig, &tokens));
             let metadata =
                 ObjectMeta { name: Some(NAME.to_owned()), namespace: Some(HOME.to_owned()), ..ObjectMeta::default() };
             let created = writer.create(&ConfigMap { metadata, data, ..ConfigMap::default() }).await;
@@ -104,7 +112,7 @@ impl Controller for BootstrapSigner {
             };
         };
         let held = existing.data.clone().unwrap_or_default();
-        let data = wanted(&held, &self.kubeconfig, &tokens);
+        let data = wanted(&held, &kubeconfig, &tokens);
         if data != held {
             writer.replace(&ConfigMap { data: Some(data), ..(*existing).clone() }).await?;
         }
