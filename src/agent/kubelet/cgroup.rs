@@ -23,7 +23,7 @@ impl Cgroups {
         Self::at(Path::new(MOUNT), root)
     }
 
-    fn at(mount: &Path, root: &str) -> Self {
+    pub(super) fn at(mount: &Path, root: &str) -> Self {
         Self { mount: mount.to_owned(), root: root.to_owned(), unified: mount.join("cgroup.controllers").exists() }
     }
 

@@ -5,6 +5,8 @@
 //! Speaks only the API and the trait `Runtime`. Composed by `agent`.
 
 mod adopt;
+#[cfg(test)]
+mod away_tests;
 mod cgroup;
 mod container;
 mod downward;
