@@ -7,6 +7,7 @@ mod dns;
 mod doctor;
 mod links;
 mod many;
+mod node_address;
 mod overlay;
 mod pod_network;
 mod proxy;

@@ -75,6 +75,13 @@ fn two_nodes_reach_each_other_and_mend_what_breaks_needs_root() {
         }
         serve(TcpListener::bind((HERE.gateway(), 81)).unwrap(), "again");
         assert_eq!(there.ask((HERE.gateway(), 81)).await.unwrap(), "again to 10.42.1.0");
+
+        // The node gets another address: its end of the overlay is made anew with it.
+        host.ip("addr add 192.0.2.5/24 dev wire");
+        let moved = Side { ip: [192, 0, 2, 5], ..HERE };
+        assert!(moved.reach(THERE).unwrap() >= 3);
+        let link = host.ip(&format!("-d link show {LINK}"));
+        assert!(link.contains("local 192.0.2.5"), "{link}");
     });
 }
 
