@@ -136,6 +136,10 @@ impl Worker {
     pub async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         let mut claims = self.host.claims.subscribe();
         let mut address = self.host.settings.node_address.clone();
+        // Before the first plan: a pod that is to end must not be begun.
+        while let Ok(one) = news.try_recv() {
+            self.take(one);
+        }
         loop {
             claims.mark_unchanged();
             self.consider_resize();
