@@ -1,3 +1,5 @@
+//! The adapter over a watch that the test speaks for.
+
 use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher::Error;
