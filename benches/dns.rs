@@ -109,6 +109,7 @@ fn config(services: Services) -> DnsConfig {
         resolv_conf: "/dev/null".into(),
         link_prefix: "bench".to_owned(),
         metrics: Arc::default(),
+        memory: None,
     }
 }
 

@@ -172,6 +172,7 @@ impl Agent {
                 resolv_conf: "/etc/resolv.conf".into(),
                 link_prefix: config.prefix.clone(),
                 metrics: self.dns_metrics.clone(),
+                memory: config.memory.clone(),
             };
             self.parts.start(Box::new(Dns::new(dns))).await?;
         }

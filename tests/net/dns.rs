@@ -104,6 +104,7 @@ fn pods_ask_for_names_of_the_cluster_and_of_the_world_needs_root() {
             resolv_conf: resolv_conf.clone(),
             link_prefix: "orch".to_owned(),
             metrics: Default::default(),
+            memory: None,
         });
         dns.start().await.unwrap();
         services.wait_ready().await;

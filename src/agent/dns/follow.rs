@@ -2,12 +2,13 @@
 //! wrong in the ConfigMap is told there as an Event, and what was right before it goes on to count.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use hickory_proto::rr::{LowerName, Name};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ use super::settings::{Invalid, Own, Settings};
 use super::zone::Zone;
 use crate::agent::services::Services;
 use crate::reconcile::events::{EventType, Recorder};
+use crate::reconcile::memory::{Memory, Remembered, remembered};
+use crate::reconcile::relist;
 
 const NAMESPACE: &str = "kube-system";
 const CONFIG_MAP: &str = "kube-dns";
@@ -31,10 +34,20 @@ pub async fn services(zone: Arc<Zone>, services: Services) {
     }
 }
 
-/// Follows the ConfigMap.
-pub async fn settings(client: Client, own: Own, recorder: Recorder, settings: watch::Sender<Settings>) {
+/// Watches the ConfigMap, which is remembered in the folder `memory`, if there is one.
+pub fn config_map(client: Client, memory: Option<&Path>) -> Remembered<ConfigMap> {
     let only_ours = watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}"));
-    let mut events = watcher(Api::<ConfigMap>::namespaced(client, NAMESPACE), only_ours).default_backoff().boxed();
+    let memory = memory.map(|dir| Memory { file: dir.join(CONFIG_MAP), without: &[], synced: false });
+    remembered(relist::watch(Api::namespaced(client, NAMESPACE), only_ours), memory)
+}
+
+/// Follows the ConfigMap.
+pub async fn settings(
+    mut events: Remembered<ConfigMap>,
+    own: Own,
+    recorder: Recorder,
+    settings: watch::Sender<Settings>,
+) {
     let take = |found: Option<&ConfigMap>| {
         let data = found.and_then(|map| map.data.clone()).unwrap_or_default();
         match Settings::parse(&data, &own) {

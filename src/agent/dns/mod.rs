@@ -63,6 +63,8 @@ pub struct DnsConfig {
     /// The link that holds the address is called `<prefix>-dns`.
     pub link_prefix: String,
     pub metrics: Arc<Metrics>,
+    /// The folder in which the ConfigMap is remembered, if it is.
+    pub memory: Option<PathBuf>,
 }
 
 /// The component.
@@ -90,7 +92,7 @@ impl Dns {
         let until_stopped = || self.stop.clone();
         self.tasks.spawn(until_stopped().run_until_cancelled_owned(follow::services(zone, config.services.clone())));
         self.tasks.spawn(until_stopped().run_until_cancelled_owned(follow::settings(
-            config.client.clone(),
+            follow::config_map(config.client.clone(), config.memory.as_deref()),
             own,
             recorder,
             sender,

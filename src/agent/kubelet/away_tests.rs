@@ -181,6 +181,7 @@ impl World {
             cgroups: Cgroups::at(self.dir.path(), "cgroup"),
             sources: Sources::new(client.clone(), &self.dir.path().join("objects")),
             services: services.clone(),
+            dns_metrics: Default::default(),
             recorder: EventSink::start(client, Clock::system()).recorder("kubelet", Some("n1")),
             puller: Puller::new(self.runtime.clone()),
             starts: Semaphore::new(8),
