@@ -38,10 +38,7 @@ pub async fn everything(
     token: Option<&JoinToken>,
 ) -> Observed {
     let ca = token.map(|token| token.ca_sha256.clone()).or_else(|| trusted(&host.data_dir));
-    let node_ip = match node_ip {
-        Some(address) => Some(address),
-        None => node_address::node_ip().await,
-    };
+    let node_ip = node_address::of_node(node_ip).ok().map(|address| address.get());
     let join = join.map(str::to_owned);
     let url = join.or_else(|| wanted.running.then(|| format!("https://127.0.0.1:{}", wanted.https_port)));
     Observed {
