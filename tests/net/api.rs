@@ -57,11 +57,16 @@ impl Api {
     }
 
     pub fn endpoints(&self, service: &str, ports: Value, endpoints: Value) {
+        self.slice(service, service, ports, endpoints);
+    }
+
+    /// One of several slices of a Service.
+    pub fn slice(&self, name: &str, service: &str, ports: Value, endpoints: Value) {
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "addressType": "IPv4", "ports": ports, "endpoints": endpoints,
         });
-        self.put("endpointslices", service, slice, Some(service));
+        self.put("endpointslices", name, slice, Some(service));
     }
 
     pub fn pod(&self, name: &str, spec: Value, status: Value) {

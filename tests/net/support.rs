@@ -102,9 +102,11 @@ pub fn run(program: &str, arguments: &str) -> String {
 impl Pod {
     /// A server in the pod that answers every connection with its word and the client's address.
     pub async fn serve(&self, port: u16, word: &'static str) {
-        let listener =
-            netns::run_in(&self.netns, move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).await.unwrap();
-        serve(listener, word);
+        serve(self.listen(port).await, word);
+    }
+
+    pub async fn listen(&self, port: u16) -> TcpListener {
+        netns::run_in(&self.netns, move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).await.unwrap()
     }
 
     /// Connects from inside the pod and reads the answer.

@@ -80,7 +80,9 @@ fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
         assert_eq!(a.ask((IP, 80)).await.unwrap(), "a to 192.0.2.1", "a pod through its own service");
         assert!(refused(&client.ask((IP, 81)).await), "another port");
 
-        node.api.endpoints("web", http(), ready(&[&a, &b]));
+        // A second slice, whose endpoint has another port.
+        crate::support::serve(b.listen(9090).await, "b");
+        node.api.slice("web-2", "web", json!([{"name": "http", "port": 9090}]), ready(&[&b]));
         let mut seen = BTreeSet::new();
         eventually(
             async || {
@@ -90,6 +92,7 @@ fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
             |count| *count == 2,
         )
         .await;
+        node.api.delete("endpointslices", "web-2");
         // A process of the host itself as the endpoint: the host goes to itself through the Service.
         let own = std::net::TcpListener::bind((Ipv4Addr::from(NODE), 8080)).unwrap();
         crate::support::serve(own, "host");

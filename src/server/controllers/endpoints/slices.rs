@@ -384,6 +384,36 @@ mod tests {
     }
 
     #[test]
+    fn hints_follow_the_traffic_distribution() {
+        let hinted = |distribution: Option<&str>, zoned: bool, change: fn(&mut Pod)| {
+            let (mut service, mut pod) = (service(), pod(1, 80));
+            change(&mut pod);
+            service.spec.as_mut().expect("set").traffic_distribution = distribution.map(str::to_owned);
+            let nodes = if zoned { node() } else { [("n".to_owned(), Arc::default())].into() };
+            let world = World { service: &service, pods: vec![Arc::new(pod)], nodes, slices: Vec::new() };
+            let hints = plan(&world).create[0].endpoints.as_ref().expect("there")[0].hints.clone()?;
+            let zones: Vec<_> = hints.for_zones.into_iter().flatten().map(|zone| zone.name).collect();
+            let nodes: Vec<_> = hints.for_nodes.into_iter().flatten().map(|node| node.name).collect();
+            Some((zones.join(","), nodes.join(",")))
+        };
+        let as_is = |_: &mut Pod| {};
+        let some = |zone: &str, node: &str| Some((zone.to_owned(), node.to_owned()));
+        let cases = [
+            (None, true, None),
+            (Some("PreferClose"), true, some("z", "")),
+            (Some("PreferSameZone"), true, some("z", "")),
+            (Some("PreferSameZone"), false, None),
+            (Some("PreferSameNode"), true, some("z", "n")),
+            (Some("PreferSameNode"), false, some("", "n")),
+        ];
+        for (distribution, zoned, expected) in cases {
+            assert_eq!(hinted(distribution, zoned, as_is), expected, "{distribution:?} {zoned}");
+        }
+        let leaving = |pod: &mut Pod| pod.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(hinted(Some("PreferSameNode"), true, leaving), None, "only ready endpoints");
+    }
+
+    #[test]
     fn named_ports_differ_per_pod() {
         let plan = planned(&service(), vec![pod(1, 8080), pod(2, 9090), pod(3, 8080)], &[]);
         let mut got: Vec<_> = plan
