@@ -119,8 +119,19 @@ impl Api {
             let frames = futures::StreamExt::map(frames, |bytes| Ok(Frame::data(bytes)));
             return Response::new(StreamBody::new(frames).boxed_unsync());
         }
-        let items: Vec<_> = state.objects.iter().filter(|((of, _), _)| *of == resource).map(|(_, it)| it).collect();
-        let list = json!({"metadata": {"resourceVersion": state.revision.to_string()}, "items": items});
+        let number = |name: &str| {
+            let query = request.uri().query().unwrap_or_default();
+            form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?.1.parse::<usize>().ok()
+        };
+        // A page's continue token is how many objects came before.
+        let (skip, limit) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
+        let all = state.objects.iter().filter(|((of, _), _)| *of == resource).map(|(_, it)| it);
+        let mut items: Vec<_> = all.skip(skip).take(limit.saturating_add(1)).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { (skip + limit).to_string() } else { String::new() };
+        let list =
+            json!({"metadata": {"resourceVersion": state.revision.to_string(), "continue": next}, "items": items});
         Response::new(Full::new(list.to_string().into()).boxed_unsync())
     }
 }
