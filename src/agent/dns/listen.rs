@@ -37,45 +37,59 @@ impl Sockets {
         let readers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let (socket, waiting) = (Arc::new(self.datagrams), Arc::new(Semaphore::new(WAITING)));
         for _ in 0..readers {
-            let read = datagrams(socket.clone(), responder.clone(), waiting.clone(), tasks.clone());
-            tasks.spawn(stop.clone().run_until_cancelled_owned(read));
+            let reader = Reader {
+                socket: socket.clone(),
+                responder: responder.clone(),
+                waiting: waiting.clone(),
+                stop: stop.clone(),
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(stop.clone().run_until_cancelled_owned(reader.run()));
         }
         let accept = streams(self.streams, responder.clone(), stop.clone(), tasks.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(accept));
     }
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, responder: Arc<Responder>, waiting: Arc<Semaphore>, tasks: TaskTracker) {
-    let mut buffer = vec![0; 4096];
-    loop {
-        let (length, peer) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::debug!(%error, "receiving DNS questions");
-                continue;
+/// One of the tasks that read the UDP socket.
+struct Reader {
+    socket: Arc<UdpSocket>,
+    responder: Arc<Responder>,
+    waiting: Arc<Semaphore>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Reader {
+    async fn run(self) {
+        let mut buffer = vec![0; 4096];
+        loop {
+            match self.socket.recv_from(&mut buffer).await {
+                Ok((length, peer)) => self.take(&buffer[..length], peer).await,
+                Err(error) => tracing::debug!(%error, "receiving DNS questions"),
             }
-        };
-        let begun = Instant::now();
-        let request = match message::read(&buffer[..length]) {
-            Ok(request) => request,
-            Err(answer) => {
-                send(&socket, answer.as_deref(), peer).await;
-                continue;
-            }
-        };
-        if let Some(zoned) = responder.at_once(&request) {
-            let answer = finish(&responder, &request, &zoned, (Transport::Udp, peer), begun);
-            send(&socket, Some(&answer), peer).await;
-            continue;
         }
-        let Ok(permit) = waiting.clone().try_acquire_owned() else { continue };
-        let (socket, responder) = (socket.clone(), responder.clone());
-        tasks.spawn(async move {
+    }
+
+    async fn take(&self, question: &[u8], peer: SocketAddr) {
+        let begun = Instant::now();
+        let request = match message::read(question) {
+            Ok(request) => request,
+            Err(answer) => return send(&self.socket, answer.as_deref(), peer).await,
+        };
+        let from = (Transport::Udp, peer);
+        if let Some(zoned) = self.responder.at_once(&request) {
+            let answer = finish(&self.responder, &request, &zoned, from, begun);
+            return send(&self.socket, Some(&answer), peer).await;
+        }
+        let Ok(permit) = self.waiting.clone().try_acquire_owned() else { return };
+        let (socket, responder) = (self.socket.clone(), self.responder.clone());
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
             let zoned = responder.later(&request).await;
-            let answer = finish(&responder, &request, &zoned, (Transport::Udp, peer), begun);
+            let answer = finish(&responder, &request, &zoned, from, begun);
             send(&socket, Some(&answer), peer).await;
             drop(permit);
-        });
+        }));
     }
 }
 
