@@ -111,6 +111,10 @@ impl Pool {
                 asked.push((index, false));
                 running.push(self.attempt(index, question, metrics));
             }
+            // Without anybody left to hear from there is nothing to wait for.
+            if running.is_empty() {
+                return bad;
+            }
             more = tokio::select! {
                 Some((index, outcome)) = running.next() => {
                     asked.retain(|(other, _)| *other != index);
@@ -133,11 +137,7 @@ impl Pool {
                     true
                 }
                 () = &mut deadline => return bad,
-                else => return bad,
             };
-            if running.is_empty() && waiting.is_empty() {
-                return bad;
-            }
         }
     }
 

@@ -269,7 +269,9 @@ async fn the_next_server_is_asked_when_one_fails() {
 #[tokio::test]
 async fn when_nobody_answers_that_is_said() {
     let failing = Upstream::start(failing, silent).await;
+    let begun = Instant::now();
     assert_eq!(said(&host(&[], None).await.ask("example.org.").await), "ServFail");
+    assert!(begun.elapsed() < Duration::from_secs(2), "and at once");
     assert_eq!(said(&host(&[dead().await], None).await.ask("example.org.").await), "ServFail");
     assert_eq!(said(&host(&[failing.address], None).await.ask("example.org.").await), "ServFail");
     assert_eq!(failing.asked(), 2, "once more, in case a datagram was lost");
