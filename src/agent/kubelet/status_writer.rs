@@ -116,6 +116,10 @@ fn patch(uid: &str, old: Option<&PodStatus>, status: &PodStatus) -> Value {
     } else if old.is_none_or(|old| old.pod_ips != status.pod_ips) {
         replace(&mut value["podIPs"]);
     }
+    // The node's address may have changed.
+    if status.host_ips.is_some() && old.is_none_or(|old| old.host_ips != status.host_ips) {
+        replace(&mut value["hostIPs"]);
+    }
     for field in ["reason", "message"] {
         if value.get(field).is_none() && old.is_some_and(|old| old.reason.is_some() || old.message.is_some()) {
             value[field] = Value::Null;
@@ -148,7 +152,7 @@ fn replace(list: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{PodCondition, PodIP};
+    use k8s_openapi::api::core::v1::{HostIP, PodCondition, PodIP};
 
     use super::*;
 
@@ -158,6 +162,10 @@ mod tests {
         let condition = PodCondition { type_: "Ready".into(), status: "True".into(), ..Default::default() };
         let first = PodStatus { pod_ips: ip("1.1.1.1"), reason: Some("x".into()), ..Default::default() };
         let second = PodStatus { pod_ips: ip("1.1.1.2"), conditions: Some(vec![condition]), ..Default::default() };
+        let here = |ip: &str| PodStatus { host_ips: Some(vec![HostIP { ip: ip.to_owned() }]), ..Default::default() };
+        let moved = patch("u", Some(&here("192.0.2.1")), &here("192.0.2.9"));
+        assert_eq!(moved["status"]["hostIPs"], json!([{"$patch": "replace"}, {"ip": "192.0.2.9"}]));
+        assert_eq!(patch("u", Some(&first), &first)["status"].get("hostIPs"), None);
         let made = patch("u", Some(&first), &second);
         assert_eq!(made["metadata"]["uid"], "u");
         assert_eq!(made["status"]["podIPs"], json!([{"$patch": "replace"}, {"ip": "1.1.1.2"}]));
