@@ -201,6 +201,24 @@ async fn a_stolen_node_credential_tried_against_every_resource() {
     assert!(tried > 1000, "{tried}");
 }
 
+#[tokio::test]
+async fn a_node_lists_and_clears_its_own_slices() {
+    let cluster = Cluster::with_roles().await;
+    for node in ["a", "b"] {
+        owning(&cluster, node).await;
+    }
+    let (node, slices) = (User::node("a"), "/apis/resource.k8s.io/v1/resourceslices");
+    let own = format!("{slices}?fieldSelector=spec.nodeName%3Da");
+    let listed = cluster.ask(&node, Method::GET, &own, Value::Null).await.ok();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let theirs = format!("{slices}?fieldSelector=spec.nodeName%3Db");
+    assert_eq!(cluster.ask(&node, Method::DELETE, &theirs, Value::Null).await.code, 403);
+    cluster.ask(&node, Method::DELETE, &own, Value::Null).await.ok();
+    let left = cluster.get(slices).await.ok();
+    assert_eq!(left["items"][0]["metadata"]["name"], "b");
+    assert_eq!(left["items"].as_array().unwrap().len(), 1);
+}
+
 /// What the authorizer cannot see, NodeRestriction does.
 #[tokio::test]
 async fn what_a_node_writes_is_its_own() {

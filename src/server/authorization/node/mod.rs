@@ -211,7 +211,7 @@ fn resource_slice(node: &str, request: &RequestInfo) -> Answer {
     match request.verb.as_str() {
         "create" => Answer::Yes,
         "get" | "update" | "patch" | "delete" => reached(Kind::ResourceSlice, request),
-        "watch" | "list" | "deletecollection" if selects(request, "nodeName", node) => Answer::Yes,
+        "watch" | "list" | "deletecollection" if selects(request, "spec.nodeName", node) => Answer::Yes,
         "watch" | "list" | "deletecollection" => {
             no("can only list/watch/deletecollection resourceslices with nodeName field selector")
         }

@@ -105,7 +105,7 @@ async fn a_node_reads_what_its_pods_use_and_writes_what_is_its_own() {
         ),
         ("create storage.k8s.io/csinodes", Ok(())),
         ("get storage.k8s.io/csinodes /n2", Err("can only access CSINode with the same name as the requesting node")),
-        ("list resource.k8s.io/resourceslices ?nodeName=n1", Ok(())),
+        ("list resource.k8s.io/resourceslices ?spec.nodeName=n1", Ok(())),
         (
             "list resource.k8s.io/resourceslices",
             Err("can only list/watch/deletecollection resourceslices with nodeName field selector"),
