@@ -4,6 +4,7 @@
 //! here, so that both count the same. A usage has every name under which its object can be limited.
 
 mod claim;
+mod devices;
 mod pod;
 mod scope;
 mod service;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use super::pod::Resources;
@@ -27,6 +29,7 @@ pub enum Counted<'a> {
     Pod(&'a Pod),
     Service(&'a Service),
     Claim(&'a PersistentVolumeClaim),
+    Devices(&'a ResourceClaim),
     /// Of which only the number counts: group and plural.
     Other(&'a str, &'a str),
 }
@@ -50,6 +53,7 @@ impl Counted<'_> {
             Self::Pod(pod) => pod::usage(pod, now),
             Self::Service(service) => service::usage(service),
             Self::Claim(claim) => claim::usage(claim),
+            Self::Devices(claim) => devices::usage(claim),
             Self::Other(group, plural) => {
                 let mut usage = Resources::from([(count_name(group, plural), count(1))]);
                 if group.is_empty() && PLAIN.contains(plural) {
@@ -66,6 +70,7 @@ impl Counted<'_> {
             Self::Pod(_) => pod::is_limited_by(name),
             Self::Service(_) => service::is_limited_by(name),
             Self::Claim(_) => claim::is_limited_by(name),
+            Self::Devices(_) => devices::is_limited_by(name),
             Self::Other(group, plural) => {
                 name == count_name(group, plural) || (group.is_empty() && PLAIN.contains(plural) && name == *plural)
             }

@@ -19,7 +19,7 @@ pub(super) fn holds(quota: &ResourceQuotaSpec, object: &Counted<'_>) -> bool {
     named.chain(selected).all(|wanted| match object {
         Counted::Pod(pod) => of_pod(pod, &wanted),
         Counted::Claim(claim) => of_claim(claim, &wanted),
-        Counted::Service(_) | Counted::Other(..) => false,
+        Counted::Service(_) | Counted::Devices(_) | Counted::Other(..) => false,
     })
 }
 

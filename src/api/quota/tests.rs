@@ -45,6 +45,20 @@ fn usages() {
         "count/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,\
          fast.storageclass.storage.k8s.io/requests.storage=1Gi,persistentvolumeclaims=1,requests.storage=1Gi"
     );
+    let request = |class: &str, count: i64| json!({"deviceClassName": class, "count": count});
+    let exactly = |name: &str, request: Value| json!({"name": name, "exactly": request});
+    let claim = json!({"spec": {"devices": {"requests": [
+        exactly("a", request("gpu", 2)),
+        exactly("b", json!({"deviceClassName": "gpu", "allocationMode": "ExactCount"})),
+        exactly("c", json!({"deviceClassName": "nic", "allocationMode": "All"})),
+        {"name": "d", "firstAvailable": [request("gpu", 4), request("gpu", 8), request("fpga", 1)]},
+    ]}}});
+    let claim: ResourceClaim = serde_json::from_value(claim).unwrap();
+    assert_eq!(
+        shown(&Counted::Devices(&claim).usage(now())),
+        "count/resourceclaims.resource.k8s.io=1,fpga.deviceclass.resource.k8s.io/devices=1,\
+         gpu.deviceclass.resource.k8s.io/devices=11,nic.deviceclass.resource.k8s.io/devices=32"
+    );
     assert_eq!(shown(&Counted::Other("", "secrets").usage(now())), "count/secrets=1,secrets=1");
     assert_eq!(shown(&Counted::Other("apps", "deployments").usage(now())), "count/deployments.apps=1");
 }

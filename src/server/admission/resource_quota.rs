@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota as Quota, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use parking_lot::Mutex;
 
 use super::{Attributes, Operation, Plugin, Reservation};
@@ -97,6 +98,9 @@ fn counted<'a>(attributes: &Attributes<'a>, object: &'a dyn Object) -> Option<Co
     }
     if let Some(claim) = object.downcast_ref::<PersistentVolumeClaim>() {
         return Some(Counted::Claim(claim));
+    }
+    if let Some(claim) = object.downcast_ref::<ResourceClaim>() {
+        return creates.then_some(Counted::Devices(claim));
     }
     creates.then_some(Counted::Other(meta.group, meta.plural))
 }

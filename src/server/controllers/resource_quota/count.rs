@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 
@@ -46,9 +47,14 @@ pub(super) async fn count(
     if limits(Counted::Claim(&PersistentVolumeClaim::default())) {
         claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace).list(&everything).await?.items;
     }
+    let mut devices = Vec::new();
+    if limits(Counted::Devices(&ResourceClaim::default())) {
+        devices = Api::<ResourceClaim>::namespaced(client.clone(), namespace).list(&everything).await?.items;
+    }
     let numbers = numbers(client, namespace, &names).await?;
     let typed = pods.iter().map(Counted::Pod).chain(services.iter().map(Counted::Service));
-    let objects: Vec<Counted<'_>> = typed.chain(claims.iter().map(Counted::Claim)).collect();
+    let typed = typed.chain(claims.iter().map(Counted::Claim)).chain(devices.iter().map(Counted::Devices));
+    let objects: Vec<Counted<'_>> = typed.collect();
     let of_each = quotas.iter().map(|quota| used(quota, &objects, &numbers, now));
     let next_expiry = pods.iter().filter_map(quota::expires).filter(|end| *end >= now).min();
     Ok(Usages { of_each: of_each.collect(), next_expiry })
@@ -59,10 +65,11 @@ fn is_typed(name: &str) -> bool {
     Counted::Pod(&Pod::default()).is_limited_by(name)
         || Counted::Service(&Service::default()).is_limited_by(name)
         || Counted::Claim(&PersistentVolumeClaim::default()).is_limited_by(name)
+        || Counted::Devices(&ResourceClaim::default()).is_limited_by(name)
 }
 
 async fn numbers(client: &Client, namespace: &str, names: &BTreeSet<&str>) -> Result<Vec<Number>, Error> {
-    const ELSEWHERE: [&str; 4] = ["events", "persistentvolumeclaims", "pods", "services"];
+    const ELSEWHERE: [&str; 5] = ["events", "persistentvolumeclaims", "pods", "resourceclaims", "services"];
     let mut numbers = Vec::new();
     // Most quotas limit none of these.
     if names.iter().all(|name| is_typed(name)) {
