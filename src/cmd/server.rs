@@ -23,6 +23,7 @@ use crate::reconcile::Env;
 use crate::reconcile::events::EventType;
 use crate::server::authorization::policy;
 use crate::server::bootstrap_tokens::BootstrapTokens;
+use crate::server::controllers::uses::{self, LastUsed};
 use crate::server::controllers::{Controllers, ControllersConfig, Keys};
 use crate::server::encryption::{self, Encryption, Keyring};
 use crate::server::http::audit::{Audit, Log, LogOptions, Policy};
@@ -118,9 +119,10 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
 
     let issuer = format!("https://kubernetes.default.svc.{}", args.cluster_domain);
     let issuer = Arc::new(Issuer::new(&pki.service_account_key_pem, &issuer)?);
+    let (used, uses) = uses::channel();
     let tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![
         Arc::new(StaticToken::admin(token)),
-        Arc::new(ServiceAccountTokens::new(issuer.clone(), store.clone())),
+        Arc::new(ServiceAccountTokens::new(issuer.clone(), store.clone()).telling(used)),
         Arc::new(BootstrapTokens::new(store.clone())),
     ];
     let mut subresources = Subresources::standard(Some(issuer.clone()));
@@ -167,6 +169,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         disable: disable.clone(),
     };
     lifecycle.start(Box::new(Controllers::new(controllers))).await?;
+    lifecycle.start(Box::new(LastUsed::new(client.clone(), uses))).await?;
     started.controllers();
     let roles = policy::ensure(api.pipeline()).await;
     roles.map_err(|failure| anyhow::anyhow!("the default roles cannot be written: {failure}"))?;

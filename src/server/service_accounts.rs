@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::mpsc;
 
 use crate::server::controllers::TokenSigner;
+use crate::server::controllers::uses::{self, TokenUse};
 use crate::server::http::authn::{Authenticated, Refused, TokenAuthenticator, User, same};
 use crate::server::pipeline::Reader;
 use crate::server::pki::token::{Bound, Claims, Issuer, LEEWAY, LegacyClaims, Signed};
@@ -20,11 +22,30 @@ const INVALIDATED: &str = "service account token has been invalidated";
 pub struct ServiceAccountTokens {
     issuer: Arc<Issuer>,
     store: Arc<dyn Store>,
+    uses: Option<mpsc::Sender<TokenUse>>,
 }
 
 impl ServiceAccountTokens {
     pub fn new(issuer: Arc<Issuer>, store: Arc<dyn Store>) -> Self {
-        Self { issuer, store }
+        Self { issuer, store, uses: None }
+    }
+
+    /// Tells of each use of a Secret's token that its label does not tell of.
+    #[must_use]
+    pub fn telling(mut self, uses: mpsc::Sender<TokenUse>) -> Self {
+        self.uses = Some(uses);
+        self
+    }
+
+    fn used(&self, secret: ObjectMeta) {
+        let Some(uses) = &self.uses else { return };
+        let ObjectMeta { namespace: Some(namespace), name: Some(name), uid: Some(uid), labels, .. } = secret else {
+            return;
+        };
+        if let Some(day) = uses::due(labels.as_ref(), jiff::Timestamp::now()) {
+            // Where many wait, the next use is told.
+            let _ = uses.try_send(TokenUse { namespace, secret: name, uid, day });
+        }
     }
 
     fn bound(&self, claims: &Claims, audiences: &[String], now: jiff::Timestamp) -> Result<Authenticated, Refused> {
@@ -49,7 +70,8 @@ impl TokenAuthenticator for ServiceAccountTokens {
         match signed {
             Signed::Bound(claims) => self.bound(&claims, audiences, jiff::Timestamp::now()).map(Some),
             Signed::Legacy(claims) => {
-                let user = legacy_user(&claims, token, Reader::new(self.store.as_ref()))?;
+                let (user, secret) = legacy_user(&claims, token, Reader::new(self.store.as_ref()))?;
+                self.used(secret);
                 Ok(Some(Authenticated { user, audiences: Vec::new() }))
             }
         }
@@ -138,8 +160,8 @@ fn user(claims: &Claims, reader: Reader<'_>, now: jiff::Timestamp) -> Result<Use
     Ok(user)
 }
 
-/// The user of a token that a Secret holds: it counts as long as the Secret holds exactly this one.
-fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result<User, Refused> {
+/// The user of a token that a Secret holds, and the Secret: it counts as long as the Secret holds exactly this one.
+fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result<(User, ObjectMeta), Refused> {
     let LegacyClaims { namespace, secret: name, account: owner, uid, sub, .. } = claims;
     if *sub != format!("system:serviceaccount:{namespace}:{owner}") {
         return Err(Refused("sub claim is invalid".to_owned()));
@@ -159,7 +181,7 @@ fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result
             "the token in secret {namespace}/{name} for service account {namespace}/{owner} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
         )));
     }
-    Ok(User::service_account(namespace, owner, uid))
+    Ok((User::service_account(namespace, owner, uid), secret.metadata))
 }
 
 #[cfg(test)]
@@ -254,6 +276,24 @@ mod tests {
             found(&issue(&["vault"]), &[]).unwrap_err().to_string(),
             r#"token audiences ["vault"] is invalid for the target audiences ["https://issuer"]"#
         );
+    }
+
+    #[tokio::test]
+    async fn a_use_is_told_until_the_label_tells_of_it() {
+        let (store, tokens) = world().await;
+        let (sender, mut told) = uses::channel();
+        let tokens = tokens.telling(sender);
+        let today = uses::due(None, jiff::Timestamp::now()).unwrap();
+        for (name, labels) in [("new", json!({})), ("known", json!({uses::LAST_USED: today}))] {
+            let token = tokens.issuer.issue_legacy("ns", &subject("u1").serviceaccount, name).unwrap();
+            let data = json!({"token": k8s_openapi::ByteString(token.as_bytes().to_vec())});
+            let metadata = json!({"name": name, "namespace": "ns", "uid": "s1", "labels": labels});
+            put(&store, &format!("secrets/ns/{name}"), json!({"metadata": metadata, "data": data})).await;
+            assert!(tokens.authenticate(&token, &[]).is_ok());
+        }
+        let used = told.try_recv().unwrap();
+        assert_eq!((used.secret.as_str(), used.uid.as_str()), ("new", "s1"));
+        assert!(told.try_recv().is_err());
     }
 
     #[tokio::test]

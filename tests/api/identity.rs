@@ -285,3 +285,24 @@ async fn impersonation_is_for_those_who_may() {
     let reply = whoami("boss", &[("impersonate-uid", "7")]).await;
     assert_eq!((reply.code, reply.headers.get(AUTHORIZATION)), (400, HeaderMap::new().get(AUTHORIZATION)));
 }
+
+#[tokio::test]
+async fn the_use_of_a_secrets_token_is_written_on_the_secret() {
+    use orch::lifecycle::Component;
+    use orch::server::controllers::uses::{self, LAST_USED, LastUsed, TokenUse};
+
+    let cluster = Cluster::new().await;
+    let path = "/api/v1/namespaces/default/secrets";
+    let made = cluster.post(path, json!({"metadata": {"name": "kept"}})).await.ok();
+    let (used, uses) = uses::channel();
+    let mut part = LastUsed::new(orch::client::in_process(cluster.server.as_user(User::admin())), uses);
+    part.start().await.unwrap();
+    let mut lines = cluster.watch(&format!("{path}?watch=1&resourceVersion=0")).await;
+    assert_eq!(lines.short().await, "ADDED kept");
+    let uid = made["metadata"]["uid"].as_str().unwrap().to_owned();
+    let day = "2026-01-02".to_owned();
+    used.send(TokenUse { namespace: "default".into(), secret: "kept".into(), uid, day }).await.unwrap();
+    let changed = lines.next().await.unwrap();
+    assert_eq!(changed["object"]["metadata"]["labels"], json!({LAST_USED: "2026-01-02"}));
+    part.stop().await;
+}

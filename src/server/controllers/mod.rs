@@ -34,6 +34,7 @@ use crate::lifecycle::{Component, StartError};
 use crate::reconcile::{self, Controller, Env, Error, Options};
 pub use certificates::sign::CertificateSigner;
 pub use tokens::service_account::TokenSigner;
+pub use tokens::uses;
 
 /// What the controllers need to know of the cluster.
 pub struct ControllersConfig {

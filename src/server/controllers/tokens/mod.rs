@@ -4,3 +4,4 @@
 pub mod cleaner;
 pub mod service_account;
 pub mod signer;
+pub mod uses;
