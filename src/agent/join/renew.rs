@@ -4,7 +4,6 @@
 //! *Guarantees.* The key stays, because the cluster knows the node by it. What cannot be renewed stays in use and is
 //! asked for again, less and less often; connections that are open are never cut.
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,15 +167,13 @@ impl Leaf {
 }
 
 /// Ends when the names are no more `known`; never where there are none.
-fn changed(names: Option<Names>, known: Vec<String>) -> impl Future<Output = ()> + Send {
-    async move {
-        if let Some(mut names) = names
-            && names.wait_for(|names| *names != known).await.is_ok()
-        {
-            return;
-        }
-        std::future::pending().await
+async fn changed(names: Option<Names>, known: Vec<String>) {
+    if let Some(mut names) = names
+        && names.wait_for(|names| *names != known).await.is_ok()
+    {
+        return;
     }
+    std::future::pending().await
 }
 
 #[async_trait]
