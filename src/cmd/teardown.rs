@@ -1,5 +1,5 @@
 //! Taking down what orch left on the machine, whoever is still alive: containers, containerd, mounts,
-//! links, packet rules and control groups. Everything is recognised by what orch itself named (its run
+//! links, routes, packet rules and control groups. Everything is recognised by what orch itself named (its run
 //! directory, data directory and control group), never by guessing. Errors are collected, not stopped at.
 
 use std::collections::BTreeSet;
@@ -11,6 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::config::HostArgs;
+use crate::net::overlay::kernel;
 use crate::net::{self, nft::KernelTable};
 
 /// How long killed processes may take to be gone.
@@ -36,6 +37,12 @@ pub async fn kernel_state(host: &HostArgs) -> Leftovers {
             left.push(format!("link {link}: {error}"));
         }
     }
+    // Those of links that are not ours; with our own links theirs have gone.
+    for range in routes() {
+        if let Err(error) = kernel::remove_route(range) {
+            left.push(format!("route to {range}: {error}"));
+        }
+    }
     for table in tables() {
         if let Err(error) = KernelTable::open(&table).and_then(|mut table| table.remove()) {
             left.push(format!("packet table {table}: {error}"));
@@ -45,6 +52,10 @@ pub async fn kernel_state(host: &HostArgs) -> Leftovers {
         remove_tree(&group, &mut left);
     }
     left
+}
+
+fn routes() -> Vec<ipnet::Ipv4Net> {
+    kernel::routes().unwrap_or_default()
 }
 
 /// Our packet tables; only names are read, never rules.
@@ -60,6 +71,7 @@ pub async fn verify(host: &HostArgs) -> Leftovers {
     let mounts = mounts_below(&[&host.run_dir, &host.data_dir]);
     left.extend(mounts.iter().map(|mount| format!("mount {}", mount.display())));
     left.extend(net::links::named(PREFIX).unwrap_or_default().iter().map(|link| format!("link {link}")));
+    left.extend(routes().iter().map(|range| format!("route to {range}")));
     left.extend(tables().iter().map(|table| format!("packet table {table}")));
     left.extend(control_groups(&host.cgroup_root).iter().map(|group| format!("control group {}", group.display())));
     left

@@ -4,6 +4,7 @@
 mod support;
 
 mod images;
+mod install;
 mod kubectl;
 mod nodes;
 mod own_kubectl;

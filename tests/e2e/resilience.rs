@@ -4,17 +4,11 @@ use std::process::Command;
 
 use crate::support::{Cluster, run};
 
-/// Names, restart counts and container ids of all pods: what must not change.
-fn containers(cluster: &Cluster) -> String {
-    let each = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount} {.status.containerStatuses[*].containerID}{\"\\n\"}{end}";
-    cluster.kubectl(&["get", "pods", "-o", each])
-}
-
 #[test]
 fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
     let mut cluster = Cluster::start();
     cluster.hello();
-    let before = containers(&cluster);
+    let before = cluster.containers(&[]);
     let pod = before.split_whitespace().next().expect("a pod").to_owned();
     let process = cluster.process_of(&pod);
     let url = format!("http://{}:30080/", cluster.host.ip);
@@ -26,7 +20,7 @@ fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
         cluster.node_ready();
     }
     cluster.kubectl(&["annotate", "pod", &pod, "touched=yes"]);
-    assert_eq!(containers(&cluster), before);
+    assert_eq!(cluster.containers(&[]), before);
     assert_eq!(cluster.process_of(&pod), process);
     // The adopted pod is still cared for: its end is seen and its container started anew.
     run(Command::new("kill").args(["-9", &process.to_string()]));
@@ -40,12 +34,12 @@ fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
 fn a_stopped_orch_keeps_its_pods_needs_root() {
     let mut cluster = Cluster::start();
     cluster.hello();
-    let before = containers(&cluster);
+    let before = cluster.containers(&[]);
     cluster.stop();
     assert!(cluster.host.http(&format!("http://{}:30080/", cluster.host.ip)).is_some());
     cluster.run_server();
     cluster.node_ready();
-    assert_eq!(containers(&cluster), before);
+    assert_eq!(cluster.containers(&[]), before);
 }
 
 #[test]

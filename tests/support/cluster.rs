@@ -140,6 +140,15 @@ impl Cluster {
         self.kubectl(&["get", object, "-o", &format!("jsonpath={path}")])
     }
 
+    /// Restarts, ids and start times of containers, which do not change where pods are left alone: those of the named
+    /// pods, two at least, or of all.
+    pub fn containers(&self, pods: &[&str]) -> String {
+        let fields = ["restartCount", "containerID", "state.running.startedAt"];
+        let fields = fields.map(|field| format!("{{.status.containerStatuses[*].{field}}}")).join(" ");
+        let each = format!("jsonpath={{range .items[*]}}{{.metadata.name}} {fields}{{\"\\n\"}}{{end}}");
+        self.kubectl(&[&["get", "pods"], pods, &["-o", &each]].concat())
+    }
+
     /// The demo, rolled out.
     pub fn hello(&self) {
         self.apply(HELLO);

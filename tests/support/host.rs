@@ -134,7 +134,7 @@ impl Host {
         host.namespace.address("uplink", &host.ip, &gateway);
         run(router.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"]));
         let hide =
-            "table ip nat { chain out { type nat hook postrouting priority srcnat; oifname uplink masquerade } }";
+            "table ip nat { chain out { type nat hook postrouting priority srcnat; oifname uplink masquerade; }; }";
         run(router.command("nft").arg(hide));
         host.port = Some(port);
         host.router = Some(router);

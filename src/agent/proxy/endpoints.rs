@@ -97,7 +97,7 @@ fn nearness<'a>(
     candidates: impl Iterator<Item = &'a Candidate<'a>> + Clone,
     node: &Node,
 ) -> impl Fn(&Candidate<'_>) -> bool {
-    let by_node = |it: &Candidate<'_>| it.hints.is_some_and(|hints| hints.nodes.iter().any(|name| *name == node.name));
+    let by_node = |it: &Candidate<'_>| it.hints.is_some_and(|hints| hints.nodes.contains(&node.name));
     let zone = node.zone.as_deref();
     let by_zone =
         move |it: &Candidate<'_>| it.hints.is_some_and(|hints| hints.zones.iter().any(|name| Some(&**name) == zone));

@@ -21,7 +21,7 @@ pub struct Ledger {
 /// Who wants an element: mostly one, and there are many elements.
 enum Owners {
     One(Key),
-    More(Box<BTreeSet<Key>>),
+    More(BTreeSet<Key>),
 }
 
 /// What becomes of one element.

@@ -86,7 +86,7 @@ pub fn disk(disk: &Disk) -> Vec<Finding> {
     let free = percent(disk.bytes_free, disk.bytes);
     let mebibytes = disk.bytes_free >> 20;
     let clean =
-        format!("remove what is not needed, such as images: orch image ls; or use another disk: --data-dir DIR");
+        "remove what is not needed, such as images: orch image ls; or use another disk: --data-dir DIR".to_owned();
     findings.push(match free {
         _ if disk.bytes_free < LEAST => Finding::fail("space", format!("{path} has only {mebibytes} MiB left"), clean),
         0..15 => Finding::warn(

@@ -139,6 +139,16 @@ impl Kernel {
     }
 }
 
+/// The pod ranges to which routes of ours lead, by whatever link.
+pub fn routes() -> io::Result<Vec<Ipv4Net>> {
+    Ok(Kernel::open()?.observe(None)?.routes.into_keys().collect())
+}
+
+/// Removes our route to a pod range.
+pub fn remove_route(range: Ipv4Net) -> io::Result<()> {
+    Kernel::open()?.apply(&Step::DropRoute(range), 0)
+}
+
 fn drops(step: &Step) -> bool {
     matches!(step, Step::DropRoute(_) | Step::DropNeighbour(_) | Step::DropForwarding(..))
 }

@@ -73,7 +73,7 @@ fn is_from_memory(query: &Query) -> bool {
     match query.get("resourceVersionMatch") {
         "Exact" => false,
         "NotOlderThan" => true,
-        _ => query.get("continue").is_empty() && !(past && !query.get("limit").is_empty()),
+        _ => query.get("continue").is_empty() && (!past || query.get("limit").is_empty()),
     }
 }
 
