@@ -77,7 +77,8 @@ fn an_agent_is_installed_from_what_lies_beside_the_script_needs_root() {
     assert_eq!(kit.config().metadata().expect("a file").permissions().mode() & 0o777, 0o600);
     assert!(kit.root().join("srv/orch/agent/images/an-image.tar").is_file());
     let unit = std::fs::read_to_string(kit.unit("agent")).expect("the unit");
-    for line in ["Type=notify", "KillMode=process", "Restart=always", "Delegate=yes", "ExecStart=/usr/local/bin/orch agent"]
+    for line in
+        ["Type=notify", "KillMode=process", "Restart=always", "Delegate=yes", "ExecStart=/usr/local/bin/orch agent"]
     {
         assert!(unit.lines().any(|found| found == line), "{line} in {unit}");
     }

@@ -64,7 +64,7 @@ impl Ledger {
     fn own(&mut self, slot: &Slot, key: &Key, wants: bool) {
         let owners = match (self.owners.remove(slot), wants) {
             (None, true) => Some(Owners::One(key.clone())),
-            (Some(Owners::One(one)), true) if one != *key => Some(Owners::More(Box::new([one, key.clone()].into()))),
+            (Some(Owners::One(one)), true) if one != *key => Some(Owners::More([one, key.clone()].into())),
             (Some(Owners::One(one)), false) if one == *key => None,
             (Some(Owners::More(mut more)), wants) => {
                 if wants {

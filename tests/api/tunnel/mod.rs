@@ -189,6 +189,7 @@ async fn a_tunnel_that_breaks_ends_its_streams_and_comes_back() {
     let mut config = site.agent("n1", &kubelet);
     config.server.port = between.local_addr().unwrap().port();
     let server = site.address;
+    #[expect(clippy::async_yields_async, reason = "the wire is cut by its task")]
     let wire = async || {
         let mut agent = between.accept().await.unwrap().0;
         tokio::spawn(async move {
