@@ -64,14 +64,18 @@ async fn bootstrap_tokens_sign_the_clusters_address_and_end_on_time() {
     cluster.stop().await;
 }
 
-/// A request for a certificate of a node, in PEM.
+/// A request for a certificate of a node, in PEM, with a key of its own.
 fn pem(node: &str, names: &[&str]) -> String {
+    pem_of(&rcgen::KeyPair::generate().unwrap(), node, names)
+}
+
+fn pem_of(key: &rcgen::KeyPair, node: &str, names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
     params.distinguished_name.push(rcgen::DnType::CommonName, format!("system:node:{node}"));
-    params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap()
+    params.serialize_request(key).unwrap().pem().unwrap()
 }
 
 /// Lets everybody ask for certificates, and have those of nodes.
@@ -106,12 +110,13 @@ async fn a_joining_node_gets_its_certificates_by_asking() {
     let cluster = Cluster::new().await;
     open(&cluster).await;
     let joining = User::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
-    ask(&cluster, joining, "client", CLIENT, &pem("n1", &[])).await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    ask(&cluster, joining.clone(), "client", CLIENT, &pem_of(&key, "n5", &[])).await;
     let requests = cluster.eventually("a client certificate", |all| issued(all, "client").is_some()).await;
     let text = issued(&requests, "client").unwrap();
     let (_, certificate) = x509_parser::pem::parse_x509_pem(&text).unwrap();
     let Some(Certificate::Subject(subject)) = Certificate::parse(&certificate.contents) else { panic!() };
-    assert_eq!(subject.user.name, "system:node:n1");
+    assert_eq!(subject.user.name, "system:node:n5");
     assert!(subject.user.in_group("system:nodes"));
     let asked = find(&requests, "client").unwrap();
     assert_eq!(asked.spec.username.as_deref(), Some("system:bootstrap:abcdef"));
@@ -119,13 +124,24 @@ async fn a_joining_node_gets_its_certificates_by_asking() {
     assert_eq!((condition.type_.as_str(), condition.reason.as_deref()), ("Approved", Some("AutoApproved")));
     assert!(condition.last_transition_time.is_some());
 
+    // The name is its key's from now on, and so is that of a Node which nobody claimed.
+    cluster.create(cluster.all::<Node>(), json!({"metadata": {"name": "n5"}})).await;
+    for (name, node) in [("twin", "n5"), ("usurper", "n1")] {
+        ask(&cluster, joining.clone(), name, CLIENT, &pem(node, &[])).await;
+        let said = |all: &[Arc<CertificateSigningRequest>]| Some(find(all, name)?.status.clone()?.conditions?[0].clone());
+        let requests = cluster.eventually("a denial", |all| said(all).is_some()).await;
+        let denied = said(&requests).unwrap();
+        assert_eq!((denied.type_.as_str(), denied.reason.as_deref()), ("Denied", Some("NodeNameTaken")));
+        assert!(denied.message.unwrap().ends_with(&format!("kubectl delete node {node}")));
+    }
+
     // Its own address becomes known later; the other one's never does.
-    ask(&cluster, User::node("n1"), "own", SERVING, &pem("n1", &["10.0.0.1"])).await;
-    ask(&cluster, User::node("n1"), "others", SERVING, &pem("n1", &["10.0.0.2"])).await;
-    ask(&cluster, User::node("n2"), "pretended", SERVING, &pem("n1", &["10.0.0.1"])).await;
+    ask(&cluster, User::node("n5"), "own", SERVING, &pem_of(&key, "n5", &["10.0.0.1"])).await;
+    ask(&cluster, User::node("n5"), "others", SERVING, &pem_of(&key, "n5", &["10.0.0.2"])).await;
+    ask(&cluster, User::node("n2"), "pretended", SERVING, &pem("n5", &["10.0.0.1"])).await;
     let address = json!({"type": "InternalIP", "address": "10.0.0.1"});
     let patch = kube::api::Patch::Merge(json!({"status": {"addresses": [address]}}));
-    cluster.all::<Node>().patch_status("n1", &Default::default(), &patch).await.unwrap();
+    cluster.all::<Node>().patch_status("n5", &Default::default(), &patch).await.unwrap();
     let requests = cluster.eventually("a serving certificate", |all| issued(all, "own").is_some()).await;
     for name in ["others", "pretended"] {
         assert!(

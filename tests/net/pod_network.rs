@@ -17,8 +17,9 @@ fn pods_reach_the_outside_under_the_nodes_address_and_host_ports_lead_to_them_ne
         let b = host.pod("b", [10, 42, 0, 3]).await;
         a.serve(80, "a").await;
         let api = Api::default();
+        let informers = Informers::new(api.client());
         let config = PodNetworkConfig {
-            pods: Informers::new(api.client()).selected("spec.nodeName=here"),
+            pods: informers.selected("spec.nodeName=here"),
             cluster_cidr: "10.42.0.0/16".parse().unwrap(),
             table_prefix: "orch".to_owned(),
         };

@@ -83,6 +83,7 @@ impl Services {
         let mut errors = Vec::new();
         request.addresses(spec, &mut table, &mut held, &mut errors)?;
         request.node_ports(spec, &mut table, &mut held, &mut errors)?;
+        request.health_check_port(spec, &mut table, &mut held)?;
         match errors.is_empty() {
             true => Ok(Held { _claims: held }),
             false => Err(Failure::invalid(kind.group_kind(), &name, &errors)),
@@ -220,12 +221,20 @@ impl Request<'_> {
             port.node_port = Some(given.into());
             held.push(table.ports.claim(given, self.key.clone()));
         }
-        if fields::needs_health_port(spec) {
-            let taken = |port: u16| own.contains_key(&port) || self.port_taken(table, port);
-            let port = health_port(spec.health_check_node_port.unwrap_or(0), range, taken)?;
-            spec.health_check_node_port = Some(port.into());
-            held.push(table.ports.claim(port, self.key.clone()));
+        Ok(())
+    }
+
+    /// Also a Service without node ports may need one.
+    fn health_check_port(&self, spec: &mut ServiceSpec, table: &mut Table, held: &mut Vec<Claim>) -> Result<()> {
+        if !fields::needs_health_port(spec) {
+            return Ok(());
         }
+        let own = |port: u16| spec.ports.iter().flatten().any(|one| one.node_port == Some(port.into()));
+        let taken = |port: u16| own(port) || self.port_taken(table, port);
+        let range = self.ranges.node_ports.clone();
+        let port = health_port(spec.health_check_node_port.unwrap_or(0), range, taken)?;
+        spec.health_check_node_port = Some(port.into());
+        held.push(table.ports.claim(port, self.key.clone()));
         Ok(())
     }
 }
