@@ -14,8 +14,13 @@ use kube::Api;
 use kube::api::ListParams;
 use kube::runtime::watcher::{Error, Event};
 use kube::runtime::{WatchStreamExt, watcher};
+use tokio::time::Instant;
 
+use super::backoff::jittered;
 use super::informer::{Cached, revision};
+
+/// The longest pause between attempts, as client-go's.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A stream of what happens to the objects of `api`, without end.
 pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -31,7 +36,6 @@ pub fn watch<K: Cached>(api: Api<K>, config: watcher::Config) -> Events<K> {
 
 /// The server's revision, as soon as it answers.
 async fn ask<K: Cached>(api: Api<K>, fields: Option<String>) -> u64 {
-    const LONGEST: Duration = Duration::from_secs(30);
     let params = ListParams { field_selector: fields, limit: Some(1), ..ListParams::default() };
     let mut pause = Duration::from_millis(500);
     loop {
@@ -54,13 +58,25 @@ struct Watch<K> {
     seen: u64,
     /// The server's answer how far it is, while that is in doubt.
     doubt: Option<Asked>,
+    /// In a row, without an object or a whole list between them.
+    failures: u32,
+    /// Before it nothing more is asked for.
+    rest: Option<Instant>,
 }
 
 fn endless<K: Cached>(
     begin: impl Fn() -> Events<K> + Send + Sync + 'static,
     ask: impl Fn() -> Asked + Send + Sync + 'static,
 ) -> Events<K> {
-    let watch = Watch { events: begin(), begin: Arc::new(begin), ask: Arc::new(ask), seen: 0, doubt: None };
+    let watch = Watch {
+        events: begin(),
+        begin: Arc::new(begin),
+        ask: Arc::new(ask),
+        seen: 0,
+        doubt: None,
+        failures: 0,
+        rest: None,
+    };
     futures::stream::unfold(watch, |mut watch| async move { Some((watch.next().await?, watch)) }).boxed()
 }
 
@@ -73,8 +89,15 @@ impl<K: Cached> Watch<K> {
                     None => std::future::pending().await,
                 }
             };
+            let rest = self.rest;
+            let next = async {
+                if let Some(rest) = rest {
+                    tokio::time::sleep_until(rest).await;
+                }
+                self.events.next().await
+            };
             tokio::select! {
-                event = self.events.next() => {
+                event = next => {
                     let event = event?;
                     self.note(&event);
                     return Some(event);
@@ -90,6 +113,16 @@ impl<K: Cached> Watch<K> {
     }
 
     fn note(&mut self, event: &watcher::Result<Event<K>>) {
+        self.rest = None;
+        match event {
+            // kube's own back-off begins anew with every list that is tried: a server may be away for days.
+            Ok(Event::Init) => {}
+            Ok(_) => self.failures = 0,
+            Err(_) => {
+                self.rest = rest(self.failures).map(|rest| Instant::now() + jittered(rest));
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
         match event {
             Ok(Event::Init) => (self.seen, self.doubt) = (0, None),
             Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) => {
@@ -106,6 +139,11 @@ impl<K: Cached> Watch<K> {
         tracing::warn!(kind = %K::kind(&()), seen = self.seen, "the server is behind what was seen of it; listing anew");
         (self.events, self.seen, self.doubt) = ((self.begin)(), 0, None);
     }
+}
+
+/// How long to rest after a failure that so many others came before.
+fn rest(earlier: u32) -> Option<Duration> {
+    (earlier > 0).then(|| Duration::from_secs(1 << earlier.min(5)).min(LONGEST))
 }
 
 /// Whether the server says that it has not come as far as we have seen it.
@@ -160,6 +198,18 @@ mod tests {
                 assert_eq!(begun.load(Ordering::Relaxed), life + u32::from(step == 3));
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_away_is_asked_seldom() {
+        let steps = || (0..1000).flat_map(|_| [Ok(Event::Init), refused("Other")]).collect();
+        let (mut events, _) = lives(steps, u64::MAX);
+        let begun = Instant::now();
+        for _ in 0..200 {
+            events.next().await;
+        }
+        let hour = begun.elapsed().as_secs();
+        assert!((1400..3000).contains(&hour), "a hundred attempts in {hour} s");
     }
 
     #[tokio::test]

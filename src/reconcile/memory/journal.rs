@@ -68,7 +68,7 @@ impl Journal {
         if self.held.as_ref() == Some(&index) {
             return fs::remove_file(self.beside());
         }
-        self.replace(file)?;
+        self.replace(file, &self.beside())?;
         self.held = Some(index);
         Ok(())
     }
@@ -100,12 +100,13 @@ impl Journal {
     /// Writes the file anew with only the last state of each object.
     pub fn fold(&mut self) -> io::Result<()> {
         let Some(content) = read(&self.path)? else { return Err(io::ErrorKind::InvalidData.into()) };
-        let file = private().write(true).create(true).truncate(true).open(self.beside())?;
-        let mut file = BufWriter::new(file);
+        // Not beside the file: a list may be in the making there.
+        let folded = self.path.with_added_extension("folded");
+        let mut file = BufWriter::new(private().write(true).create(true).truncate(true).open(&folded)?);
         for (key, text) in content.objects() {
             writeln!(file, "+{key}\t{text}")?;
         }
-        self.replace(file)
+        self.replace(file, &folded)
     }
 
     /// Takes the memory away; the next list makes a new one.
@@ -125,11 +126,11 @@ impl Journal {
         self.path.with_added_extension("new")
     }
 
-    fn replace(&mut self, mut file: BufWriter<File>) -> io::Result<()> {
+    fn replace(&mut self, mut file: BufWriter<File>, written: &Path) -> io::Result<()> {
         writeln!(file, "{COMPLETE}")?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
         self.changes = 0;
-        fs::rename(self.beside(), &self.path)
+        fs::rename(written, &self.path)
     }
 
     /// One write, so that a process that is killed leaves whole lines. A file that somebody removed is not begun anew.

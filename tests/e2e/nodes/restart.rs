@@ -33,7 +33,7 @@ fn a_node_restarts_without_its_server_and_catches_up_needs_root() {
     eventually("the rules of Services", || node.host.http(&url).is_some());
     // Its pods are cared for.
     run(Command::new("kill").args(["-9", &process.to_string()]));
-    let found = format!("grep -lsz '^POD_NAME={crashing}$' /proc/[0-9]*/environ");
+    let found = format!("grep -qsz '^POD_NAME={crashing}$' /proc/[0-9]*/environ");
     eventually("another run of the container", || node.host.sh(&found).status.success());
 
     cluster.run_server();
