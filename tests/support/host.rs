@@ -57,7 +57,6 @@ const NOWHERE: &str = "10.99.0.254";
 pub struct Lan(Namespace);
 
 impl Lan {
-    #[expect(clippy::new_without_default, reason = "it makes a thing in the kernel, as Host::new does")]
     pub fn new() -> Self {
         let lan = Self(Namespace::new(unique("lan")));
         lan.0.ip("link add bridge type bridge");

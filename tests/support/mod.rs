@@ -120,6 +120,10 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         within(begun, PATIENCE, what);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is asked has no events; it is tried again until the deadline"
+        )]
         std::thread::sleep(Duration::from_millis(50));
     }
 }
