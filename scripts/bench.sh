@@ -8,21 +8,28 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "bench: must run as root: sudo $0" >&2; exit 1; }
 scripts/setup.sh
 find_cargo
-cargo build --release --quiet
-cargo bench --no-run --quiet --bench cluster --bench authorization --bench services --bench dns
+# All at once: by itself the executable would be built a second time, without the features that tests add to tokio.
+cargo build --release --quiet --bins --bench cluster --bench authorization --bench services --bench dns --bench overlay
 newest() { find target -path "$1" -type f -executable -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2; }
 orch=$PWD/$(newest '*/release/orch')
 bench=$PWD/$(newest '*/release/deps/cluster-*')
 authorization=$PWD/$(newest '*/release/deps/authorization-*')
 services=$PWD/$(newest '*/release/deps/services-*')
 dns=$PWD/$(newest '*/release/deps/dns-*')
+overlay=$PWD/$(newest '*/release/deps/overlay-*')
 
 name=orch-bench-$$
 dir=$(mktemp -d "/tmp/$name.XXXX")
 flags=(--data-dir="$dir/data" --run-dir="/run/$name" --pod-log-dir="$dir/logs" --cgroup-root="$name" --write-kubeconfig="$dir/kubeconfig")
 inside() { nsenter --net="/run/netns/$name" -- "$@"; }
+# Another machine on the server's network.
+other=$name-other
+other_flags=(--data-dir="$dir/other" --run-dir="/run/$other" --pod-log-dir="$dir/other-logs" --cgroup-root="$other")
+on_other() { nsenter --net="/run/netns/$other" -- "$@"; }
 pid=
 clean() {
+  on_other "$orch" uninstall --yes "${other_flags[@]}" >/dev/null || true
+  ip netns delete "$other" || true
   inside "$orch" uninstall --yes "${flags[@]}" >/dev/null || true
   ip netns delete "$name" || true
   rm -rf "$dir" "/run/$name-bare"
@@ -35,6 +42,14 @@ ip -n "$name" link set outside up
 ip -n "$name" addr add 10.99.0.1/24 dev uplink
 ip -n "$name" link set uplink up
 ip -n "$name" route add default via 10.99.0.254
+ip netns add "$other"
+ip -n "$other" link set lo up
+ip -n "$other" link add uplink type veth peer name lan netns "$name"
+ip -n "$name" addr add 10.98.0.1/24 dev lan
+ip -n "$name" link set lan up
+ip -n "$other" addr add 10.98.0.2/24 dev uplink
+ip -n "$other" link set uplink up
+ip -n "$other" route add default via 10.98.0.1
 
 row() { printf '%-44s %22s %34s\n' "$1" "$2" "$3"; }
 now() { date +%s%N; }
@@ -100,9 +115,24 @@ NOTE
 w2=$(written)
 daily="($w1 - $w0) / $idle * 86400 + ($w2 - $w1) * 48"
 row "idle disk writes, with a flush each half hour" "5 MB a day" "$(awk "BEGIN {printf \"%.1f MB a day\", ($daily) / 1e6}")"
+
+# A machine that was never here joins, and leaves.
+token=$(inside "$orch" token create "${flags[@]}")
+begun=$(now)
+nsenter --net="/run/netns/$other" -- "$orch" agent --join=https://10.99.0.1:6443 --token="$token" "${other_flags[@]}" \
+  --node-name=other --log=warn 2>>"$dir/log" &
+other_pid=$!
+kubectl wait --for=create node/other --timeout=30s >/dev/null
+kubectl wait --for=condition=Ready node/other --timeout=30s >/dev/null
+row "orch agent to node Ready, joining" "1000 ms" "$(ms "$begun" "$(now)")"
+row "  resident memory of that agent" "" "$(($(resident "$other_pid") / 1024)) MiB"
+kill "$other_pid" && wait "$other_pid" || true
+kubectl delete node other >/dev/null
+
 inside "$bench" "$dir/kubeconfig" "$pid"
 "$authorization"
 "$services"
+"$overlay"
 # In a namespace of its own: it holds the address on which the server above answers.
 unshare --net sh -c "ip link set lo up && exec '$dns'"
 row "resident memory after all that" "" "$(($(resident "$pid") / 1024)) MiB"

@@ -98,7 +98,7 @@ impl Template {
         let before = object.meta_mut().resource_version.replace(PLACEHOLDER.clone());
         let mut bytes = object.to_json();
         object.meta_mut().resource_version = before;
-        let hole = memchr(&bytes, PLACEHOLDER.as_bytes()).expect("metadata is encoded");
+        let hole = memchr::memmem::find(&bytes, PLACEHOLDER.as_bytes()).expect("metadata is encoded");
         bytes.drain(hole..hole + PLACEHOLDER.len());
         Self { bytes, hole }
     }
@@ -127,8 +127,4 @@ impl Template {
         out.extend_from_slice(&self.bytes[self.hole..]);
         out.into()
     }
-}
-
-fn memchr(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }

@@ -32,7 +32,7 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
         () = end.wanted() => Err(anyhow::anyhow!("stopped while starting")),
     };
     if started.is_ok() {
-        notify::send("READY=1");
+        daemon::ready();
         end.wanted().await;
         notify::send("STOPPING=1");
     }

@@ -4,6 +4,8 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::{notify, resident};
+
 /// Starts logging by `filter`, and gives the process's runtime.
 pub fn runtime(filter: &str) -> anyhow::Result<Runtime> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).context("--log")?;
@@ -11,6 +13,12 @@ pub fn runtime(filter: &str) -> anyhow::Result<Runtime> {
     // One provider for the whole process; a second call can only mean that it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The process does its work from now on.
+pub fn ready() {
+    notify::send("READY=1");
+    tokio::spawn(resident::settle());
 }
 
 /// SIGTERM or SIGINT.

@@ -16,6 +16,7 @@ mod notify;
 mod pause;
 mod pidfile;
 mod preflight;
+mod resident;
 mod secrets_encrypt;
 mod server;
 mod stop;

@@ -15,7 +15,7 @@ use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::{Context, Reader};
 use crate::store::Write;
-use metrics::Durations;
+use metrics::{Durations, OfPlugin, Step};
 
 mod certificates;
 mod default_ingress_class;
@@ -118,12 +118,13 @@ pub struct Reservation {
 
 /// The plugins in their order.
 pub struct Chain {
-    plugins: Vec<Box<dyn Plugin>>,
+    plugins: Vec<(Box<dyn Plugin>, OfPlugin)>,
     durations: Durations,
 }
 
 impl Chain {
     pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Self {
+        let plugins = plugins.into_iter().map(|plugin| (plugin, OfPlugin::default())).collect();
         Self { plugins, durations: Durations::default() }
     }
 
@@ -155,18 +156,20 @@ impl Chain {
     /// Shows how long the plugins take, and what they count.
     pub fn register(&self, registry: &mut Registry) {
         self.durations.register(registry);
-        self.plugins.iter().for_each(|plugin| plugin.register(registry));
+        self.plugins.iter().for_each(|(plugin, _)| plugin.register(registry));
     }
 
-    fn asked(&self, operation: Operation) -> impl Iterator<Item = &dyn Plugin> {
-        self.plugins.iter().map(AsRef::as_ref).filter(move |plugin| plugin.handles(operation))
+    fn asked(&self, operation: Operation) -> impl Iterator<Item = (&dyn Plugin, &OfPlugin)> {
+        let plugins = self.plugins.iter().map(|(plugin, durations)| (plugin.as_ref(), durations));
+        plugins.filter(move |(plugin, _)| plugin.handles(operation))
     }
 
     pub async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
-        for plugin in self.asked(attributes.operation) {
-            let begun = Instant::now();
+        let mut begun = Instant::now();
+        for (plugin, durations) in self.asked(attributes.operation) {
             let outcome = plugin.admit(attributes, object).await;
-            self.durations.observe(plugin.name(), "admit", attributes, outcome.is_err(), begun);
+            let what = (plugin.name(), Step::Admit);
+            begun = durations.observe(&self.durations, what, attributes.operation, outcome.is_err(), begun);
             outcome?;
         }
         Ok(())
@@ -174,17 +177,18 @@ impl Chain {
 
     pub async fn reserve(&self, attributes: &Attributes<'_>, object: &dyn Object) -> Result<Vec<Reservation>> {
         let mut reservations = Vec::new();
-        for plugin in self.asked(attributes.operation) {
+        for (plugin, _) in self.asked(attributes.operation) {
             reservations.extend(plugin.reserve(attributes, object).await?);
         }
         Ok(reservations)
     }
 
     pub async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
-        for plugin in self.asked(attributes.operation) {
-            let begun = Instant::now();
+        let mut begun = Instant::now();
+        for (plugin, durations) in self.asked(attributes.operation) {
             let outcome = plugin.validate(attributes, object).await;
-            self.durations.observe(plugin.name(), "validate", attributes, outcome.is_err(), begun);
+            let what = (plugin.name(), Step::Validate);
+            begun = durations.observe(&self.durations, what, attributes.operation, outcome.is_err(), begun);
             outcome?;
         }
         Ok(())

@@ -6,6 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Attributes, Operation, Plugin};
 use crate::api::gvk::GroupResource;
@@ -13,6 +15,31 @@ use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 
 pub struct NamespaceLifecycle;
+
+/// What counts of a Namespace here; every creation reads it.
+#[derive(Deserialize)]
+struct Life {
+    metadata: Ending,
+    #[serde(default)]
+    status: Phase,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ending {
+    deletion_timestamp: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+struct Phase {
+    phase: Option<String>,
+}
+
+impl Life {
+    fn is_ending(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() || self.status.phase.as_deref() == Some("Terminating")
+    }
+}
 
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// Made by a controller when a cluster is new; who comes earlier waits a moment.
@@ -38,14 +65,13 @@ impl Plugin for NamespaceLifecycle {
         }
         let name = &context.namespace;
         let found = match SYSTEM.contains(&name.as_str()) {
-            true => attributes.reader.awaited::<Namespace>("", name, PATIENCE).await?,
-            false => attributes.reader.get::<Namespace>("", name)?,
+            true => attributes.reader.awaited::<Namespace, Life>("", name, PATIENCE).await?,
+            false => attributes.reader.part_of::<Namespace, Life>("", name)?,
         };
         let Some(namespace) = found else {
             return Err(Failure::not_found(NAMESPACES, name));
         };
-        let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
-        if namespace.metadata.deletion_timestamp.is_none() && phase != Some("Terminating") {
+        if !namespace.is_ending() {
             return Ok(());
         }
         let why = format!("unable to create new content in namespace {name} because it is being terminated");

@@ -32,17 +32,15 @@ impl Pipeline {
         if !options.applied {
             owners::dedup(context, object.meta_mut(), When::Sent);
         }
-        let generate = object.name().is_empty();
-        let base = object.meta().generate_name.clone().filter(|base| generate && !base.is_empty());
+        let base = object.meta().generate_name.clone().filter(|base| object.name().is_empty() && !base.is_empty());
+        let Some(base) = base else { return self.create_once(context, object, options).await };
         let mut tries = 0;
         loop {
             tries += 1;
             let mut attempt = object.boxed_clone();
-            if let Some(base) = &base {
-                attempt.meta_mut().name = Some(random::generated_name(base));
-            }
+            attempt.meta_mut().name = Some(random::generated_name(&base));
             match self.create_once(context, attempt, options).await {
-                Err(failure) if failure.reason() == "AlreadyExists" && base.is_some() && tries < NAME_TRIES => {}
+                Err(failure) if failure.reason() == "AlreadyExists" && tries < NAME_TRIES => {}
                 result => return result,
             }
         }

@@ -1,13 +1,33 @@
 //! Random names: UIDs and the suffixes of `generateName`.
 
+use std::cell::RefCell;
+
 /// Upstream's alphabet for generated names: no vowels and nothing that looks like one.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// So many random bytes.
+/// Random bytes that a thread got of the kernel and nobody has used.
+struct Supply {
+    bytes: [u8; 512],
+    used: usize,
+}
+
+thread_local! {
+    static SUPPLY: RefCell<Supply> = const { RefCell::new(Supply { bytes: [0; 512], used: 512 }) };
+}
+
+/// So many random bytes, each given once. For names only: what must stay secret does not come from here.
 pub fn bytes<const N: usize>() -> [u8; N] {
-    let mut random = [0u8; N];
-    getrandom::fill(&mut random).expect("the kernel gives random bytes");
-    random
+    const { assert!(N <= 512) };
+    SUPPLY.with_borrow_mut(|supply| {
+        if supply.used + N > supply.bytes.len() {
+            getrandom::fill(&mut supply.bytes).expect("the kernel gives random bytes");
+            supply.used = 0;
+        }
+        let mut random = [0; N];
+        random.copy_from_slice(&supply.bytes[supply.used..supply.used + N]);
+        supply.used += N;
+        random
+    })
 }
 
 /// A version 4 UUID.

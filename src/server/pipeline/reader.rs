@@ -34,16 +34,23 @@ impl<'a> Reader<'a> {
     where
         K: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned,
     {
+        self.part_of::<K, K>(namespace, name)
+    }
+
+    /// As much of an object of kind `K` as `T` holds.
+    pub fn part_of<K: Resource, T: DeserializeOwned>(&self, namespace: &str, name: &str) -> Result<Option<T>> {
         let key = meta_of::<K>()?.key(namespace, name);
         self.0.get(&key).map(|item| decode(&item.value)).transpose()
     }
 
-    /// An object that somebody is about to create: waits for it, at most `patience`.
-    pub async fn awaited<K>(&self, namespace: &str, name: &str, patience: Duration) -> Result<Option<K>>
-    where
-        K: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned,
-    {
-        let found = self.get(namespace, name)?;
+    /// The same of an object that somebody is about to create: waits for it, at most `patience`.
+    pub async fn awaited<K: Resource, T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Option<T>> {
+        let found = self.part_of::<K, T>(namespace, name)?;
         if found.is_some() {
             return Ok(found);
         }
@@ -51,13 +58,13 @@ impl<'a> Reader<'a> {
         let key = meta_of::<K>()?.key(namespace, name);
         let mut changes = self.0.watch(&key, self.0.revision()).await.map_err(|e| store_failure(&e))?;
         loop {
-            let found = self.get(namespace, name)?;
+            let found = self.part_of::<K, T>(namespace, name)?;
             if found.is_some() {
                 return Ok(found);
             }
             match timeout_at(deadline, changes.events.recv()).await {
                 Ok(Some(Ok(_))) => {}
-                _ => return self.get(namespace, name),
+                _ => return self.part_of::<K, T>(namespace, name),
             }
         }
     }

@@ -5,6 +5,8 @@
 //! object. All are pure: the pipeline brings live object, names and time, and decides about defaults, admission
 //! and storage. Sets of fields are in [`set`], walking by types in [`typed`], the entries in [`managers`].
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 use serde_json::Value;
@@ -214,7 +216,7 @@ fn without_managed_fields(object: &Value) -> Value {
 }
 
 /// Fields that say which object it is, or that only the server writes: never recorded.
-fn unowned() -> Set {
+static UNOWNED: LazyLock<Set> = LazyLock::new(|| {
     const METADATA: [&str; 9] = [
         "name",
         "namespace",
@@ -229,7 +231,7 @@ fn unowned() -> Set {
     let metadata = METADATA.iter().map(|name| Set::of_fields(&["metadata", name]));
     let all = [&["apiVersion"][..], &["kind"], &["metadata"]].map(Set::of_fields);
     all.into_iter().chain(metadata).fold(Set::default(), Set::union)
-}
+});
 
 enum Refused {
     Conflicts(Vec<(String, Vec<Element>)>),
@@ -280,7 +282,7 @@ fn merge_as(
     let changes = typed::compare(live, &object, request.schema)?.without(&ignored);
     settle(&mut managers, &me, &changes, force)?;
     if let Some(mine) = managers.get_mut(&me) {
-        mine.set = mine.set.difference(&unowned());
+        mine.set = std::mem::take(&mut mine.set).difference(&UNOWNED);
         if &object != live {
             mine.time = Some(managers::wire_time(request.now));
         }
@@ -292,6 +294,9 @@ fn merge_as(
 /// Takes from the others what `changes` took from them; without `force`, a changed field that another owns is a
 /// conflict.
 fn settle(managers: &mut Managers, me: &Manager, changes: &typed::Changes, force: bool) -> Result<(), Refused> {
+    if managers.keys().all(|manager| manager == me) {
+        return Ok(());
+    }
     let written = changes.modified.clone().union(changes.added.clone());
     let others = || managers.iter().filter(|(manager, _)| *manager != me);
     if !force {
@@ -307,7 +312,7 @@ fn settle(managers: &mut Managers, me: &Manager, changes: &typed::Changes, force
     }
     for (manager, owned) in managers.iter_mut() {
         if manager != me {
-            owned.set = owned.set.difference(&owned.set.intersection(&written)).difference(&changes.removed);
+            owned.set = std::mem::take(&mut owned.set).difference(&written).difference(&changes.removed);
         }
     }
     managers.retain(|_, owned| !owned.set.is_empty());
@@ -323,16 +328,15 @@ fn prune(merged: Value, last: &Set, managers: &Managers, schema: &Type) -> Value
     let all = named(&typed::paths(&merged, schema));
     // What somebody owns comes back, then what was not this manager's to drop.
     let kept = named(&typed::paths(&pruned, schema)).union(named(&owned));
-    let pruned = typed::remove(&merged, &all.difference(&kept), schema);
+    let pruned = typed::remove(&merged, &all.clone().difference(&kept), schema);
     let left = named(&typed::paths(&pruned, schema));
     typed::remove(&merged, &all.difference(&left).intersection(&last), schema)
 }
 
 impl typed::Changes {
     fn without(self, ignored: &Set) -> Self {
-        let [removed, modified, added] =
-            [self.removed, self.modified, self.added].map(|set| set.recursive_difference(ignored));
-        Self { removed, modified, added }
+        let left = |set: Set| set.recursive_difference(ignored);
+        Self { removed: left(self.removed), modified: left(self.modified), added: left(self.added) }
     }
 }
 
@@ -374,13 +378,13 @@ fn renew_last_applied(object: &mut Value, config: &Value) {
 /// cannot be compared leaves the record of `old` as it was.
 pub fn update_managed_fields(old: Option<&Value>, new: &mut Value, request: &Request<'_>) {
     let managers = given_managers(old, new, request);
-    let bare = without_managed_fields(new);
     if managers.is_empty() && old.is_some() {
         managers::encode(new, &managers);
         return;
     }
-    let before = old.map(without_managed_fields).unwrap_or_else(|| zero::value(request.schema, !request.custom));
-    match record(&before, &bare, managers, request) {
+    // The record itself is among what is compared, and is unowned.
+    let zero = old.is_none().then(|| zero::value(request.schema, !request.custom)).unwrap_or_default();
+    match record(old.unwrap_or(&zero), new, managers, request) {
         Ok(managers) => managers::encode(new, &managers),
         Err(_) => {
             let kept = old.map(|old| managers::decode(old).unwrap_or_default()).unwrap_or_default();
@@ -410,7 +414,7 @@ fn record(old: &Value, new: &Value, mut managers: Managers, request: &Request<'_
     // Forced, so there are no conflicts.
     let _ = settle(&mut managers, &me, &changes, true);
     let typed::Changes { removed, modified, added } = changes;
-    let mine = modified.union(added).difference(&removed).difference(&unowned());
+    let mine = modified.union(added).difference(&removed).difference(&UNOWNED);
     if !mine.is_empty() {
         let time = Some(managers::wire_time(request.now));
         let api_version = request.api_version();

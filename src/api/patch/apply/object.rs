@@ -1,7 +1,7 @@
 //! The record of field managers on decoded objects, for writes that are no apply.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Request, update_managed_fields};
 use crate::api::object::Object;
@@ -31,7 +31,8 @@ pub fn track(old: Option<&dyn Object>, new: &mut dyn Object, request: &Request<'
     let before = old.map(Object::to_value);
     let mut value = new.to_value();
     update_managed_fields(before.as_ref(), &mut value, request);
-    let entries = value.pointer("/metadata/managedFields").map(Vec::<ManagedFieldsEntry>::deserialize);
+    let entries = value.pointer_mut("/metadata/managedFields").map(Value::take);
+    let entries = entries.map(serde_json::from_value::<Vec<ManagedFieldsEntry>>);
     new.meta_mut().managed_fields = match entries {
         None => None,
         Some(Ok(entries)) => Some(entries),

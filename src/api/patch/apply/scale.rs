@@ -61,7 +61,7 @@ pub fn to_object(scale: &Value, object: &mut Value) {
                 as_shown.api_version = SCALE_VERSION.to_owned();
             }
             if of_scale.remove(&as_shown).is_none() {
-                owned.set = owned.set.difference(&replicas());
+                owned.set = std::mem::take(&mut owned.set).difference(&replicas());
             }
         }
         if !owned.set.is_empty() {

@@ -87,7 +87,7 @@ fn is_mirror(pod: &Pod) -> bool {
 async fn find(attributes: &Attributes<'_>, pod: &Pod, name: &str) -> Result<Account> {
     let namespace = &attributes.context.namespace;
     let found = match name {
-        DEFAULT => attributes.reader.awaited(namespace, name, PATIENCE).await?,
+        DEFAULT => attributes.reader.awaited::<Account, Account>(namespace, name, PATIENCE).await?,
         _ => attributes.reader.get(namespace, name)?,
     };
     found.ok_or_else(|| {
