@@ -6,6 +6,7 @@
 mod legacy;
 mod service;
 mod slices;
+mod topology;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::DeleteParams;
 
+use self::slices::Note;
+use self::topology::Capacity;
 use super::owners;
 use crate::reconcile::events::{EventType, Recorder};
 use crate::reconcile::{Action, Change, Context, Controller, Env, Error, Index, Informer, Key, Watches};
@@ -79,6 +82,22 @@ impl EndpointSlices {
     }
 }
 
+impl EndpointSlices {
+    fn capacity(&self) -> Option<Capacity> {
+        Capacity::of(self.nodes.store().state().iter().map(|node| topology::weight(node)))
+    }
+
+    fn tell(&self, service: &Service, notes: Vec<Note>) {
+        for note in notes {
+            let (kind, reason, message) = match note {
+                Note::HintsEnabled(message) => (EventType::Normal, "TopologyAwareHintsEnabled", message),
+                Note::HintsDisabled(message) => (EventType::Warning, "TopologyAwareHintsDisabled", message),
+            };
+            self.events.event(service, kind, reason, message);
+        }
+    }
+}
+
 /// The namespace and name of the Service, if the slice is ours.
 fn service_of(slice: &EndpointSlice) -> Option<(String, String)> {
     let labels = slice.metadata.labels.as_ref()?;
@@ -113,9 +132,17 @@ impl Controller for EndpointSlices {
         let shared = self.shared.clone();
         watches.on(&self.nodes, move |change| {
             let place_of = |node: &Option<Arc<Node>>| node.as_ref().map(|node| place(node).cloned());
-            match place_of(&change.old) == place_of(&change.new) {
-                true => Vec::new(),
-                false => shared.services.store().state().iter().map(|service| Key::of(service.as_ref())).collect(),
+            let weight_of = |node: &Option<Arc<Node>>| node.as_ref().map(|node| topology::weight(node));
+            let services = shared.services.store().state();
+            let of = |which: &dyn Fn(&Service) -> bool| {
+                services.iter().filter(|service| which(service)).map(|service| Key::of(service.as_ref())).collect()
+            };
+            if place_of(&change.old) != place_of(&change.new) {
+                of(&|_| true)
+            } else if weight_of(&change.old) != weight_of(&change.new) {
+                of(&topology::is_wanted)
+            } else {
+                Vec::new()
             }
         });
     }
@@ -133,7 +160,8 @@ impl Controller for EndpointSlices {
         let names = pods.iter().filter_map(|pod| service::node_name(pod));
         let nodes: HashMap<_, _> =
             names.filter_map(|name| Some((name.to_owned(), self.nodes.get("", name)?))).collect();
-        let plan = slices::plan(&slices::World { service: &service, pods, nodes, slices: existing });
+        let capacity = topology::is_wanted(&service).then(|| self.capacity()).flatten();
+        let plan = slices::plan(&slices::World { service: &service, pods, nodes, slices: existing, capacity });
         let writer = cx.namespaced::<EndpointSlice>(&key.namespace);
         let background = DeleteParams::default();
         let mut outcomes =
@@ -155,6 +183,7 @@ impl Controller for EndpointSlices {
             }
             return Err(error);
         }
+        self.tell(&service, plan.notes);
         Ok(Action::done())
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::api::discovery::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::service::{self, Family};
+use super::topology::{self, Capacity};
 use crate::server::controllers::{owners, pods};
 
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -31,6 +32,15 @@ pub struct World<'a> {
     pub nodes: HashMap<String, Arc<Node>>,
     /// The slices of the Service that this controller manages.
     pub slices: Vec<Arc<EndpointSlice>>,
+    /// Of the zones, where they can be told and the Service asks for [`topology`].
+    pub capacity: Option<Capacity>,
+}
+
+/// What a Service's owner should know of its hints, in upstream's words.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Note {
+    HintsEnabled(String),
+    HintsDisabled(String),
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -38,14 +48,19 @@ pub struct Plan {
     pub create: Vec<EndpointSlice>,
     pub update: Vec<EndpointSlice>,
     pub delete: Vec<Arc<EndpointSlice>>,
+    pub notes: Vec<Note>,
 }
 
 /// Endpoints that can share a slice: a family and the ports, in the text that orders and identifies them.
 type Group = (Family, String);
+type Groups = BTreeMap<Group, (Vec<EndpointPort>, Vec<Endpoint>)>;
 
 pub fn plan(world: &World<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut groups = wanted(world);
+    if topology::is_wanted(world.service) {
+        plan.notes = share_out(world, &mut groups);
+    }
     for family in service::families(world.service) {
         if !groups.keys().any(|(other, _)| *other == family) {
             // An empty slice says that the Service was looked at and has nothing.
@@ -68,8 +83,8 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
-fn wanted(world: &World<'_>) -> BTreeMap<Group, (Vec<EndpointPort>, Vec<Endpoint>)> {
-    let mut groups: BTreeMap<Group, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
+fn wanted(world: &World<'_>) -> Groups {
+    let mut groups = Groups::new();
     for pod in world.pods.iter().filter(|pod| service::belongs(pod, true)) {
         let node = service::node_name(pod).map(|name| (name, world.nodes.get(name)));
         // A pod on a node that is gone is about to go too.
@@ -86,6 +101,23 @@ fn wanted(world: &World<'_>) -> BTreeMap<Group, (Vec<EndpointPort>, Vec<Endpoint
         }
     }
     groups
+}
+
+/// Gives hints by the zones' capacity, for each family apart.
+fn share_out(world: &World<'_>, groups: &mut Groups) -> Vec<Note> {
+    let share = |family: Family| {
+        let of_family = groups.iter_mut().filter(|((its, _), _)| *its == family);
+        let mut endpoints: Vec<_> = of_family.flat_map(|(_, (_, endpoints))| endpoints).collect();
+        endpoints.sort_by_key(|endpoint| identity(endpoint));
+        let told = |text: &str| format!("{text}, addressType: {}", family.address_type());
+        let known = world.slices.iter().filter(|slice| slice.address_type == family.address_type());
+        let had = known.flat_map(|slice| slice.endpoints.iter().flatten()).any(|endpoint| endpoint.hints.is_some());
+        match topology::share_out(&mut endpoints, world.capacity.as_ref()) {
+            Ok(()) => (!had).then(|| Note::HintsEnabled(told("Topology Aware Hints has been enabled"))),
+            Err(why) => Some(Note::HintsDisabled(told(&why))),
+        }
+    };
+    service::families(world.service).into_iter().filter_map(share).collect()
 }
 
 fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
@@ -136,6 +168,9 @@ fn endpoint(service: &Service, pod: &Pod, address: &str, node: Option<&Node>) ->
 /// Where traffic should come from, by the Service's `trafficDistribution`.
 fn hints(service: &Service, ready: bool, zone: Option<&String>, node: Option<&String>) -> Option<EndpointHints> {
     let distribution = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    if topology::is_wanted(service) {
+        return None;
+    }
     let for_zones = zone.map(|zone| vec![ForZone { name: zone.clone() }]);
     let for_nodes = node.map(|node| vec![ForNode { name: node.clone() }]);
     match distribution {
@@ -301,7 +336,8 @@ mod tests {
 
     fn planned(service: &Service, pods: Vec<Pod>, slices: &[EndpointSlice]) -> Plan {
         let pods = pods.into_iter().map(Arc::new).collect();
-        plan(&World { service, pods, nodes: node(), slices: slices.iter().cloned().map(Arc::new).collect() })
+        let slices = slices.iter().cloned().map(Arc::new).collect();
+        plan(&World { service, pods, nodes: node(), slices, capacity: None })
     }
 
     /// The slices after a plan was carried out.
@@ -390,7 +426,8 @@ mod tests {
             change(&mut pod);
             service.spec.as_mut().expect("set").traffic_distribution = distribution.map(str::to_owned);
             let nodes = if zoned { node() } else { [("n".to_owned(), Arc::default())].into() };
-            let world = World { service: &service, pods: vec![Arc::new(pod)], nodes, slices: Vec::new() };
+            let pods = vec![Arc::new(pod)];
+            let world = World { service: &service, pods, nodes, slices: Vec::new(), capacity: None };
             let hints = plan(&world).create[0].endpoints.as_ref().expect("there")[0].hints.clone()?;
             let zones: Vec<_> = hints.for_zones.into_iter().flatten().map(|zone| zone.name).collect();
             let nodes: Vec<_> = hints.for_nodes.into_iter().flatten().map(|node| node.name).collect();

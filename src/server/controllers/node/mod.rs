@@ -9,6 +9,7 @@ pub mod pod_gc;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::reconcile::{Env, Index};
+pub use health::is_ready;
 
 /// Pods by the node they are bound to.
 pub type PodsOn = Index<String, Pod>;
