@@ -5,6 +5,7 @@ mod api;
 mod bulk;
 mod dns;
 mod doctor;
+mod firewalls;
 mod links;
 mod many;
 mod node_address;

@@ -1,5 +1,6 @@
 //! `orch doctor`: looks at this machine, before orch starts or while it runs, and says what is wrong with it and what to
-//! type against it. `look` sees, `machine`, `health`, `network` and `overlay` judge purely, this file asks and prints.
+//! type against it. `look` sees, `machine`, `health`, `network` and `overlay` judge purely, `peers` asks other nodes, this file
+//! prints.
 
 mod finding;
 mod health;
@@ -8,24 +9,18 @@ mod machine;
 mod network;
 mod observed;
 mod overlay;
+mod peers;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, ListParams, ResourceExt as _};
 
 use super::config::HostArgs;
-use super::kubectl::Session;
-use super::{pidfile, teardown};
+use super::pidfile;
 use crate::api::bootstrap_token::JoinToken;
-use crate::net::overlay::kernel::Kernel;
-use crate::net::overlay::{VNI, selftest};
 use finding::{Finding, Level};
 use observed::{Observed, Wanted};
 
@@ -51,6 +46,9 @@ pub struct DoctorArgs {
     /// The TCP port of the kubelet API.
     #[arg(long, env = "ORCH_KUBELET_PORT", default_value_t = 10250, value_name = "PORT")]
     kubelet_port: u16,
+    /// Where the service proxy tells how it is.
+    #[arg(long, env = "ORCH_HEALTHZ_BIND_ADDRESS", default_value = "0.0.0.0:10256", value_name = "IP:PORT")]
+    healthz_bind_address: SocketAddr,
     /// The range of pods' addresses.
     #[arg(long, env = "ORCH_CLUSTER_CIDR", default_value = "10.42.0.0/16", value_name = "CIDR")]
     cluster_cidr: Ipv4Net,
@@ -73,6 +71,9 @@ enum Output {
     Text,
     Json,
 }
+
+/// What is carried by a link that nobody knows.
+const ETHERNET: u32 = 1500;
 
 /// Prints what was found; fails where something must be mended.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
@@ -97,6 +98,7 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         agent: !args.disable_agent,
         https_port: args.https_listen_port,
         kubelet_port: args.kubelet_port,
+        healthz_port: args.healthz_bind_address.port(),
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cidr,
         cluster_dns: args.cluster_dns,
@@ -106,8 +108,8 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
     let observed = look::everything(&args.host, wanted, args.node_ip, args.join.as_deref(), token.as_ref()).await;
     let mut findings = judge(&observed);
     if observed.wanted.running && observed.wanted.agent {
-        let wire = observed.network.wire.as_ref().map_or("LINK", |(name, _)| name.as_str());
-        findings.extend(peers(args, wire).await);
+        let wire = observed.network.wire.clone().unwrap_or_else(|| ("LINK".to_owned(), ETHERNET));
+        findings.extend(peers::ask(args, &wire).await);
     }
     findings
 }
@@ -136,67 +138,6 @@ fn judge(observed: &Observed) -> Vec<Finding> {
     findings.extend(health::disk(&observed.disk));
     findings.extend(observed.server.as_ref().map(health::server));
     findings
-}
-
-/// Asks every peer that the kernel knows, all at the same time.
-async fn peers(args: &DoctorArgs, wire: &str) -> Vec<Finding> {
-    let link = format!("{}.{VNI}", teardown::PREFIX);
-    let observe = || {
-        let mut kernel = Kernel::open()?;
-        let index = kernel.index(&link)?;
-        index.map(|index| kernel.observe(Some(index))).transpose()
-    };
-    let paths = match observe() {
-        Ok(Some(paths)) => paths,
-        Ok(None) => {
-            return vec![Finding::ok("overlay", "there is no VXLAN link: no other node is known, or none is used")];
-        }
-        Err(error) => {
-            let fix = "run it as root: sudo orch doctor";
-            return vec![Finding::warn("overlay", format!("the kernel's entries cannot be read: {error}"), fix)];
-        }
-    };
-    let mtu = std::fs::read_to_string(format!("/sys/class/net/{link}/mtu")).ok();
-    let mtu = mtu.and_then(|text| text.trim().parse().ok()).unwrap_or(1450);
-    let nodes = nodes(args).await;
-    let asked = selftest::entries(&paths).into_iter().map(|entry| {
-        let node = nodes.get(&entry.range).cloned();
-        let (port, address) = (args.kubelet_port, node.as_ref().and_then(|(_, address)| *address));
-        async move {
-            let asked = entry.clone();
-            let seen = tokio::task::spawn_blocking(move || selftest::ask(&asked, mtu, port, address)).await;
-            (entry, node, seen)
-        }
-    });
-    let asked = futures::future::join_all(asked).await;
-    let findings = asked.into_iter().map(|(entry, node, seen)| match seen {
-        Ok(Ok(seen)) => {
-            overlay::peer(&entry, node.as_ref().map(|(name, _)| name.as_str()), selftest::cause(&seen), &link, wire)
-        }
-        Ok(Err(error)) => {
-            Finding::warn("overlay", format!("{} cannot be asked: {error}", entry.range), "run it as root")
-        }
-        Err(error) => Finding::warn("overlay", format!("{} was not asked: {error}", entry.range), "run it again"),
-    });
-    findings.collect()
-}
-
-/// Names and addresses of nodes by their pod ranges, where an administrator's kubeconfig is at hand.
-async fn nodes(args: &DoctorArgs) -> HashMap<Ipv4Net, (String, Option<Ipv4Addr>)> {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    const PUBLIC_IP: &str = "flannel.alpha.coreos.com/public-ip";
-    let list = async {
-        let session = Session::open(Some(&args.host.write_kubeconfig), None).await?;
-        let nodes = Api::<Node>::all(session.client).list(&ListParams::default()).await?;
-        anyhow::Ok(nodes.items)
-    };
-    let Ok(Ok(nodes)) = tokio::time::timeout(PATIENCE, list).await else { return HashMap::new() };
-    let place = |node: &Node| {
-        let range = node.spec.as_ref()?.pod_cidrs.iter().flatten().find_map(|range| range.parse().ok())?;
-        let address = node.annotations().get(PUBLIC_IP).and_then(|text| text.parse().ok());
-        Some((range, (node.name_any(), address)))
-    };
-    nodes.iter().filter_map(place).collect()
 }
 
 fn lines(findings: &[Finding]) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 
 use super::finding::Finding;
-use super::observed::{DroppingChain, Firewalls, Hook, Listener, Network, Wanted};
+use super::observed::{DroppingChain, Firewalls, Hook, Listener, Network, Tool, Wanted};
 use crate::net::overlay;
 
 const DNS: u16 = 53;
@@ -28,6 +28,7 @@ fn ports_wanted(wanted: &Wanted) -> Vec<Port> {
     }
     if wanted.agent {
         ports.push(port(false, wanted.kubelet_port, "the kubelet", "--kubelet-port"));
+        ports.push(port(false, wanted.healthz_port, "the service proxy's health", "--healthz-bind-address"));
         ports.push(port(true, overlay::PORT, "the overlay", "--flannel-backend host-gw"));
         for udp in [true, false] {
             let address = Some(wanted.cluster_dns.into());
@@ -102,6 +103,13 @@ pub fn firewalls(wanted: &Wanted, firewalls: &Firewalls) -> Vec<Finding> {
             || firewalls.ufw.is_some() && chain.table == "filter"
     };
     findings.extend(firewalls.chains.iter().filter(|chain| !managed(chain)).filter_map(|it| dropping(it, wanted)));
+    if firewalls.unread {
+        findings.push(Finding::warn(
+            "firewall",
+            "there is a filter of the old ip_tables, and no iptables-legacy-save to read it with",
+            "look whether it lets pods through: apt-get install iptables && iptables-legacy -S",
+        ));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("firewall", "no packet filter of somebody else's stands in the way"));
     }
@@ -110,15 +118,28 @@ pub fn firewalls(wanted: &Wanted, firewalls: &Firewalls) -> Vec<Finding> {
 
 /// A foreign chain that drops by default, unless its rules let through what we need.
 fn dropping(chain: &DroppingChain, wanted: &Wanted) -> Option<Finding> {
-    let DroppingChain { family, table, chain: name, hook, rules } = chain;
-    let accepts = |what: &str| rules.lines().any(|line| line.contains(what) && line.contains("accept"));
+    let DroppingChain { tool, family, table, chain: name, hook, rules } = chain;
+    let accepts = |what: &str| {
+        rules.lines().any(|line| line.contains(what) && (line.contains("accept") || line.contains("-j ACCEPT")))
+    };
     let pods = wanted.cluster_cidr.to_string();
-    let place = format!("{family} {table} {name}");
-    let insert = |rule: String| format!("nft insert rule {place} {rule} accept");
+    let place = match tool {
+        Tool::Nft => format!("{family} {table} {name}"),
+        Tool::IptablesLegacy => format!("{name} of the old ip_tables"),
+    };
+    // A rule for nftables, and the same for iptables.
+    let insert = |rule: String, old: String| match tool {
+        Tool::Nft => format!("nft insert rule {place} {rule} accept"),
+        Tool::IptablesLegacy => format!("iptables-legacy -I {name} {old} -j ACCEPT"),
+    };
+    let from_pods = || insert(format!("ip saddr {pods}"), format!("-s {pods}"));
+    let to_pods = || insert(format!("ip daddr {pods}"), format!("-d {pods}"));
+    let port =
+        |protocol: &str, port: u16| insert(format!("{protocol} dport {port}"), format!("-p {protocol} --dport {port}"));
     match hook {
         Hook::Forward if accepts(&pods) => None,
         Hook::Forward => {
-            let fix = [insert(format!("ip saddr {pods}")), insert(format!("ip daddr {pods}"))].join(" && ");
+            let fix = [from_pods(), to_pods()].join(" && ");
             Some(Finding::fail(
                 "firewall",
                 format!("the chain {place} drops what is forwarded, and with it all packets of pods"),
@@ -127,12 +148,7 @@ fn dropping(chain: &DroppingChain, wanted: &Wanted) -> Option<Finding> {
         }
         Hook::Input if accepts(&overlay::PORT.to_string()) && accepts(&pods) => None,
         Hook::Input => {
-            let kubelet = wanted.kubelet_port;
-            let fix = [
-                insert(format!("udp dport {}", overlay::PORT)),
-                insert(format!("tcp dport {kubelet}")),
-                insert(format!("ip saddr {pods}")),
-            ];
+            let fix = [port("udp", overlay::PORT), port("tcp", wanted.kubelet_port), from_pods()];
             let message =
                 format!("the chain {place} drops what comes in: VXLAN of other nodes, DNS of pods, the kubelet's port");
             Some(Finding::warn("firewall", message, fix.join(" && ")))
@@ -198,6 +214,7 @@ mod tests {
             agent: true,
             https_port: 6443,
             kubelet_port: 10250,
+            healthz_port: 10256,
             cluster_cidr: "10.42.0.0/16".parse().unwrap(),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
             cluster_dns: [10, 43, 0, 10].into(),
@@ -245,13 +262,15 @@ mod tests {
     #[test]
     fn a_foreign_filter_is_told_until_it_lets_us_through() {
         let chain = |hook, rules: &str| DroppingChain {
+            tool: Tool::Nft,
             family: "ip",
             table: "filter".into(),
             chain: "FORWARD".into(),
             hook,
             rules: rules.into(),
         };
-        let say = |chains, firewalld, ufw| bad(&firewalls(&wanted(), &Firewalls { chains, firewalld, ufw }));
+        let say =
+            |chains, firewalld, ufw| bad(&firewalls(&wanted(), &Firewalls { chains, unread: false, firewalld, ufw }));
         assert_eq!(say(vec![], None, None), "");
         assert_eq!(
             say(vec![chain(Hook::Forward, "")], None, None),
@@ -266,6 +285,15 @@ mod tests {
             say(vec![chain(Hook::Input, "udp dport 8472 accept\nip saddr 10.42.0.0/16 accept")], None, None),
             ""
         );
+        let legacy = |rules| DroppingChain { tool: Tool::IptablesLegacy, ..chain(Hook::Forward, rules) };
+        assert_eq!(
+            say(vec![legacy("-A FORWARD -j DOCKER-USER")], None, None),
+            "FAIL the chain FORWARD of the old ip_tables drops what is forwarded, and with it all packets of pods | \
+             iptables-legacy -I FORWARD -s 10.42.0.0/16 -j ACCEPT && iptables-legacy -I FORWARD -d 10.42.0.0/16 -j ACCEPT"
+        );
+        assert_eq!(say(vec![legacy("-A FORWARD -s 10.42.0.0/16 -j ACCEPT")], None, None), "");
+        let unread = bad(&firewalls(&wanted(), &Firewalls { unread: true, ..Firewalls::default() }));
+        assert!(unread.starts_with("WARN there is a filter of the old ip_tables"), "{unread}");
         let ufw = say(vec![chain(Hook::Forward, "")], None, Some(false));
         assert!(ufw.starts_with("FAIL ufw is on") && !ufw.contains("nft insert"), "{ufw}");
         assert!(ufw.contains("ufw allow from 10.42.0.0/16 && ") && ufw.ends_with("ufw allow 6443/tcp"), "{ufw}");

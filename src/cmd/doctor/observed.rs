@@ -14,6 +14,7 @@ pub struct Wanted {
     pub agent: bool,
     pub https_port: u16,
     pub kubelet_port: u16,
+    pub healthz_port: u16,
     pub cluster_cidr: Ipv4Net,
     pub service_cidr: Ipv4Net,
     pub cluster_dns: Ipv4Addr,
@@ -52,14 +53,23 @@ pub struct Listener {
     pub process: Option<String>,
 }
 
-/// A chain of somebody else's that drops what none of its rules accepts.
+/// What a packet filter is changed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    Nft,
+    /// The kernel's older filter, which nftables does not show.
+    IptablesLegacy,
+}
+
+/// A chain of somebody else's that drops or refuses what none of its rules accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppingChain {
+    pub tool: Tool,
     pub family: &'static str,
     pub table: String,
     pub chain: String,
     pub hook: Hook,
-    /// Its rules as nft(8) shows them; empty where that program is missing.
+    /// Its rules as nft(8) or iptables-save(8) shows them; empty where that program is missing.
     pub rules: String,
 }
 
@@ -72,6 +82,8 @@ pub enum Hook {
 #[derive(Clone, Debug, Default)]
 pub struct Firewalls {
     pub chains: Vec<DroppingChain>,
+    /// There is an ip_tables filter that nobody here can read.
+    pub unread: bool,
     /// Runs, and whether it lets the cluster's addresses through.
     pub firewalld: Option<bool>,
     pub ufw: Option<bool>,

@@ -49,6 +49,32 @@ pub fn peer(entry: &Entry, node: Option<&str>, cause: Cause, link: &str, wire: &
     }
 }
 
+/// The same for a peer that is reached by its own address: `--flannel-backend host-gw`.
+pub fn neighbour(entry: &Entry, node: Option<&str>, cause: Cause, wire: &str) -> Finding {
+    let (range, gateway) = (entry.range, entry.gateway);
+    let who = node.map_or_else(|| format!("the node with {range}"), |name| format!("node {name} ({range})"));
+    match cause {
+        Cause::Well => Finding::ok(CHECK, format!("{who} answers at {gateway}, by which its pods are reached")),
+        Cause::Stale { node_ip, .. } => Finding::fail(
+            CHECK,
+            format!("packets to {who} go to {gateway}, where it was; it is at {node_ip} now"),
+            format!("ip route replace {range} via {node_ip}"),
+        ),
+        Cause::Narrow { carries, .. } => Finding::fail(
+            CHECK,
+            format!("{who} answers to packets of up to {carries} bytes only"),
+            format!("tell every node what its wire carries: ip link set dev {wire} mtu {carries}"),
+        ),
+        Cause::Unreachable { .. } | Cause::Blocked { .. } | Cause::Incomplete => Finding::fail(
+            CHECK,
+            format!(
+                "{who} does not answer at {gateway}, by which its pods are reached: it is down, or nothing leads there"
+            ),
+            format!("look at the node, and at the way there: ip route get {gateway}"),
+        ),
+    }
+}
+
 fn replace(entry: &Entry, node_ip: Ipv4Addr, link: &str) -> String {
     match entry.mac {
         Some(mac) => format!("bridge fdb replace {mac} dev {link} dst {node_ip} self permanent"),
@@ -81,5 +107,21 @@ mod tests {
         assert!(blocked.contains("drops UDP 8472 |") && blocked.ends_with("udp dport 8472 accept"), "{blocked}");
         let narrow = say(Cause::Narrow { node_ip, carries: 1250 });
         assert!(narrow.contains("carries 1300 |") && narrow.ends_with("ip link set dev eth0 mtu 1300"), "{narrow}");
+    }
+
+    #[test]
+    fn a_neighbour_is_reached_by_its_address() {
+        let (old, node_ip) = (Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(192, 0, 2, 8));
+        let entry = Entry { range: "10.42.1.0/24".parse().unwrap(), gateway: old, mac: None, node_ip: None };
+        let say = |cause| in_words(&[neighbour(&entry, Some("b"), cause, "eth0")]).remove(0);
+        assert_eq!(say(Cause::Well), "OK node b (10.42.1.0/24) answers at 192.0.2.7, by which its pods are reached");
+        let moved = say(Cause::Stale { entry: old, node_ip });
+        assert!(
+            moved.starts_with("FAIL ") && moved.ends_with("| ip route replace 10.42.1.0/24 via 192.0.2.8"),
+            "{moved}"
+        );
+        let narrow = say(Cause::Narrow { node_ip: old, carries: 1300 });
+        assert!(narrow.ends_with("ip link set dev eth0 mtu 1300"), "{narrow}");
+        assert!(say(Cause::Unreachable { node_ip: old }).ends_with("ip route get 192.0.2.7"));
     }
 }

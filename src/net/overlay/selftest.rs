@@ -99,6 +99,19 @@ pub fn ask(entry: &Entry, mtu: u32, port: u16, node_ip: Option<Ipv4Addr>) -> io:
     Ok(seen)
 }
 
+/// Asks a peer without an overlay between, whose own address leads to its pods. `mtu` is that of the wire.
+pub fn ask_neighbour(entry: &Entry, mtu: u32, port: u16, node_ip: Option<Ipv4Addr>) -> io::Result<Seen> {
+    let address = entry.gateway;
+    let mut seen = Seen { entry: Some(address), node_ip, direct: false, small: false, carries: mtu, mtu };
+    let echoing = echoes(address, SMALL)?;
+    seen.direct = echoing || listens(SocketAddr::from((address, port)));
+    seen.small = seen.direct;
+    if echoing {
+        seen.carries = largest(mtu, |size| echoes(address, size))?;
+    }
+    Ok(seen)
+}
+
 fn echoes(to: Ipv4Addr, size: u32) -> io::Result<bool> {
     for _ in 0..ATTEMPTS {
         if echo::ask(to, size as usize, PATIENCE)? {

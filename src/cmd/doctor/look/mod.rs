@@ -4,6 +4,7 @@
 mod disk;
 mod filters;
 mod kernel;
+mod legacy;
 mod routes;
 mod sockets;
 
@@ -145,4 +146,53 @@ fn name(index: u32) -> Option<String> {
         let text = std::fs::read_to_string(entry.path().join("ifindex")).ok()?;
         (text.trim() == index.to_string()).then(|| entry.file_name().to_string_lossy().into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::server::pki::{Pki, PkiOptions};
+
+    /// A server of a cluster whose CA is new; gives its URL and the CA's hash.
+    fn server(dir: &Path) -> (String, String) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = PkiOptions {
+            sans: Vec::new(),
+            node_name: "n".into(),
+            node_ips: vec!["127.0.0.1".parse().unwrap()],
+            service_ip: "10.43.0.1".parse().unwrap(),
+            cluster_domain: "cluster.local".into(),
+        };
+        let pki = Pki::load_or_create(dir, &options).unwrap();
+        let ca = CertificateDer::from_pem_slice(pki.ca_pem.as_bytes()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let tls = Arc::new(pki.server_tls().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut connection = rustls::ServerConnection::new(tls.clone()).unwrap();
+                let mut stream = stream.unwrap();
+                while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
+            }
+        });
+        (url, hex(&Sha256::digest(&ca)))
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_clusters_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let (url, ca) = server(dir.path());
+        assert_eq!(knock(&url, Some(&ca)), Reached::Yes);
+        assert_eq!(knock(&url, None), Reached::Yes, "nobody knows better");
+        let Reached::Tls(why) = knock(&url, Some(&"0".repeat(64))) else { panic!("another cluster's") };
+        assert!(!why.is_empty());
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("https://{}", silent.local_addr().unwrap());
+        drop(silent);
+        assert!(matches!(knock(&nobody, Some(&ca)), Reached::No(_)));
+        assert!(matches!(knock("nonsense", None), Reached::Unknown(_)));
+        assert!(matches!(knock("https://does-not-exist.invalid:6443", None), Reached::Unknown(_)));
+    }
 }
