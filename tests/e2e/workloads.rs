@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, run, within};
+use crate::support::{Cluster, eventually, run, within};
 
 fn pods(cluster: &Cluster) -> BTreeSet<String> {
     let live = "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}";
@@ -38,10 +38,7 @@ fn a_deployment_behind_a_service_answers_needs_root() {
     let by_node_port = answered(&cluster, &format!("http://{}:30080/", cluster.host.ip), 40);
     assert_eq!(by_node_port, pods(&cluster), "the NodePort reaches every pod");
     for name in ["hello", "hello.default", "hello.default.svc.cluster.local"] {
-        // Not wget: that of a static busybox crashes without the C library's resolver modules.
-        let get = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {name} 80");
-        let answer = cluster.kubectl(&["exec", "client", "--", "sh", "-c", &get]);
-        assert!(answer.contains("Hello from pod hello-"), "{name}: {answer}");
+        eventually(name, || cluster.answer_to("client", name).contains("Hello from pod hello-"));
     }
 
     cluster.kubectl(&["scale", "deployment/hello", "--replicas=5"]);

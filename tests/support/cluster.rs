@@ -161,6 +161,14 @@ impl Cluster {
         self.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
     }
 
+    /// What an HTTP server on port 80 answers to a pod with a shell that knows its name only; nothing where the server
+    /// took the client's last word for the end.
+    pub fn answer_to(&self, pod: &str, name: &str) -> String {
+        // Not wget: that of a static busybox crashes without the C library's resolver modules.
+        let get = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {name} 80");
+        self.kubectl(&["exec", pod, "--", "sh", "-c", &get])
+    }
+
     /// The host's number of the first process of a pod's container, known by its environment.
     pub fn process_of(&self, pod: &str) -> u32 {
         let wanted = format!("POD_NAME={pod}");

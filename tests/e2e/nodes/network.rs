@@ -1,7 +1,7 @@
 //! One network over all nodes.
 
 use super::Pair;
-use crate::support::{Cluster, Host, eventually, require_root_and};
+use crate::support::{Host, eventually, require_root_and};
 
 /// Asks the demo for so many answers, and gives the nodes that they came from.
 fn nodes_behind(host: &Host, url: &str) -> Vec<String> {
@@ -10,12 +10,6 @@ fn nodes_behind(host: &Host, url: &str) -> Vec<String> {
     nodes.sort();
     nodes.dedup();
     nodes
-}
-
-/// An answer of the demo's Service to a pod that knows its name only.
-fn by_name(cluster: &Cluster, pod: &str) -> String {
-    let get = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 hello.default.svc.cluster.local 80";
-    cluster.kubectl(&["exec", pod, "--", "sh", "-c", get])
 }
 
 #[test]
@@ -47,8 +41,8 @@ fn pods_of_two_nodes_are_on_one_network_needs_root() {
     }
     for (pod, name) in [(&a, "a"), (&b, "b")] {
         assert!(pod.get(&service).starts_with(b"Hello from pod hello-"), "the Service from pod {name}");
-        // nc closes its side before the answer, which some servers take for the end.
-        let answers = || by_name(cluster, name).contains("Hello from pod hello-");
+        let full = "hello.default.svc.cluster.local";
+        let answers = || cluster.answer_to(name, full).contains("Hello from pod hello-");
         eventually(&format!("the Service's name from pod {name}"), answers);
     }
     let outside = Host::on(&pair.lan, 9);
