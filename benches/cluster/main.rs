@@ -16,8 +16,6 @@ use serde_json::json;
 
 use connection::Connection;
 
-
-
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const CLIENTS: usize = 64;
 const CREATES: usize = 20_000;

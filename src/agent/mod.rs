@@ -14,7 +14,7 @@ pub mod services;
 pub mod tunnel;
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use kubelet::{Credentials, Kubelet};
 use nodes::{Nodes, NodesConfig};
 use overlay::{Overlay, OverlayConfig};
 use pod_network::{PodNetwork, PodNetworkConfig};
-use proxy::{ProxyConfig, ServiceProxy};
+use proxy::{NodePortAddresses, ProxyConfig, ServiceProxy};
 use runtime::containerd::{Containerd, ContainerdConfig, LogLimits};
 use services::Services;
 use tunnel::{Tunnel, TunnelConfig};
@@ -77,6 +77,10 @@ pub struct AgentConfig {
     pub backend: Backend,
     /// The API server on another machine, to which a tunnel is kept open.
     pub server: Option<tunnel::Server>,
+    /// On which addresses the node ports of Services are.
+    pub node_ports: NodePortAddresses,
+    /// Where the service proxy tells how it is.
+    pub proxy_healthz: SocketAddr,
     /// `proxy`, `dns`, `overlay`.
     pub disable: HashSet<String>,
     /// The folder in which the API's objects are remembered for times without a server. One in the same process needs none.
@@ -157,6 +161,8 @@ impl Agent {
                 cluster_cidr: config.cluster_cidr,
                 service_cidr: config.service_cidr,
                 cluster_dns: dns,
+                node_ports: config.node_ports.clone(),
+                healthz: config.proxy_healthz,
                 table_prefix: config.prefix.clone(),
             };
             self.parts.start(Box::new(ServiceProxy::new(proxy))).await?;
@@ -235,13 +241,15 @@ impl Component for Agent {
         // Pods carry no more than the way to their neighbours on other nodes does.
         let wire = links::mtu(self.config.node_address.get()).ok().flatten().unwrap_or(MTU);
         let mtu = self.config.backend.pod_mtu(wire);
+        let own_node = nodes.own();
         let kubelet = self.kubelet_config(services, &nodes, mtu);
         let kubelet = Kubelet::start(kubelet, self.config.client.clone(), runtime).await;
         let kubelet = kubelet.map_err(|error| StartError::new("kubelet", error))?;
         let is_pod = Arc::new(kubelet.is_pod());
         self.kubelet = Some(kubelet);
         if let Some(server) = self.config.server.clone() {
-            let tunnel = TunnelConfig { server, kubelet_port: self.config.kubelet_port, is_pod };
+            let kubelet_port = self.config.kubelet_port;
+            let tunnel = TunnelConfig { server, kubelet_port, is_pod, node: own_node };
             self.parts.start(Box::new(Tunnel::new(tunnel))).await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! patches. Pure data and pure functions: no I/O, and nothing of the other rooms.
 
 pub mod bootstrap_token;
+pub mod claim;
 pub mod cron;
 pub mod csr;
 pub mod duration;

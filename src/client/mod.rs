@@ -1,6 +1,7 @@
 //! The one client everything but the API server uses: `kube::Client`, over TLS or straight into this
 //! process. Callers cannot tell which.
 
+pub mod paths;
 pub mod pinned;
 mod remote;
 

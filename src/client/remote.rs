@@ -14,6 +14,9 @@ use kube::Client;
 use kube::client::Body;
 use tower::ServiceExt as _;
 
+use super::BoxError;
+use super::paths::Paths;
+
 /// As client-go's.
 const CONNECT: Duration = Duration::from_secs(30);
 /// A connection that is silent for so long is asked whether it lives, and must answer in time (client-go's figures).
@@ -23,12 +26,17 @@ const ANSWER: Duration = Duration::from_secs(15);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// `server` is the API server's URL; `token` is sent as bearer token.
-pub fn remote(server: &Uri, tls: rustls::ClientConfig, token: Option<&HeaderValue>) -> Client {
+/// `server` is the API server's URL; `token` is sent as bearer token. Its connections are among `paths`.
+pub fn remote(server: &Uri, tls: rustls::ClientConfig, token: Option<&HeaderValue>, paths: &Paths) -> Client {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
+    let paths = paths.clone();
+    let tcp = tower::service_fn(move |to: Uri| {
+        let (tcp, paths) = (tcp.clone(), paths.clone());
+        async move { paths.dial(async { Ok::<_, BoxError>(tcp.oneshot(to).await?.into_inner()) }).await }
+    });
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http2().wrap_connector(tcp);
     let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -12,7 +12,9 @@ use super::{clock, node_address, notify, preflight, teardown};
 use crate::agent::join::{JoinConfig, Member, Names, Renewal, join};
 use crate::agent::{Agent, AgentConfig, tunnel};
 use crate::api::bootstrap_token::JoinToken;
+use crate::client::paths::Paths;
 use crate::lifecycle::Lifecycle;
+use crate::net::losses::Losses;
 use crate::net::node_address::NodeAddress;
 
 /// Where the node keeps its key and certificates, below the data directory.
@@ -45,13 +47,21 @@ async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()
     let node_name = args.node.node_name.clone().unwrap_or_else(node_address::hostname);
     let address = node_address::of_node(args.node.node_ip)?;
     let dir = args.host.data_dir.join(PKI);
-    let wanted =
-        JoinConfig { server: args.join.clone(), token: token(args)?, node_name: node_name.clone(), dir: dir.clone() };
+    let paths = Paths::default();
+    let losses = Losses::listen().context("cannot listen for changes of the machine's addresses")?;
+    tokio::spawn(node_address::end_paths(paths.clone(), address.clone(), losses));
+    let wanted = JoinConfig {
+        server: args.join.clone(),
+        token: token(args)?,
+        node_name: node_name.clone(),
+        dir: dir.clone(),
+        paths: paths.clone(),
+    };
     let member = join(&wanted).await?;
     let renewal = Renewal::new(&member, &node_name, &dir, names(&node_name, address.clone()));
     daemon::on_hangup(renewal.rotate())?;
     lifecycle.start(Box::new(renewal)).await?;
-    let config = agent_config(args, &member, node_name, address);
+    let config = agent_config(args, &member, node_name, address, paths)?;
     lifecycle.start(Box::new(Agent::new(config))).await?;
     Ok(())
 }
@@ -79,9 +89,15 @@ fn token(args: &AgentArgs) -> anyhow::Result<Option<JoinToken>> {
     Ok(Some(token))
 }
 
-fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_address: NodeAddress) -> AgentConfig {
+fn agent_config(
+    args: &AgentArgs,
+    member: &Member,
+    node_name: String,
+    node_address: NodeAddress,
+    paths: Paths,
+) -> anyhow::Result<AgentConfig> {
     let (host, node, cluster) = (&args.host, &args.node, &member.cluster);
-    AgentConfig {
+    Ok(AgentConfig {
         node_name,
         node_address,
         node_labels: node.node_label.clone(),
@@ -106,8 +122,11 @@ fn agent_config(args: &AgentArgs, member: &Member, node_name: String, node_addre
             host: args.join.host().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
             port: args.join.port_u16().unwrap_or(443),
             tls: member.tls.clone().into(),
+            paths,
         }),
+        node_ports: node.node_ports()?,
+        proxy_healthz: node.healthz_bind_address,
         disable: args.disable.iter().cloned().collect::<HashSet<_>>(),
         memory: Some(host.data_dir.join("agent/memory")),
-    }
+    })
 }

@@ -5,7 +5,7 @@
 //! then the file. Lists of the file and of the command line add up.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -14,6 +14,7 @@ use http::Uri;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::agent::proxy::{NodePortAddresses, Wish};
 use crate::api::bootstrap_token::JoinToken;
 use crate::net::overlay::Backend;
 use crate::server::http::audit::Mode;
@@ -74,9 +75,27 @@ pub struct NodeArgs {
     /// Pull from this registry over plain HTTP; may be repeated.
     #[arg(long, env = "ORCH_INSECURE_REGISTRY", value_delimiter = ',', value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
+    /// Serve node ports on the host's addresses in these ranges, or on the node's own: primary.
+    #[arg(
+        long,
+        env = "ORCH_NODEPORT_ADDRESSES",
+        value_delimiter = ',',
+        default_value = "primary",
+        value_name = "CIDR,…"
+    )]
+    pub nodeport_addresses: Vec<Wish>,
+    /// Tell load balancers here whether this node's service proxy is healthy and the node is to stay.
+    #[arg(long, env = "ORCH_HEALTHZ_BIND_ADDRESS", default_value = "0.0.0.0:10256", value_name = "IP:PORT")]
+    pub healthz_bind_address: SocketAddr,
     /// What to log: error, warn, info, debug, trace, or a filter such as orch::server=debug.
     #[arg(long, env = "ORCH_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+impl NodeArgs {
+    pub fn node_ports(&self) -> anyhow::Result<NodePortAddresses> {
+        NodePortAddresses::of(&self.nodeport_addresses).map_err(|why| anyhow::anyhow!("--nodeport-addresses: {why}"))
+    }
 }
 
 #[derive(Args, Clone, Debug)]

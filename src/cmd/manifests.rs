@@ -61,3 +61,46 @@ async fn apply(client: kube::Client, object: &DynamicObject) -> Result<(), kube:
     let name = object.metadata.name.as_deref().unwrap_or_default();
     api.patch(name, &PatchParams::apply("orch").force(), &Patch::Apply(object)).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::server::authorization::Decision;
+    use crate::server::http::route::request_info;
+    use crate::server::http::{ApiServer, ApiServerConfig};
+    use crate::server::pipeline::query::Query;
+    use crate::server::pipeline::user::User;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn nodes_read_what_is_meant_for_all_of_them_and_nothing_else_of_the_system() {
+        let server = ApiServer::new(ApiServerConfig::default(), MemoryStore::new());
+        let client = crate::client::in_process(server.as_user(User::admin()));
+        let values = vec![("CLUSTER_DNS", "10.43.0.10".to_owned())];
+        Manifests { client, values }.start().await.unwrap();
+        let may = async |user: &User, method: &Method, name: &str, query: &str| {
+            let path = format!("/api/v1/namespaces/kube-system/configmaps{name}");
+            let info = request_info(method, &path, &Query::parse(Some(query)));
+            matches!(server.decide(user, &info).await, Decision::Allow(_))
+        };
+        let (node, stranger) = (User::node("n1"), User::new("system:node:n1", &["dev"]));
+        let only = |name: &str| format!("fieldSelector=metadata.name%3D{name}");
+        for (method, name, query, expected) in [
+            (Method::GET, "/kube-dns", String::new(), true),
+            (Method::GET, "", only("kube-dns"), true),
+            (Method::GET, "", format!("{}&watch=1", only("kube-dns")), true),
+            (Method::GET, "/orch-cluster", String::new(), true),
+            (Method::GET, "/somebodys", String::new(), false),
+            (Method::GET, "", String::new(), false),
+            (Method::GET, "", "watch=1".to_owned(), false),
+            (Method::GET, "", only("somebodys"), false),
+            (Method::PUT, "/kube-dns", String::new(), false),
+            (Method::DELETE, "/orch-cluster", String::new(), false),
+        ] {
+            assert_eq!(may(&node, &method, name, &query).await, expected, "{method} {name}?{query}");
+            assert!(!may(&stranger, &method, name, &query).await, "{method} {name}?{query}");
+        }
+    }
+}

@@ -182,7 +182,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     if !args.disable_agent {
         // As every node's: it may do what a kubelet may.
         let client = crate::client::in_process(api.as_user(User::node(&identity.node_name)));
-        lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)))).await?;
+        lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)?))).await?;
     }
     Ok(api)
 }
@@ -247,10 +247,14 @@ fn rename_on_move(rotation: &Rotation, identity: &Identity) {
 }
 
 /// Where others find the keys that verify ServiceAccount tokens.
-fn openid(args: &ServerArgs, identity: &Identity, issuer: &Issuer) -> OpenId {
-    let address = SocketAddr::new(identity.advertise.get(), args.https_listen_port);
-    let keys = format!("https://{address}{}", openid::KEYS);
-    OpenId::new(&issuer.configuration(&keys), &issuer.keys())
+fn openid(args: &ServerArgs, identity: &Identity, issuer: &Arc<Issuer>) -> OpenId {
+    let keys = issuer.keys();
+    let (advertise, port, issuer) = (identity.advertise.clone(), args.https_listen_port, issuer.clone());
+    let configuration = move || {
+        let address = SocketAddr::new(advertise.get(), port);
+        issuer.configuration(&format!("https://{address}{}", openid::KEYS))
+    };
+    OpenId::new(configuration, &keys)
 }
 
 /// The audit log, where one is asked for.
@@ -313,8 +317,8 @@ fn agent_config(
     pki: &Pki,
     client: kube::Client,
     disable: HashSet<String>,
-) -> AgentConfig {
-    AgentConfig {
+) -> anyhow::Result<AgentConfig> {
+    Ok(AgentConfig {
         node_name: identity.node_name.clone(),
         node_address: identity.node_address.clone(),
         node_labels: args.node.node_label.clone(),
@@ -336,9 +340,11 @@ fn agent_config(
         client_ca_pem: pki.ca_pem.clone(),
         backend: args.flannel_backend,
         server: None,
+        node_ports: args.node.node_ports()?,
+        proxy_healthz: args.node.healthz_bind_address,
         disable,
         memory: None,
-    }
+    })
 }
 
 fn pki_options(args: &ServerArgs, identity: &Identity) -> PkiOptions {

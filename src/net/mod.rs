@@ -7,6 +7,7 @@ pub mod echo;
 pub mod hostport;
 pub mod ipam;
 pub mod links;
+pub mod losses;
 pub mod masquerade;
 pub mod netlink;
 pub mod netns;

@@ -16,10 +16,13 @@ use orch::server::service_accounts::ServiceAccountTokens;
 use orch::server::subresource::Subresources;
 use orch::store::memory::MemoryStore;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::cluster::{Cluster, Reply};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// Where its keys are.
+const KEYS: &str = "https://x/openid/v1/jwks";
 const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -33,6 +36,8 @@ fn new_key() -> String {
 struct Signing {
     cluster: Cluster,
     issuer: Arc<Issuer>,
+    /// Where the keys are.
+    place: watch::Sender<&'static str>,
 }
 
 impl Signing {
@@ -44,16 +49,18 @@ impl Signing {
             Arc::new(StaticToken::admin("secret")),
             Arc::new(ServiceAccountTokens::new(issuer.clone(), store.clone())),
         ];
+        let (place, keys_at) = watch::channel(KEYS);
+        let published = issuer.clone();
         let config = ApiServerConfig {
             authenticator: Authenticator::new(tokens).for_audiences(vec![ISSUER.to_owned()]),
             subresources: Subresources::standard(Some(issuer.clone())),
-            openid: Some(OpenId::new(&issuer.configuration("https://x/openid/v1/jwks"), &issuer.keys())),
+            openid: Some(OpenId::new(move || published.configuration(*keys_at.borrow()), &issuer.keys())),
             ..ApiServerConfig::default()
         };
         let cluster = Cluster::over(ApiServer::new(config, store)).await;
         cluster.grant("list pods", "Group", "system:serviceaccounts").await;
         cluster.grant("create selfsubjectreviews in authentication.k8s.io", "Group", User::AUTHENTICATED).await;
-        Self { cluster, issuer }
+        Self { cluster, issuer, place }
     }
 
     async fn token(&self, spec: Value) -> String {
@@ -220,7 +227,12 @@ async fn others_can_verify_tokens_by_the_published_keys() {
     let configuration = signing.cluster.get("/.well-known/openid-configuration").await;
     assert_eq!(configuration.headers[CONTENT_TYPE], "application/json");
     assert_eq!(configuration.headers[CACHE_CONTROL], "public, max-age=3600");
-    assert_eq!(configuration.ok()["issuer"], ISSUER);
+    let configuration = configuration.ok();
+    assert_eq!((configuration["issuer"].as_str(), configuration["jwks_uri"].as_str()), (Some(ISSUER), Some(KEYS)));
+    // The server's address changes.
+    signing.place.send_replace("https://y/openid/v1/jwks");
+    let configuration = signing.cluster.get("/.well-known/openid-configuration").await.ok();
+    assert_eq!(configuration["jwks_uri"], "https://y/openid/v1/jwks");
     let keys = signing.cluster.get("/openid/v1/jwks").await;
     assert_eq!(keys.headers[CONTENT_TYPE], "application/jwk-set+json");
     let key = keys.ok()["keys"][0].clone();

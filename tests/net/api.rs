@@ -56,6 +56,10 @@ impl Api {
         self.put("nodes", name, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"labels": labels}}), None);
     }
 
+    pub fn tainted_node(&self, name: &str, taints: Value) {
+        self.put("nodes", name, json!({"apiVersion": "v1", "kind": "Node", "spec": {"taints": taints}}), None);
+    }
+
     pub fn endpoints(&self, service: &str, ports: Value, endpoints: Value) {
         self.slice(service, service, ports, endpoints);
     }

@@ -1,7 +1,7 @@
 //! Many Services with three endpoints each, of which the last has just one: the server that answers.
 
 use orch::agent::nodes::{Nodes, NodesConfig};
-use orch::agent::proxy::ProxyConfig;
+use orch::agent::proxy::{NodePortAddresses, ProxyConfig};
 use orch::agent::services::Services;
 use orch::net::node_address::NodeAddress;
 use orch::net::overlay::Backend;
@@ -59,6 +59,8 @@ pub fn proxy_config(api: &Api, services: &Services) -> ProxyConfig {
         cluster_cidr: "10.42.0.0/16".parse().unwrap(),
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         cluster_dns: None,
+        node_ports: NodePortAddresses::Primary,
+        healthz: ([0, 0, 0, 0], 10256).into(),
         table_prefix: "orch".to_owned(),
     }
 }

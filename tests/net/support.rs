@@ -142,6 +142,15 @@ pub fn ask(to: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
+/// The whole of an HTTP answer, asked for from the calling thread's namespace.
+pub fn get(from: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&from, PATIENCE)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Tries until the answer is as wanted: rules follow the API within moments, not at once.
 pub async fn eventually<T: std::fmt::Debug>(mut attempt: impl AsyncFnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
     let begun = Instant::now();

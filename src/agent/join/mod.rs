@@ -2,6 +2,8 @@
 //! keeps both. The first time it shows a bootstrap token, to no server but one of the token's own CA; from then on it is
 //! `system:node:<name>`. `cmd` joins, and starts an agent with what comes of it.
 
+#[cfg(test)]
+mod clock_tests;
 mod cluster;
 mod failure;
 mod renew;
@@ -20,6 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::api::bootstrap_token::JoinToken;
 use crate::client;
+use crate::client::paths::Paths;
 use crate::client::pinned::PinnedAuthority;
 use crate::keys::{self, Files, KeyError, Pair, Renewable};
 pub use cluster::Cluster;
@@ -45,6 +48,8 @@ pub struct JoinConfig {
     pub node_name: String,
     /// Where key and certificates are kept.
     pub dir: PathBuf,
+    /// Has the connections with the server.
+    pub paths: Paths,
 }
 
 /// A machine that is a member.
@@ -89,7 +94,7 @@ pub async fn join(config: &JoinConfig) -> Result<Member, JoinError> {
     let tls = rustls::ClientConfig::builder()
         .with_root_certificates(keys::roots(&ca_pem)?)
         .with_client_cert_resolver(live_client.clone());
-    let client = client::remote(&config.server, tls.clone(), None);
+    let client = client::remote(&config.server, tls.clone(), None, &config.paths);
     let cluster = Cluster::learn(&client, &config.dir.join(CLUSTER)).await?;
     Ok(Member { client, tls, ca_pem, cluster, key_pem, live_client, live_serving })
 }
@@ -126,7 +131,7 @@ async fn first_certificate(config: &JoinConfig, key_pem: &str) -> Result<(Pair, 
     let authority = PinnedAuthority::new(&token.ca_sha256);
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.token)).map_err(|_| JoinError::NoToken)?;
     bearer.set_sensitive(true);
-    let client = client::remote(&config.server, authority.client_tls(), Some(&bearer));
+    let client = client::remote(&config.server, authority.client_tls(), Some(&bearer), &config.paths);
     let wish = Wish { kind: Kind::Client, node_name: &config.node_name, names: &[], key_pem };
     let mut retry = failure::Retry::new(FIRST_RETRY, LONGEST_RETRY);
     let cert_pem = loop {

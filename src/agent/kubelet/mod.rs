@@ -14,6 +14,7 @@ mod env;
 mod grpc;
 mod handler;
 mod host;
+mod host_network;
 mod http;
 mod last_words;
 mod logs;
@@ -43,7 +44,7 @@ mod volumes;
 mod words;
 mod worker;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ use crate::reconcile::Informer;
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
 use host::{Host, Settings};
+use host_network::HostNetworkPods;
 use node::{Identity, Machine, NodeReporter};
 use pods::Pods;
 use sandbox::KernelSandboxes;
@@ -109,6 +111,7 @@ pub struct Kubelet {
     stop: CancellationToken,
     tasks: TaskTracker,
     addresses: watch::Receiver<Option<Arc<Ipam>>>,
+    on_host: HostNetworkPods,
 }
 
 impl Kubelet {
@@ -166,7 +169,8 @@ impl Kubelet {
             recorder,
             news: Arc::new(Notify::new()),
         });
-        let kubelet = Self { stop, tasks, addresses };
+        let on_host = HostNetworkPods { pods: config.pods.clone(), node_address: config.node_address.clone() };
+        let kubelet = Self { stop, tasks, addresses, on_host };
         let (stop, tasks) = (kubelet.stop.clone(), &kubelet.tasks);
         let found = host.runtime.containers().await.map_err(std::io::Error::other)?;
         let pods = Pods::new(host.clone(), config.pods.clone(), found, stop.clone());
@@ -192,12 +196,12 @@ impl Kubelet {
         });
     }
 
-    /// Tells whether an address is one of the node's pods' at that moment, those with an address of their own.
-    pub fn is_pod(&self) -> impl Fn(IpAddr) -> bool + Send + Sync + use<> {
-        let addresses = self.addresses.clone();
-        move |address| match address {
-            IpAddr::V4(address) => addresses.borrow().as_ref().is_some_and(|ipam| ipam.is_leased(address)),
-            IpAddr::V6(_) => false,
+    /// Tells whether somebody who connects there meets one of the node's pods at that moment.
+    pub fn is_pod(&self) -> impl Fn(SocketAddr) -> bool + Send + Sync + use<> {
+        let (addresses, on_host) = (self.addresses.clone(), self.on_host.clone());
+        move |to| match to.ip() {
+            IpAddr::V4(ip) if addresses.borrow().as_ref().is_some_and(|ipam| ipam.is_leased(ip)) => true,
+            _ => on_host.listens_at(to),
         }
     }
 

@@ -3,39 +3,31 @@
 //! following the Services. Never sees their traffic.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::StatusCode;
 use k8s_openapi::api::core::v1::ObjectReference;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::answering::{self, listen};
 use super::endpoints::ready_here;
+use super::progress::Progress;
 use crate::agent::services::{Key, Services, View};
 use crate::reconcile::events::{EventType, Recorder};
 
-/// Questions at the same time to one port; more are turned away.
-const CONNECTIONS: usize = 64;
-const HEADERS: Duration = Duration::from_secs(10);
 /// After a port could not be opened.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What the listeners share.
 pub struct HealthPorts {
     node: String,
-    /// Whether the rules are as they should be.
-    proxy: watch::Receiver<bool>,
+    proxy: watch::Receiver<Progress>,
     recorder: Recorder,
     open: HashMap<Key, Open>,
     failed: HashSet<Key>,
@@ -55,7 +47,7 @@ impl Drop for Open {
 }
 
 impl HealthPorts {
-    pub fn new(node: String, proxy: watch::Receiver<bool>, recorder: Recorder) -> Self {
+    pub fn new(node: String, proxy: watch::Receiver<Progress>, recorder: Recorder) -> Self {
         Self { node, proxy, recorder, open: HashMap::new(), failed: HashSet::new() }
     }
 
@@ -106,7 +98,7 @@ impl HealthPorts {
             Ok(listener) => {
                 let endpoints = Arc::new(AtomicUsize::new(count));
                 let answer = Answer { key: key.clone(), endpoints: endpoints.clone(), proxy: self.proxy.clone() };
-                let listener = tokio::spawn(listen(listener, answer));
+                let listener = tokio::spawn(listen(listener, move |_| answer.give()));
                 self.open.insert(key, Open { port, endpoints, listener });
             }
             Err(error) => self.complain(key, port, &error),
@@ -139,66 +131,24 @@ fn port(view: &View) -> Option<u16> {
 struct Answer {
     key: Key,
     endpoints: Arc<AtomicUsize>,
-    proxy: watch::Receiver<bool>,
-}
-
-async fn listen(listener: TcpListener, answer: Answer) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    // They end with this task.
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        match (accepted, room.clone().try_acquire_owned()) {
-            (Ok((stream, _)), Ok(permit)) => {
-                let serve = serve(stream, answer.clone());
-                connections.spawn(async move {
-                    serve.await;
-                    drop(permit);
-                });
-            }
-            (Ok(_), Err(_)) => {}
-            (Err(error), _) => {
-                tracing::warn!(%error, "health check connection not accepted");
-                // Out of descriptors, most likely: let others finish.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, answer: Answer) {
-    let service = service_fn(move |_| {
-        let response = answer.give();
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let mut http = http1::Builder::new();
-    let connection = http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    // Whoever asked may leave at any time.
-    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+    proxy: watch::Receiver<Progress>,
 }
 
 impl Answer {
-    fn give(&self) -> Response<Full<Bytes>> {
-        answer(&self.key, self.endpoints.load(Ordering::Relaxed), *self.proxy.borrow())
+    fn give(&self) -> answering::Answer {
+        answer(&self.key, self.endpoints.load(Ordering::Relaxed), self.proxy.borrow().is_healthy(Instant::now()))
     }
 }
 
 /// The same for every path, in upstream's words and layout.
-fn answer(key: &Key, endpoints: usize, proxy: bool) -> Response<Full<Bytes>> {
+fn answer(key: &Key, endpoints: usize, proxy: bool) -> answering::Answer {
     let status = if endpoints > 0 && proxy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = format!(
         "{{\n\t\"service\": {{\n\t\t\"namespace\": {:?},\n\t\t\"name\": {:?}\n\t}},\n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": {proxy}\n}}",
         key.namespace, key.name
     );
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert("content-type", http::HeaderValue::from_static("application/json"));
-    headers.insert("x-content-type-options", http::HeaderValue::from_static("nosniff"));
-    headers.insert("x-load-balancing-endpoint-weight", http::HeaderValue::from(endpoints));
+    let mut response = answering::json(status, body);
+    response.headers_mut().insert("x-load-balancing-endpoint-weight", http::HeaderValue::from(endpoints));
     response
 }
 

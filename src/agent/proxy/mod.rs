@@ -2,23 +2,28 @@
 //! keeps the kernel's rules in step, each change as one small transaction of what changed. Never sees a packet,
 //! never touches rules outside its own table, and leaves the rules in place when it stops.
 
+mod answering;
 mod endpoints;
 mod firewall;
 mod health;
+mod healthz;
 mod ledger;
+mod node_ports;
 mod own_node;
 mod plan;
 mod planner;
+mod progress;
 mod skeleton;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +40,9 @@ use crate::net::{conntrack, node_link};
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
 use health::HealthPorts;
+pub use node_ports::{NodePortAddresses, Wish};
 use planner::{Planner, Targets};
+use progress::Progress;
 
 /// What the proxy is told.
 #[derive(Clone)]
@@ -52,6 +59,9 @@ pub struct ProxyConfig {
     pub service_cidr: Ipv4Net,
     /// Left alone: the agent answers there itself.
     pub cluster_dns: Option<Ipv4Addr>,
+    pub node_ports: NodePortAddresses,
+    /// Where the proxy tells how it is.
+    pub healthz: SocketAddr,
     /// The table and the link are called `<prefix>-svc`.
     pub table_prefix: String,
 }
@@ -87,12 +97,13 @@ impl Component for ServiceProxy {
         let ProxyConfig { client, nodes, services, node_name, .. } = self.config.clone();
         let proxy = Proxy::new(kernel, &self.config);
         let (zone, zone_seen) = watch::channel(None);
-        let (healthy, health_seen) = watch::channel(false);
+        let (progress, progress_seen) = watch::channel(Progress::default());
         let recorder = EventSink::start(client, Clock::system()).recorder("kube-proxy", Some(&node_name));
-        let health = HealthPorts::new(node_name, health_seen, recorder);
+        let health = HealthPorts::new(node_name, progress_seen.clone(), recorder);
+        self.spawn(healthz::serve(self.config.healthz, nodes.clone(), progress_seen));
         self.spawn(own_node::follow_zone(nodes, zone));
         self.spawn(health.follow(services.clone()));
-        self.spawn(run(proxy, services, deletions, Place { zone: zone_seen, address }, healthy));
+        self.spawn(run(proxy, services, deletions, Place { zone: zone_seen, address }, progress));
         Ok(())
     }
 
@@ -155,7 +166,7 @@ async fn run(
     services: Services,
     mut deletions: Deletions,
     mut place: Place,
-    healthy: watch::Sender<bool>,
+    progress: watch::Sender<Progress>,
 ) {
     const LONGEST_WAIT: Duration = Duration::from_secs(30);
     services.wait_ready().await;
@@ -177,6 +188,7 @@ async fn run(
             }
             () = wait(retry) => HashSet::new(),
         };
+        progress.send_modify(|progress| progress.changed(Instant::now()));
         let views: Vec<_> = changed.into_iter().map(|key| (services.get(&key), key)).map(|(v, k)| (k, v)).collect();
         let worked = tokio::task::spawn_blocking(move || {
             let result = proxy.update(views);
@@ -184,9 +196,11 @@ async fn run(
         });
         let Ok((returned, result)) = worked.await else { return };
         proxy = returned;
-        healthy.send_replace(result.is_ok());
         retry = match result {
-            Ok(()) => None,
+            Ok(()) => {
+                progress.send_modify(|progress| progress.updated(Timestamp::now()));
+                None
+            }
             Err(error) => {
                 tracing::error!(%error, "service rules");
                 Some(retry.map_or(Duration::from_secs(1), |last: Duration| (last * 2).min(LONGEST_WAIT)))
@@ -215,7 +229,7 @@ struct Proxy {
 
 impl Proxy {
     fn new(kernel: KernelTable, config: &ProxyConfig) -> Self {
-        let skeleton = Some(skeleton::table(&kernel.table().name, config.service_cidr));
+        let skeleton = Some(skeleton::table(&kernel.table().name, config.service_cidr, &config.node_ports));
         let node = plan::Node {
             name: config.node_name.clone(),
             zone: None,

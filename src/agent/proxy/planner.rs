@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 
 use crate::agent::proxy::firewall;
-use crate::agent::proxy::ledger::{Ledger, Turn};
+use crate::agent::proxy::ledger::{Ledger, Slot, Turn};
 use crate::agent::proxy::plan::{self, Destination, Node, Plan, Target};
-use crate::agent::proxy::skeleton::Choice;
+use crate::agent::proxy::skeleton::{self as names, Choice};
 use crate::agent::services::{Key, View};
 use crate::net::nft::Change;
 use crate::net::nft::diff::target;
-use crate::net::nft::model::{Chain, Name, Protocol};
+use crate::net::nft::model::{Chain, Element, Name, Protocol, Value};
 
 /// Kernels before 6.2 take a chain for used until some time after the last element that led to it went away.
 const RETIREMENT: Duration = Duration::from_secs(1);
@@ -60,6 +60,7 @@ impl Planner {
     pub fn plan(&mut self, views: Vec<(Key, View)>, chains: &HashSet<Name>, now: Instant) -> (Vec<Change>, Targets) {
         let mut turns = Vec::new();
         let mut stale = Targets::new();
+        turns.extend(self.ledger.replace(&Key::new("", names::NODE_PORT_IPS), self.node_port_ips()));
         for (key, view) in views {
             let Plan { mut elements, targets, firewall } = plan::plan(&view, &self.node);
             self.firewalls.extend(firewall);
@@ -70,6 +71,12 @@ impl Planner {
             self.note_datagrams(key, targets, &mut stale);
         }
         (self.changes(turns, chains, now), stale)
+    }
+
+    /// A wish of nobody's Service.
+    fn node_port_ips(&self) -> BTreeMap<Slot, Element> {
+        let known = Some(self.node.ip).filter(|ip| !ip.is_unspecified());
+        known.map(|ip| ((names::NODE_PORT_IPS.into(), Value::EMPTY.address(ip)), Element::Member)).into_iter().collect()
     }
 
     fn note_datagrams(&mut self, key: Key, targets: Targets, stale: &mut Targets) {

@@ -7,6 +7,7 @@
 
 use ipnet::Ipv4Net;
 
+use crate::agent::proxy::node_ports::NodePortAddresses;
 use crate::net::nft::model::{
     Chain, Column, Field, HookKind, NEW, Name, Point, Protocol, Rule, Set, SetKind, Statement, TRANSLATED, Table,
     Verdict,
@@ -31,6 +32,8 @@ pub const STICKY: &str = "sticky-endpoints";
 const AFFINITY: &str = "affinity";
 /// (address, protocol, port) → the chain that says who may use it.
 pub const FIREWALL: &str = "firewall";
+/// The node's own address, where node ports are on no other.
+pub const NODE_PORT_IPS: &str = "nodeport-ips";
 /// The chain that refuses.
 pub const REJECT: &str = "reject";
 
@@ -40,7 +43,7 @@ const MASQUERADE: u32 = 0x4000;
 pub const LOCAL: u32 = 1 << 31;
 
 /// The table without any Service, whose addresses are of the range `services`.
-pub fn table(name: &str, services: Ipv4Net) -> Table {
+pub fn table(name: &str, services: Ipv4Net, node_ports: &NodePortAddresses) -> Table {
     use Column::{Address, Number, Port, Protocol};
     let destination = [Address, Protocol, Port];
     let firewall = || vec![opening(look_up(Field::DestinationAddress, FIREWALL))];
@@ -50,6 +53,7 @@ pub fn table(name: &str, services: Ipv4Net) -> Table {
         (NO_ENDPOINTS, Set::new(SetKind::Verdicts, &destination)),
         (ENDPOINTS, Set::new(SetKind::Map(endpoint.clone()), &[Address, Protocol, Port, Number])),
         (CLUSTER_IPS, Set::new(SetKind::Members, &[Address])),
+        (NODE_PORT_IPS, Set::new(SetKind::Members, &[Address])),
         (HAIRPIN, Set::new(SetKind::Members, &[Address, Address])),
         (IDENTITIES, Set::new(SetKind::Map(destination.to_vec()), &destination)),
         (STICKY, Set::new(SetKind::Members, &[Address, Protocol, Port, Address, Port, Number])),
@@ -65,8 +69,8 @@ pub fn table(name: &str, services: Ipv4Net) -> Table {
         ("filter-input", Chain::hooked(HookKind::Filter, Point::Input, 0, filter())),
         ("filter-forward", Chain::hooked(HookKind::Filter, Point::Forward, 0, filter())),
         ("filter-output", Chain::hooked(HookKind::Filter, Point::Output, 0, filter())),
-        ("destinations", Chain::plain(destinations(SERVICES))),
-        ("refusals", Chain::plain(refusals(services))),
+        ("destinations", Chain::plain(destinations(SERVICES, node_ports))),
+        ("refusals", Chain::plain(refusals(services, node_ports))),
         (REJECT, Chain::plain(reject())),
     ];
     Table {
@@ -94,12 +98,6 @@ fn look_up(address: Field, map: &str) -> Statement {
     Statement::VerdictMap { key, map: map.into() }
 }
 
-/// Whether the packet is for this host.
-fn is_local(equal: bool) -> Statement {
-    let value = crate::net::nft::model::LOCAL.to_ne_bytes();
-    Statement::Match { field: Field::DestinationKind, mask: [0xff; 4], equal, value }
-}
-
 fn masquerade() -> Vec<Rule> {
     let hairpin = Statement::Member { key: vec![Field::SourceAddress, Field::DestinationAddress], set: HAIRPIN.into() };
     vec![
@@ -118,27 +116,25 @@ fn masquerade() -> Vec<Rule> {
     ]
 }
 
-/// Looks the packet's destination up; on the host's own addresses (but not loopback, which has no way back)
-/// the address does not count: node ports.
-fn destinations(map: &str) -> Vec<Rule> {
-    let loopback = Statement::Match {
-        field: Field::DestinationAddress,
-        mask: [255, 0, 0, 0],
-        equal: false,
-        value: [127, 0, 0, 0],
-    };
-    let node_port = vec![loopback, is_local(true), look_up(Field::Constant([0; 4]), map)];
-    vec![vec![look_up(Field::DestinationAddress, map)], node_port]
+/// Looks the packet's destination up; where node ports are, the address does not count.
+fn destinations(map: &str, node_ports: &NodePortAddresses) -> Vec<Rule> {
+    let mut rules = vec![vec![look_up(Field::DestinationAddress, map)]];
+    rules.extend(node_ports.conditions().into_iter().map(|mut rule| {
+        rule.push(look_up(Field::Constant([0; 4]), map));
+        rule
+    }));
+    rules
 }
 
 /// What was not translated although it is meant for a Service. An address that no Service has is nobody's: it may
 /// belong to one that we have not heard of yet, so clients are to try again.
-fn refusals(services: Ipv4Net) -> Vec<Rule> {
-    let mut rules = destinations(NO_ENDPOINTS);
+fn refusals(services: Ipv4Net, node_ports: &NodePortAddresses) -> Vec<Rule> {
+    let mut rules = destinations(NO_ENDPOINTS, node_ports);
     let unknown_port = Statement::Member { key: vec![Field::DestinationAddress], set: CLUSTER_IPS.into() };
     rules.push(vec![unknown_port, Statement::goto(REJECT)]);
+    let foreign = Statement::is_not(Field::DestinationKind, crate::net::nft::model::LOCAL.to_ne_bytes());
     let nobodys = Statement::within(Field::DestinationAddress, services, true);
-    rules.push(vec![nobodys, is_local(false), Statement::Verdict(Verdict::Drop)]);
+    rules.push(vec![nobodys, foreign, Statement::Verdict(Verdict::Drop)]);
     rules
 }
 

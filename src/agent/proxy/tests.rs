@@ -1,10 +1,12 @@
 //! What the proxy's rules mean: packets are traced through the data that Services turn into.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use super::node_ports::NodePortAddresses;
 use super::planner::Planner;
 use super::skeleton::{Choice, Side};
 use super::{plan, skeleton};
@@ -27,18 +29,25 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_with(&NodePortAddresses::Primary)
+}
+
+fn bench_with(node_ports: &NodePortAddresses) -> Bench {
     let node = plan::Node {
         name: "here".to_owned(),
         zone: Some("z".to_owned()),
         ip: HOST.into(),
         cluster_dns: Some([10, 43, 0, 10].into()),
     };
-    Bench {
+    let mut bench = Bench {
         services: Services::default(),
         planner: Planner::new(node, "10.42.0.0/16".parse().unwrap()),
-        table: skeleton::table("orch-svc", "10.43.0.0/16".parse().unwrap()),
+        table: skeleton::table("orch-svc", "10.43.0.0/16".parse().unwrap(), node_ports),
         now: Instant::now(),
-    }
+    };
+    let (changes, _) = bench.planner.plan(Vec::new(), &HashSet::new(), bench.now);
+    apply(&mut bench.table, &changes);
+    bench
 }
 
 impl Bench {
@@ -78,7 +87,7 @@ impl Bench {
     }
 
     fn send(&mut self, packet: &mut Packet) -> Fate {
-        packet.local = [Ipv4Addr::from(HOST)].into();
+        packet.local = [HOST, SECOND].map(Ipv4Addr::from).into();
         let entry = if packet.source == Ipv4Addr::from(HOST) { Point::Output } else { Point::Prerouting };
         let fate = at(&mut self.table, entry, packet);
         if fate != Fate::Passes {
@@ -183,6 +192,46 @@ fn a_node_port_is_served_on_the_nodes_addresses_but_not_on_loopback() {
     assert_eq!(bench.tcp(HOST, [127, 0, 0, 1], 30080).0, Fate::Passes);
     assert_eq!(bench.tcp(POD, OUTSIDE, 30080).0, Fate::Passes, "another host's port");
     assert_eq!(bench.tcp(OUTSIDE, HOST, 80).0, Fate::Passes, "the service port is not a node port");
+}
+
+/// Another address of the host.
+const SECOND: [u8; 4] = [172, 16, 0, 1];
+
+#[test]
+fn node_ports_are_on_the_addresses_that_were_asked_for() {
+    let within = |ranges: &[&str]| NodePortAddresses::Within(ranges.iter().map(|it| it.parse().unwrap()).collect());
+    // Whether the node's own address, another one, an outside one and loopback have the port.
+    for (node_ports, own, second) in [
+        (NodePortAddresses::Primary, true, false),
+        (within(&["0.0.0.0/0"]), true, true),
+        (within(&["172.16.0.0/16"]), false, true),
+        (within(&["10.0.0.0/8", "192.0.2.0/24"]), true, false),
+    ] {
+        let mut bench = bench_with(&node_ports);
+        let ports = json!([{"name": "http", "port": 80, "nodePort": 30080}]);
+        bench.service("web", json!({"clusterIP": "10.43.0.5", "ports": ports}));
+        for with_endpoint in [false, true] {
+            if with_endpoint {
+                bench.endpoints("web", json!([ready("10.42.0.2", "here")]));
+            }
+            let there = if with_endpoint { endpoint(2) } else { Fate::Rejected };
+            for (to, wanted) in [(HOST, own), (SECOND, second), ([192, 0, 2, 9], false), ([127, 0, 0, 1], false)] {
+                let fate = bench.tcp(OUTSIDE, to, 30080).0;
+                assert_eq!(fate, if wanted { there.clone() } else { Fate::Passes }, "{node_ports:?} {to:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn node_ports_follow_the_nodes_address() {
+    let mut bench = bench();
+    bench.service("web", json!({"clusterIP": "10.43.0.5", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}));
+    bench.endpoints("web", json!([ready("10.42.0.2", "here")]));
+    bench.planner.set_place(None, Some(SECOND.into()));
+    bench.update("web");
+    assert_eq!(bench.tcp(OUTSIDE, HOST, 30080).0, Fate::Passes);
+    assert_eq!(bench.tcp(OUTSIDE, SECOND, 30080).0, endpoint(2));
 }
 
 #[test]

@@ -50,8 +50,12 @@ pub async fn connect(server: &Server) -> Result<Upgraded, ConnectError> {
 
 async fn ask(server: &Server) -> Result<Upgraded, ConnectError> {
     let dial = |error: io::Error| ConnectError::Dial(dial_error(&error));
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(dial)?;
-    settle(&stream).map_err(dial)?;
+    let stream = server.paths.dial(async {
+        let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+        settle(&stream)?;
+        Ok(stream)
+    });
+    let stream = TokioIo::new(stream.await.map_err(dial)?);
     let name = ServerName::try_from(server.host.clone())?;
     let mut tls = server.tls.as_ref().clone();
     // HTTP/2 cannot be upgraded.

@@ -5,21 +5,24 @@
 mod connect;
 mod serve;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Node;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::paths::Paths;
 use crate::lifecycle::{Component, StartError};
 use crate::reconcile::backoff::{Backoff, jittered};
 use connect::connect;
 use serve::serve;
 
-/// Whether an address is one of this node's pods'.
-pub type IsPod = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+/// Whether an address and port are one of this node's pods'.
+pub type IsPod = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// The API server, as seen from here.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub struct Server {
     pub port: u16,
     /// Trusts the cluster's CA and shows the node's client certificate, whatever it is by then.
     pub tls: Arc<rustls::ClientConfig>,
+    /// Has the tunnel's connection.
+    pub paths: Paths,
 }
 
 /// What the component is told.
@@ -39,6 +44,8 @@ pub struct TunnelConfig {
     pub kubelet_port: u16,
     /// Nothing else is connected to, so that nobody who takes over the server's side gets into the node's network.
     pub is_pod: IsPod,
+    /// The Node. Without one there is no tunnel.
+    pub node: watch::Receiver<Option<Arc<Node>>>,
 }
 
 /// Between attempts.
@@ -86,8 +93,14 @@ async fn keep(config: TunnelConfig, stop: CancellationToken) {
     let mut backoff = Backoff::new(FIRST, LONGEST);
     let mut told = false;
     loop {
+        let mut node = config.node.clone();
+        let connected = async {
+            // Where nobody can tell any more, the server will.
+            let _ = node.wait_for(Option::is_some).await;
+            connect(&config.server).await
+        };
         let opened = tokio::select! {
-            opened = connect(&config.server) => opened,
+            opened = connected => opened,
             () = stop.cancelled() => return,
         };
         match opened {

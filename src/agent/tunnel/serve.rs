@@ -97,7 +97,7 @@ async fn answer(mut request: Request<Incoming>, config: &TunnelConfig, ended: Ca
 fn address(wanted: &str, config: &TunnelConfig) -> Option<SocketAddr> {
     match Destination::parse(wanted)? {
         Destination::Kubelet => Some((Ipv4Addr::LOCALHOST, config.kubelet_port).into()),
-        Destination::Pod(address) => (config.is_pod)(address.ip()).then_some(address),
+        Destination::Pod(address) => (config.is_pod)(address).then_some(address),
     }
 }
 
@@ -151,9 +151,15 @@ mod tests {
         let range: ipnet::IpNet = "10.42.1.0/24".parse().unwrap();
         let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         TunnelConfig {
-            server: Server { host: "server".into(), port: 6443, tls: Arc::new(tls.with_no_client_auth()) },
+            server: Server {
+                host: "server".into(),
+                port: 6443,
+                tls: Arc::new(tls.with_no_client_auth()),
+                paths: Default::default(),
+            },
             kubelet_port: 10250,
-            is_pod: Arc::new(move |address| range.contains(&address)),
+            is_pod: Arc::new(move |address| range.contains(&address.ip())),
+            node: tokio::sync::watch::channel(None).1,
         }
     }
 

@@ -50,7 +50,7 @@ use crate::server::subresource::Subresources;
 use crate::server::tunnel::Tunnels;
 use crate::store::Store;
 use audit::{Audit, Trail};
-use authn::{Authenticator, Connection, User};
+use authn::{Authenticator, Certificate, Connection, User};
 use authz::{Authorizer, Decision};
 use body::Body;
 use endpoint::Endpoints;
@@ -188,6 +188,11 @@ impl ApiServer {
     pub async fn serve(&self, connection: &Connection, mut request: Request<Body>) -> Response<Body> {
         if let Some(peer) = connection.peer {
             request.extensions_mut().insert(peer);
+        }
+        if request.uri().path() == tunnel::PATH
+            && let Some(Certificate::Subject(shown)) = &connection.certificate
+        {
+            request.extensions_mut().insert(shown.clone());
         }
         match self.inner.authenticator.request(connection, request.headers()) {
             Ok(user) => self.answer(user, request, connection.closing.clone()).await,
@@ -346,7 +351,7 @@ impl ApiServer {
             return self.resource(Arc::new(user), info, query, request).await;
         }
         if info.path == tunnel::PATH {
-            return self.inner.tunnels.accept(&user, &info, request);
+            return self.inner.tunnels.accept(self.inner.pipeline.store(), &user, &info, request);
         }
         if let Some(endpoint) = self.inner.endpoints.get(info.path.as_str()) {
             let (parts, body) = request.into_parts();

@@ -1,6 +1,8 @@
 //! OIDC discovery of ServiceAccount tokens: who issues them and with which keys, so that others can verify them
 //! without asking the API server.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 use http::header::{CACHE_CONTROL, HeaderValue};
@@ -13,21 +15,22 @@ pub const CONFIGURATION: &str = "/.well-known/openid-configuration";
 /// Where the keys are.
 pub const KEYS: &str = "/openid/v1/jwks";
 
-/// The two documents, as they are served.
+/// The two documents.
 #[derive(Clone)]
 pub struct OpenId {
-    configuration: Bytes,
+    /// Made when it is asked for: it says where the keys are, and the server's address may change.
+    configuration: Arc<dyn Fn() -> Value + Send + Sync>,
     keys: Bytes,
 }
 
 impl OpenId {
-    pub fn new(configuration: &Value, keys: &Value) -> Self {
-        Self { configuration: configuration.to_string().into(), keys: keys.to_string().into() }
+    pub fn new(configuration: impl Fn() -> Value + Send + Sync + 'static, keys: &Value) -> Self {
+        Self { configuration: Arc::new(configuration), keys: keys.to_string().into() }
     }
 
     pub(super) fn respond(&self, path: &str) -> Option<Response<Body>> {
         let mut response = match path {
-            CONFIGURATION => respond::typed(200, "application/json", self.configuration.clone()),
+            CONFIGURATION => respond::typed(200, "application/json", (self.configuration)().to_string()),
             KEYS => respond::typed(200, "application/jwk-set+json", self.keys.clone()),
             _ => return None,
         };

@@ -7,38 +7,47 @@ use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
-use super::{Tunnel, Tunnels};
+use super::{Tunnel, Tunnels, membership};
 use crate::api::status::{Failure, Result};
 use crate::api::tunnel::PROTOCOL;
 use crate::server::authorization::RequestInfo;
 use crate::server::authorization::node::{Identity, identify};
+use crate::server::http::authn::CertificateSubject;
 use crate::server::http::body::{Body, empty};
 use crate::server::http::session::Session;
 use crate::server::http::{authz, upgrade};
 use crate::server::pipeline::user::User;
+use crate::store::Store;
 
 impl Tunnels {
     /// Answers a node's agent and keeps its tunnel for as long as both sides want. The request was authorized.
     ///
     /// # Errors
-    /// 403 where it is not a node that asks; 400 where the connection cannot become a tunnel.
+    /// 403 where it is not a node of this cluster that asks, with its certificate; 400 where the connection cannot become a tunnel.
     pub fn accept(
         self: &Arc<Self>,
+        store: &Arc<dyn Store>,
         user: &User,
         info: &RequestInfo,
         mut request: Request<Body>,
     ) -> Result<Response<Body>> {
-        let Identity::Node(node) = identify(user) else {
+        let shown =
+            request.extensions_mut().remove::<CertificateSubject>().filter(|shown| shown.user.name == user.name);
+        let (Identity::Node(node), Some(shown)) = (identify(user), shown) else {
             return Err(authz::denied(user, info, "only a node may open a tunnel, and only its own"));
         };
+        if let Some(why) = membership::refusal(store.as_ref(), node, &shown.key_fingerprint) {
+            return Err(authz::denied(user, info, &why));
+        }
         let asked = upgrade::is_asked_for(request.headers(), PROTOCOL);
         let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>().filter(|_| asked) else {
             return Err(Failure::bad_request("Upgrade request required"));
         };
         let session = request.extensions_mut().remove::<Session>();
+        self.follow_nodes(store);
         let (tunnels, node) = (self.clone(), node.to_owned());
         tokio::spawn(async move {
-            let work = tunnels.keep(&node, upgrade);
+            let work = tunnels.keep(&node, upgrade, shown.not_after);
             match session {
                 Some(session) => session.run(work).await,
                 None => work.await,
@@ -54,7 +63,7 @@ impl Tunnels {
     }
 
     /// From the agent's last word of HTTP/1.1 to the tunnel's end.
-    async fn keep(self: &Arc<Self>, node: &str, upgrade: OnUpgrade) {
+    async fn keep(self: &Arc<Self>, node: &str, upgrade: OnUpgrade, not_after: i64) {
         // However this ends, what belongs to the tunnel ends with it.
         let closed = CancellationToken::new();
         let _end = closed.clone().drop_guard();
@@ -71,6 +80,7 @@ impl Tunnels {
                 tracing::debug!(node, %error, "a tunnel ended");
             },
             () = tunnel.closed() => {}
+            () = membership::expired(not_after) => tracing::info!(node, "the certificate of the tunnel has expired"),
         }
     }
 }

@@ -5,15 +5,18 @@
 
 mod accept;
 mod live;
+mod membership;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::store::Store;
 pub use live::{Kind, Refused, Tunnel};
 
 /// The open tunnels.
@@ -23,6 +26,8 @@ pub struct Tunnels {
     /// Tells that one was opened.
     opened: watch::Sender<()>,
     open: Gauge,
+    /// Closes those of deleted Nodes; begins with the first tunnel.
+    follower: OnceLock<AbortOnDropHandle<()>>,
 }
 
 impl Tunnels {
@@ -49,6 +54,24 @@ impl Tunnels {
             "Nodes whose agent keeps a tunnel to this server open",
             self.open.clone(),
         );
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        self.by_node.lock().keys().cloned().collect()
+    }
+
+    /// Ends the node's tunnel.
+    fn close(&self, node: &str) {
+        if let Some(tunnel) = self.of(node) {
+            tunnel.close();
+        }
+    }
+
+    fn follow_nodes(self: &Arc<Self>, store: &Arc<dyn Store>) {
+        self.follower.get_or_init(|| {
+            let follow = membership::follow(store.clone(), Arc::downgrade(self));
+            AbortOnDropHandle::new(tokio::spawn(follow))
+        });
     }
 
     /// Lists the tunnel until what it gives is dropped; the node's former one is closed.

@@ -7,18 +7,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{ListParams, WatchParams};
 use orch::api::tunnel::{Destination, PATH, PROTOCOL};
+use orch::client::paths::Paths;
 use orch::keys::Pair;
 use orch::lifecycle::Component;
 use orch::server::http::authn::User;
 use orch::server::subresource::dial::{Dialer, Target};
 use orch::server::tunnel::{Kind, Refused};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -155,6 +161,7 @@ async fn the_newest_tunnel_is_the_nodes() {
 #[tokio::test]
 async fn nobody_else_opens_a_nodes_tunnel() {
     let site = Site::new().await;
+    site.register("n2").await;
     let node = site.of("n2").kubelet_client;
     let forbidden =
         |user: &str, why: &str| format!("403 Forbidden: forbidden: User \"{user}\" cannot get path \"{PATH}\"{why}");
@@ -177,6 +184,84 @@ async fn nobody_else_opens_a_nodes_tunnel() {
     let _open = upgraded(&site, Some(&node), Request::get(PATH), PROTOCOL).await.unwrap();
     within("a tunnel", site.tunnels.arrival("n2")).await;
     assert!(site.tunnels.of("n1").is_none());
+}
+
+#[tokio::test]
+async fn a_tunnel_is_of_a_node_that_exists_and_of_the_key_that_has_its_name() {
+    let site = Site::new().await;
+    let kubelet = FakeKubelet::start("behind", &site.of("n1")).await;
+    let (config, other) = (site.agent("n1", &kubelet), site.of("other").kubelet_client);
+    let ask = async |shown: &Pair| upgraded(&site, Some(shown), Request::get(PATH), PROTOCOL).await.map(drop);
+    let refused = |node: &str, why: &str| {
+        let user = format!("system:node:{node}");
+        format!("403 Forbidden: forbidden: User \"{user}\" cannot get path \"{PATH}\": {why}")
+    };
+    assert_eq!(ask(&other).await.unwrap_err(), refused("other", "there is no Node \"other\""));
+    // Somebody else has the name.
+    site.cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "kube-node-lease"}})).await.ok();
+    let claim = json!({"metadata": {"name": "other"}, "data": {"public-key-sha256": "00"}});
+    site.cluster.post("/api/v1/namespaces/kube-node-lease/configmaps", claim).await.ok();
+    site.register("other").await;
+    let taken = "node name \"other\" belongs to another machine's key";
+    assert_eq!(ask(&other).await.unwrap_err(), refused("other", taken));
+    let own = json!({"data": {"public-key-sha256": fingerprint(&other)}});
+    let claim = "/api/v1/namespaces/kube-node-lease/configmaps/other";
+    site.cluster.ask(&User::admin(), Method::PATCH, claim, own).await.ok();
+    ask(&other).await.unwrap();
+    // A deleted Node's ends, and it is back when the Node is.
+    let mut tunnel = site.open_with("n1", config).await;
+    site.cluster.ask(&User::admin(), Method::DELETE, "/api/v1/nodes/n1", Value::Null).await.ok();
+    until("the tunnel's end", || site.tunnels.of("n1").is_none()).await;
+    site.node("n1", NOBODY, kubelet.address.port()).await;
+    within("a tunnel", site.tunnels.arrival("n1")).await;
+    assert_eq!(site.logs("n1").await, "behind");
+    tunnel.stop().await;
+}
+
+fn fingerprint(pair: &Pair) -> String {
+    let key = rcgen::KeyPair::from_pem(&pair.key_pem).unwrap();
+    orch::api::claim::fingerprint(&rcgen::PublicKeyData::subject_public_key_info(&key))
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_certificate() {
+    let site = Site::new().await;
+    // Good for a year, of which two seconds are left.
+    let made = Timestamp::now() - SignedDuration::from_hours(365 * 24) + SignedDuration::from_secs(2);
+    let certificates = site.of_age("n1", made);
+    let kubelet = FakeKubelet::start("behind", &certificates).await;
+    let mut tunnel = site.open_with("n1", site.agent_with(&certificates, &kubelet)).await;
+    until("the tunnel's end", || site.tunnels.of("n1").is_none()).await;
+    let shown = &certificates.kubelet_client;
+    assert!(upgraded(&site, Some(shown), Request::get(PATH), PROTOCOL).await.is_err(), "it was time");
+    tunnel.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_path_is_gone_is_opened_anew() {
+    let site = Site::new().await;
+    let kubelet = FakeKubelet::start("behind", &site.of("n1")).await;
+    let config = site.agent("n1", &kubelet);
+    let paths = config.server.paths.clone();
+    let mut tunnel = site.open_with("n1", config).await;
+    let first = site.tunnels.of("n1").unwrap();
+    paths.end(|local| local.is_loopback());
+    until("another tunnel", || site.tunnels.of("n1").is_some_and(|now| !Arc::ptr_eq(&now, &first))).await;
+    tunnel.stop().await;
+}
+
+#[tokio::test]
+async fn requests_whose_path_is_gone_end_at_once_and_the_next_take_another() {
+    let site = Site::new().await;
+    let paths = Paths::default();
+    let server = format!("https://{}", site.address).parse().unwrap();
+    let client = orch::client::remote(&server, site.client_tls(Some(&site.pki.admin)), None, &paths);
+    let nodes: Api<Node> = Api::all(client);
+    let mut watch = nodes.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    paths.end(|local| local.is_loopback());
+    let broken = within("the watch's end", watch.next()).await;
+    assert!(broken.is_none_or(|event| event.is_err()));
+    within("another connection", nodes.list(&ListParams::default())).await.unwrap();
 }
 
 #[tokio::test]
@@ -239,7 +324,7 @@ async fn a_tunnel_leads_to_the_nodes_pods_and_nowhere_else() {
             &kubelet,
             Arc::new(move |address| {
                 counted.fetch_add(1, Ordering::Relaxed);
-                address.to_string() == "127.0.0.1"
+                address.ip().to_string() == "127.0.0.1"
             }),
         )
         .await;

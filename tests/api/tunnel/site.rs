@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use orch::agent::tunnel::{IsPod, Server, Tunnel, TunnelConfig};
 use orch::keys::Pair;
 use orch::lifecycle::Component;
@@ -29,6 +30,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::Cluster;
@@ -52,7 +54,7 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// The cluster's certificates, those of nodes for the node named.
-fn pki(dir: &std::path::Path, node: &str) -> Pki {
+fn pki(dir: &std::path::Path, node: &str, now: Timestamp) -> Pki {
     let options = PkiOptions {
         sans: Vec::new(),
         node_name: node.into(),
@@ -60,7 +62,7 @@ fn pki(dir: &std::path::Path, node: &str) -> Pki {
         service_ip: "10.43.0.1".parse().unwrap(),
         cluster_domain: "cluster.local".into(),
     };
-    Pki::load_or_create(dir, &options).unwrap()
+    Pki::load_at(dir, &options, now).unwrap()
 }
 
 pub struct Site {
@@ -76,7 +78,7 @@ impl Site {
     pub async fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let pki = pki(dir.path(), "server");
+        let pki = pki(dir.path(), "server", Timestamp::now());
         let tunnels = Arc::<Tunnels>::default();
         let mut subresources = Subresources::standard(None);
         subresources.add_streams(&Kubelets::new(pki.kubelet_client_tls().unwrap(), Dialer::new(tunnels.clone())));
@@ -93,7 +95,12 @@ impl Site {
 
     /// The certificates of a node.
     pub fn of(&self, node: &str) -> Pki {
-        pki(self.dir.path(), node)
+        pki(self.dir.path(), node, Timestamp::now())
+    }
+
+    /// As if they had been made at that time.
+    pub fn of_age(&self, node: &str, made: Timestamp) -> Pki {
+        pki(self.dir.path(), node, made)
     }
 
     /// TLS with the server as whoever the certificate names.
@@ -111,11 +118,16 @@ impl Site {
 
     /// What an agent of the node is told: its kubelet is this one, and no address is a pod's.
     pub fn agent(&self, node: &str, kubelet: &FakeKubelet) -> TunnelConfig {
-        let tls = Arc::new(self.client_tls(Some(&self.of(node).kubelet_client)));
+        self.agent_with(&self.of(node), kubelet)
+    }
+
+    pub fn agent_with(&self, certificates: &Pki, kubelet: &FakeKubelet) -> TunnelConfig {
+        let tls = Arc::new(self.client_tls(Some(&certificates.kubelet_client)));
         TunnelConfig {
-            server: Server { host: "127.0.0.1".into(), port: self.address.port(), tls },
+            server: Server { host: "127.0.0.1".into(), port: self.address.port(), tls, paths: Default::default() },
             kubelet_port: kubelet.address.port(),
             is_pod: Arc::new(|_| false),
+            node: watch::channel(Some(Arc::default())).1,
         }
     }
 
@@ -129,15 +141,22 @@ impl Site {
     }
 
     pub async fn open_with(&self, node: &str, config: TunnelConfig) -> Tunnel {
+        self.register(node).await;
         let mut tunnel = Tunnel::new(config);
         tunnel.start().await.unwrap();
         within("a tunnel", self.tunnels.arrival(node)).await;
         tunnel
     }
 
+    /// The Node is there.
+    pub async fn register(&self, name: &str) {
+        let reply = self.cluster.post("/api/v1/nodes", json!({"metadata": {"name": name}})).await;
+        assert!([201, 409].contains(&reply.code), "{}", reply.text);
+    }
+
     /// A Node with this address, and a pod of the same name on it.
     pub async fn node(&self, name: &str, host: &str, port: u16) {
-        self.cluster.post("/api/v1/nodes", json!({"metadata": {"name": name}})).await.ok();
+        self.register(name).await;
         let status = json!({"status": {
             "addresses": [{"type": "InternalIP", "address": host}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},

@@ -1,12 +1,13 @@
 //! Services with real connections.
 
 mod datagrams;
+mod node;
 mod policies;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use orch::agent::proxy::ServiceProxy;
+use orch::agent::proxy::{ProxyConfig, ServiceProxy};
 use orch::agent::services::Services;
 use orch::lifecycle::Component;
 use serde_json::{Value, json};
@@ -28,11 +29,17 @@ struct Node {
 }
 
 async fn node(host: Host) -> Node {
+    node_with(host, |_| {}).await
+}
+
+async fn node_with(host: Host, change: impl FnOnce(&mut ProxyConfig)) -> Node {
     orch::net::masquerade::allow_forwarding().unwrap();
     // The node's wire: nothing has a default route, as on an air-gapped host.
     let outside = host.neighbour("outside", NODE, OUTSIDE).await;
     let api = Api::default();
-    let mut proxy = ServiceProxy::new(proxy_config(&api, &Services::watch(api.client(), None)));
+    let mut config = proxy_config(&api, &Services::watch(api.client(), None));
+    change(&mut config);
+    let mut proxy = ServiceProxy::new(config);
     proxy.start().await.unwrap();
     Node { host, api, proxy, outside }
 }

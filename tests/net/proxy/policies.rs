@@ -1,7 +1,6 @@
 //! Who is led where: traffic policies, affinity, topology hints, and whom a load balancer lets in.
 
 use std::io;
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use orch::lifecycle::Component;
 use serde_json::json;
 
 use super::{IP, NODE, http, node, ready, web};
-use crate::support::{PATIENCE, Pod, ask, eventually, on_host, refused, run};
+use crate::support::{Pod, ask, eventually, get, on_host, refused, run};
 
 /// Whether nobody answers at all.
 async fn dropped(pod: &Pod, to: ([u8; 4], u16)) -> bool {
@@ -168,13 +167,7 @@ fn load_balancers_learn_at_the_health_check_port_whether_to_come_needs_root() {
             web(json!({"type": "LoadBalancer", "externalTrafficPolicy": policy, "healthCheckNodePort": port}))
         };
         let question = async |port: u16| {
-            let exchange = move || {
-                let mut stream = TcpStream::connect_timeout(&(NODE, port).into(), PATIENCE)?;
-                stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer)?;
-                Ok(answer)
-            };
+            let exchange = move || get((NODE, port).into(), "/healthz");
             orch::net::netns::run_in(&node.outside.netns, exchange).await
         };
         let says = |status: &'static str, count: &'static str| {

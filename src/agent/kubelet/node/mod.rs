@@ -25,6 +25,7 @@ use super::host::Capacity;
 use crate::agent::nodes::Nodes;
 use crate::agent::runtime::Runtime;
 use crate::net::node_address::NodeAddress;
+use crate::reconcile::backoff::{Backoff, jittered};
 use crate::reconcile::events::{EventType, Recorder, reference};
 
 /// What the node calls itself.
@@ -55,6 +56,9 @@ pub struct NodeReporter {
 const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// Changes within this time go into one write.
 const GATHER: Duration = Duration::from_secs(2);
+/// Between attempts to write a status.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 impl NodeReporter {
     fn api(&self) -> Api<Node> {
@@ -162,7 +166,6 @@ impl NodeReporter {
     /// Keeps the status true: writes when it changed, when the API has another one, and every five minutes.
     async fn keep_status(&self, mut node: Node, mut own: watch::Receiver<Option<Arc<Node>>>) {
         let mut address = self.identity.address.clone();
-        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.news.notified() => tokio::time::sleep(GATHER).await,
@@ -170,18 +173,23 @@ impl NodeReporter {
                 () = contradicted(&mut own, &node) => {}
                 () = tokio::time::sleep(REPORT_EVERY) => {}
             }
-            let inputs = self.inputs().await;
-            match self.write(&node, &inputs).await {
-                Ok(newer) => (node, failing) = (newer, false),
-                Err(kube::Error::Api(status)) if status.code == 404 => node = self.register().await,
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "node status not written; trying until it is");
-                    }
-                    tokio::time::sleep(Duration::from_secs(10)).await;
-                    self.news.notify_one();
-                }
+            node = self.report(node).await;
+        }
+    }
+
+    /// Writes the status as it is, and tries until that succeeds: it may have been on its way when the way broke.
+    async fn report(&self, node: Node) -> Node {
+        let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        let mut told = false;
+        loop {
+            match self.write(&node, &self.inputs().await).await {
+                Ok(newer) => return newer,
+                Err(kube::Error::Api(status)) if status.code == 404 => return self.register().await,
+                Err(error) if told => tracing::debug!(%error, "node status not written"),
+                Err(error) => tracing::warn!(%error, "node status not written; trying until it is"),
             }
+            told = true;
+            tokio::time::sleep(jittered(backoff.failed(()))).await;
         }
     }
 

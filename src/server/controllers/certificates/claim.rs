@@ -8,13 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, PostParams};
-use sha2::{Digest as _, Sha256};
 
-use crate::api::hex::hex;
+use crate::api::claim::{FIELD, NAMESPACE, fingerprint};
 use crate::reconcile::{Context, Error};
 
-const NAMESPACE: &str = "kube-node-lease";
-const KEY: &str = "public-key-sha256";
 /// A machine that has just claimed a name may not have made its Node yet.
 const GRACE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -49,13 +46,13 @@ fn decide(held: Option<(&str, Timestamp)>, key: &str, node_exists: bool, own: bo
 
 /// Has the name `node` for this key (SubjectPublicKeyInfo in DER), or not.
 pub async fn claim(cx: &Context, node: &str, public_key: &[u8], own: bool) -> Result<Result<(), Taken>, Error> {
-    let key = hex(&Sha256::digest(public_key));
+    let key = fingerprint(public_key);
     // Read, not looked up in a cache: two machines may ask at the same time.
     let claims: Api<ConfigMap> = Api::namespaced(cx.env.client.clone(), NAMESPACE);
     let found = claims.get_opt(node).await?;
     let owner = Api::<Node>::all(cx.env.client.clone()).get_opt(node).await?;
     let held = found.as_ref().map(|claim| {
-        let holder = claim.data.as_ref().and_then(|data| data.get(KEY)).map(String::as_str).unwrap_or_default();
+        let holder = claim.data.as_ref().and_then(|data| data.get(FIELD)).map(String::as_str).unwrap_or_default();
         (holder, claim.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0))
     });
     let params = PostParams::default();
@@ -95,7 +92,7 @@ fn new(node: &str, key: &str, owner: Option<&Node>) -> ConfigMap {
             owner_references: owner.map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(KEY.to_owned(), key.to_owned())])),
+        data: Some(BTreeMap::from([(FIELD.to_owned(), key.to_owned())])),
         ..ConfigMap::default()
     }
 }

@@ -197,7 +197,7 @@ mod tests {
             // Within the overload that is allowed nobody moves.
             ("aaaabbbccc", &even, Ok("aaaabbbccc")),
             ("ab", &even, Err("Insufficient number of endpoints (2 endpoints, 3 zones)")),
-            ("-abc", &even, Err("One or more endpoints do not have a zone specified")),
+            ("-ab", &even, Err("One or more endpoints do not have a zone specified")),
         ] {
             let found = hints(zones, capacity.as_ref());
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{zones}");

@@ -6,6 +6,7 @@ use x509_parser::der_parser::asn1_rs::oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::User;
+use crate::api::claim::fingerprint;
 use crate::api::hex::hex;
 
 /// What is asked of a verified client certificate.
@@ -15,6 +16,8 @@ pub struct CertificateSubject {
     pub user: User,
     /// Seconds since the epoch.
     pub not_after: i64,
+    /// Of the public key, as nodes claim their names by it.
+    pub key_fingerprint: String,
 }
 
 /// A client certificate of the cluster's CA.
@@ -45,7 +48,9 @@ impl Certificate {
                 return Some(Self::Unusable(text));
             }
         }
-        Some(Self::Subject(CertificateSubject { user, not_after: parsed.validity().not_after.timestamp() }))
+        let not_after = parsed.validity().not_after.timestamp();
+        let key_fingerprint = fingerprint(parsed.public_key().raw);
+        Some(Self::Subject(CertificateSubject { user, not_after, key_fingerprint }))
     }
 
     /// The user, or why there is none at `now`.

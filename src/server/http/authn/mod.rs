@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_certificate_comes_first_and_an_expired_one_needs_a_token() {
         let connection = |not_after| {
-            let subject = CertificateSubject { user: User::node("a"), not_after };
+            let subject = CertificateSubject { user: User::node("a"), not_after, key_fingerprint: String::new() };
             Connection { certificate: Some(Certificate::Subject(subject)), ..Connection::default() }
         };
         let mut headers = HeaderMap::new();
