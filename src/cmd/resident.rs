@@ -61,6 +61,6 @@ mod tests {
     fn a_process_goes_on_without_its_code_in_memory() {
         assert!(!code(&std::fs::read_to_string("/proc/self/maps").unwrap()).is_empty());
         give_back().unwrap();
-        assert_eq!(code(""), vec![]);
+        assert!(code("").is_empty());
     }
 }

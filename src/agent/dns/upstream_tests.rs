@@ -20,7 +20,7 @@ use super::respond::{Responder, Route, Routes};
 use super::zone::Zone;
 use crate::agent::services::{Key, Services};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An upstream server: what it sends for each question it gets over UDP, and for each over TCP.
 struct Upstream {

@@ -40,7 +40,7 @@ use crate::server::http::authn::User;
 use crate::server::http::{ApiServer, ApiServerConfig};
 use crate::store::memory::MemoryStore;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The line to the API server; `None` while it is cut.
 #[derive(Clone, Default)]
