@@ -214,6 +214,20 @@ pub fn env_var_name(value: &str) -> Problems {
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
 }
 
+/// A whole number as people write it: no sign but a minus, no zero in front.
+pub fn decimal_integer(value: &str) -> Problems {
+    if value.is_empty() {
+        return vec![empty_error()];
+    }
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let canonical = digits.starts_with(|first: char| ('1'..='9').contains(&first))
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if canonical || value == "0" {
+        return Vec::new();
+    }
+    vec!["must be a valid decimal integer in canonical form".to_owned()]
+}
+
 /// A key of a ConfigMap or Secret.
 pub fn config_map_key(value: &str) -> Problems {
     let mut problems = Vec::new();

@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod conditions;
 pub mod data;
+mod diff;
 pub mod event;
 pub mod job;
 pub mod key_pair;
@@ -12,6 +13,7 @@ pub mod paths;
 pub mod pod;
 pub mod resources;
 pub mod semantic;
+pub mod signer_name;
 pub mod storage;
 pub mod union;
 pub mod volume_source;

@@ -25,32 +25,60 @@ pub fn ip(errors: &mut Errors, path: &Path, text: &str) -> Option<IpAddr> {
     }
 }
 
+/// The same for a field that had `old` until now: what was good enough once may stay.
+pub fn legacy_ip(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -> Option<IpAddr> {
+    if !old.iter().any(|old| old == text) {
+        return ip(errors, path, text);
+    }
+    let plain = |part: &str| part.parse::<u8>().map(|number| number.to_string()).unwrap_or_else(|_| part.to_owned());
+    let padded = || text.split('.').map(plain).collect::<Vec<_>>().join(".").parse().ok();
+    text.parse().ok().or_else(padded)
+}
+
 /// Four numbers up to 255, but written with zeros in front.
 fn has_leading_zeros(text: &str) -> bool {
     let parts: Vec<_> = text.split('.').map(str::parse::<u8>).collect();
     parts.len() == 4 && parts.iter().all(Result::is_ok)
 }
 
-/// Reads a range in CIDR notation; one that is none is an error.
-pub fn cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet> {
-    let parsed = text.parse().ok();
-    if parsed.is_none() {
-        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        errors.push(Error::invalid(path, text, detail));
+/// Reads a range in CIDR notation in a field from before the rules became strict (KEP-4858). `old` holds what the field
+/// had until now, which may stay as it is.
+pub fn cidr(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -> Option<IpNet> {
+    let range: Option<IpNet> = text.parse().ok();
+    if old.iter().any(|old| old.trim() == text) {
+        return range;
     }
-    parsed
-}
-
-/// A range in CIDR notation in a field from after the time when anything that could be read was good enough.
-pub fn strict_cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet> {
-    let range = cidr(errors, path, text)?;
     let problem = match range {
-        IpNet::V6(range) if range.addr().to_ipv4_mapped().is_some() => "must not have an IPv4-mapped IPv6 address",
-        range if range.addr() != range.network() => "must not have bits set beyond the prefix length",
-        range => return Some(range),
+        _ if is_padded(text) => "must not have leading 0s in IP or prefix length",
+        None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        Some(IpNet::V6(range)) if range.addr().to_ipv4_mapped().is_some() => {
+            "must not have an IPv4-mapped IPv6 address"
+        }
+        Some(range) if range.addr() != range.network() => "must not have bits set beyond the prefix length",
+        Some(range) => return Some(range),
     };
     errors.push(Error::invalid(path, text, problem));
-    None
+    range
+}
+
+/// An address and a length, one of whose decimal numbers has zeros in front.
+fn is_padded(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let padded = |number: &str| number.len() > 1 && number.starts_with('0');
+    let readable = address.parse::<IpAddr>().is_ok() || has_leading_zeros(address);
+    let in_address = !address.contains(':') && address.split('.').any(padded);
+    readable && bits.parse::<u8>().is_ok_and(|bits| bits <= 128) && (in_address || padded(bits))
+}
+
+/// A range in CIDR notation in a newer field, which must also be written as everybody writes it.
+pub fn strict_cidr(errors: &mut Errors, path: &Path, text: &str) -> Option<IpNet> {
+    let before = errors.len();
+    let range = cidr(errors, path, text, &[])?;
+    let canonical = range.to_string();
+    if errors.len() == before && canonical != text {
+        errors.push(Error::invalid(path, text, format!("must be in canonical form ({canonical:?})")));
+    }
+    (errors.len() == before).then_some(range)
 }
 
 /// An address that something in the cluster can be reached at; whether it could be read.
@@ -78,4 +106,41 @@ pub fn not_special(errors: &mut Errors, path: &Path, text: &str) {
     ];
     let found = problems.into_iter().filter(|(found, _)| *found);
     errors.extend(found.map(|(_, problem)| Error::invalid(path, text, problem)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_one_only_can() {
+        let old = ["10.0.0.1/8".to_owned()];
+        let cases = [
+            ("10.0.0.0/8", ""),
+            ("10.0.0.1/8", ""),
+            ("10.0.0.2/8", "must not have bits set beyond the prefix length"),
+            ("010.0.0.0/8", "must not have leading 0s in IP or prefix length"),
+            ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+            ("::ffff:10.0.0.0/104", "must not have an IPv4-mapped IPv6 address"),
+            ("FE80::/64", ""),
+            ("10.0.0.0", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+        ];
+        for (text, expected) in cases {
+            let mut errors = Errors::new();
+            cidr(&mut errors, &Path::new("f"), text, &old);
+            let found = errors.first().map_or(String::new(), |error| error.to_string());
+            let expected = if expected.is_empty() {
+                String::new()
+            } else {
+                format!("f: Invalid value: {text:?}: {expected}")
+            };
+            assert_eq!(found, expected);
+        }
+        let mut errors = Errors::new();
+        strict_cidr(&mut errors, &Path::new("f"), "FE80::/64");
+        assert_eq!(
+            errors[0].to_string(),
+            "f: Invalid value: \"FE80::/64\": must be in canonical form (\"fe80::/64\")"
+        );
+    }
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::json;
+use super::{diff, json};
 
 /// Fields whose zero says no more than their absence; for any other field a zero is a choice.
 const ZERO_IS_ABSENT: &[&str] = &[
@@ -31,28 +31,12 @@ pub fn same<T: Serialize>(one: &T, other: &T) -> bool {
     one == other
 }
 
-/// The top-level fields that differ, before and after.
+/// What differs, as upstream shows it.
 pub fn diff<T: Serialize>(old: &T, new: &T) -> String {
     let (mut old, mut new) = (json(old), json(new));
     prune(&mut old);
     prune(&mut new);
-    let (Value::Object(old), Value::Object(new)) = (old, new) else { return String::new() };
-    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    let mut lines = String::new();
-    for name in names {
-        let (before, after) = (old.get(name), new.get(name));
-        if before == after {
-            continue;
-        }
-        for (sign, value) in [('-', before), ('+', after)] {
-            if let Some(value) = value {
-                lines.push_str(&format!("{sign} {name}: {value}\n"));
-            }
-        }
-    }
-    lines
+    diff::unified(&old, &new)
 }
 
 /// Takes out of a value what says nothing.

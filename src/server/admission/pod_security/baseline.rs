@@ -162,6 +162,11 @@ pub(super) fn proc_mount(subject: &Subject<'_>) -> Option<Violation> {
     if subject.has_own_users() && subject.since(35) {
         return None;
     }
+    unmasked(subject)
+}
+
+/// Whoever sees more of `/proc` than the default.
+pub(super) fn unmasked(subject: &Subject<'_>) -> Option<Violation> {
     let bad = |mount: &&str| *mount != "Default";
     let (who, values) = bad_values(subject, None, |security| security.proc_mount.as_deref().filter(bad))?;
     let detail = format!("{who} must not set securityContext.procMount to {}", quoted(values));

@@ -131,15 +131,16 @@ pub(super) fn violations(standard: Standard, subject: &Subject<'_>) -> Vec<Viola
         (baseline::host_ports, true),
         (baseline::host_probes, subject.since(34)),
         (baseline::privileged, true),
-        (baseline::proc_mount, true),
+        (baseline::proc_mount, !(strict && subject.since(35))),
         (baseline::selinux, true),
         (baseline::seccomp, !(strict && subject.since(19))),
         (baseline::sysctls, true),
         (baseline::windows_host_process, true),
     ];
-    let restricted: [(Check, bool); 6] = [
+    let restricted: [(Check, bool); 7] = [
         (restricted::privilege_escalation, subject.since(8)),
         (restricted::capabilities, subject.since(22)),
+        (restricted::proc_mount, subject.since(35)),
         (restricted::volumes, true),
         (restricted::run_as_non_root, true),
         (restricted::run_as_user, subject.since(23)),

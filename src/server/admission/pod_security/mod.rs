@@ -11,7 +11,7 @@ mod restricted;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -202,10 +202,21 @@ async fn check_namespace(attributes: &Attributes<'_>, namespace: &Namespace) -> 
     Ok(())
 }
 
+/// Pods of one controller are alike: the first of each, and only then the others.
+fn one_of_each_first(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+    let mut seen = HashSet::new();
+    let (first, others): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| {
+        let owners = pod.metadata.owner_references.iter().flatten();
+        let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+        controllers.next().is_none_or(|controller| seen.insert(controller.uid.as_str()))
+    });
+    first.into_iter().chain(others)
+}
+
 /// What to say of pods that are there already.
 fn existing(namespace: &str, standard: Standard, pods: &[Pod]) -> Vec<String> {
     let mut violating: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for pod in pods.iter().take(MAX_PODS) {
+    for pod in one_of_each_first(pods).take(MAX_PODS) {
         let Some(spec) = &pod.spec else { continue };
         let violations = check(standard, pod.metadata.annotations.as_ref(), spec);
         if !violations.is_empty() {

@@ -113,7 +113,21 @@ impl Policy {
                 });
             }
         }
+        policy.warn_as_enforced(labels);
         (policy, errors)
+    }
+
+    /// Who is only told what to enforce is warned of that too, unless told how to warn.
+    fn warn_as_enforced(&mut self, labels: Option<&BTreeMap<String, String>>) {
+        let label = |name: &str| labels.and_then(|labels| labels.get(&format!("pod-security.kubernetes.io/{name}")));
+        let has = |name: &str| label(name).is_some();
+        let told = label("enforce").is_some_and(|value| level(value).is_some());
+        if told && !has("warn") && self.enforce.level > self.warn.level {
+            self.warn.level = self.enforce.level;
+            if !has("warn-version") {
+                self.warn.version = self.enforce.version;
+            }
+        }
     }
 }
 
@@ -134,6 +148,8 @@ mod tests {
         assert!(Policy::of(None).0.is_privileged());
         let (shown, errors) = of(&[("enforce", "baseline"), ("enforce-version", "v1.30"), ("warn", "restricted")]);
         assert_eq!((shown.as_str(), errors.len()), ("baseline:v1.30 privileged:latest restricted:latest", 0));
+        let (shown, _) = of(&[("enforce", "baseline"), ("enforce-version", "v1.30")]);
+        assert_eq!(shown, "baseline:v1.30 privileged:latest baseline:v1.30");
         let (shown, errors) = of(&[("enforce", "x"), ("audit", "x"), ("warn-version", "v1.01")]);
         assert_eq!(shown, "restricted:latest privileged:latest privileged:latest");
         assert_eq!(

@@ -57,6 +57,27 @@ fn a_hardened_pod_is_restricted() {
 }
 
 #[test]
+fn users_of_its_own_are_enough_for_baseline_only() {
+    let unmasked = |host_users: bool| {
+        let spec = with(hardened(), "hostUsers", json!(host_users));
+        let mut container = spec["containers"][0].clone();
+        container["securityContext"]["procMount"] = json!("Unmasked");
+        with(spec, "containers", json!([container]))
+    };
+    let refused = "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")";
+    let cases = [
+        (Level::Baseline, Version::Latest, false, ""),
+        (Level::Baseline, Version::Latest, true, refused),
+        (Level::Baseline, Version::Minor(34), false, refused),
+        (Level::Restricted, Version::Latest, false, refused),
+        (Level::Restricted, Version::Minor(34), false, refused),
+    ];
+    for (level, version, host_users, expected) in cases {
+        assert_eq!(said(level, version, unmasked(host_users)), expected, "{level:?} {version:?} {host_users}");
+    }
+}
+
+#[test]
 fn every_baseline_check_speaks() {
     let security = |value: Value| one(json!({"securityContext": value}));
     let pod = |value: Value| with(one(json!({})), "securityContext", value);

@@ -63,28 +63,31 @@ impl Strategy for DaemonSets {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Desired", "The total number of nodes that should be running the daemon pod."),
+            Column::integer(
+                "Desired",
+                "The total number of nodes that should be running the daemon pod (including nodes correctly running the daemon pod). More info: https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/",
+            ),
             Column::integer(
                 "Current",
-                "The number of nodes that are running at least 1 daemon pod and are supposed to run the daemon pod.",
+                "The number of nodes that are running at least 1 daemon pod and are supposed to run the daemon pod. More info: https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/",
             ),
             Column::integer(
                 "Ready",
-                "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running with a Ready Condition.",
+                "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and ready.",
             ),
             Column::integer("Up-to-date", "The total number of nodes that are running updated daemon pod"),
             Column::integer(
                 "Available",
-                "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and available.",
+                "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and available (ready for at least spec.minReadySeconds)",
             ),
             Column::string(
                 "Node Selector",
-                "Selector which must match a node's labels for the pod to be scheduled on that node.",
+                "NodeSelector is a selector which must be true for the pod to fit on a node. Selector which must match a node's labels for the pod to be scheduled on that node. More info: https://kubernetes.io/docs/concepts/configuration/assign-pod-node/",
             ),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR.described("A label query over pods that are managed by the daemon set. Must match in order to be controlled. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
+            cell::SELECTOR.described("A label query over pods that are managed by the daemon set. Must match in order to be controlled. If empty, defaulted to labels on Pod template. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

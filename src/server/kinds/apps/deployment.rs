@@ -67,11 +67,14 @@ impl Strategy for Deployments {
                 "Up-to-date",
                 "Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
             ),
-            Column::string("Available", "Total number of available non-terminating pods targeted by this deployment."),
+            Column::string(
+                "Available",
+                "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+            ),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR.described("Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment. It must match the pod template's labels."),
+            cell::SELECTOR.described("Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment."),
         ];
         COLUMNS
     }

@@ -38,13 +38,23 @@ impl Strategy for ReplicaSets {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::NAME,
-            Column::integer("Desired", "The number of desired pods."),
-            Column::integer("Current", "The most recently observed number of non-terminating pods."),
-            Column::integer("Ready", "The number of non-terminating pods with a Ready Condition."),
+            // Upstream's tables take these texts from the long gone extensions/v1beta1.
+            Column::integer(
+                "Desired",
+                "Replicas is the number of desired pods. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+            ),
+            Column::integer(
+                "Current",
+                "Replicas is the most recently observed number of non-terminating pods. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+            ),
+            Column::integer(
+                "Ready",
+                "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition.",
+            ),
             Column::AGE,
             cell::CONTAINERS,
             cell::IMAGES,
-            cell::SELECTOR.described("Selector is a label query over pods that should match the replica count. Label keys and values that must match in order to be controlled by this replica set. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
+            cell::SELECTOR.described("Selector is a label query over pods that should match the replica count. If the selector is empty, it is defaulted to the labels present on the pod template. Label keys and values that must match in order to be controlled by this replica set. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"),
         ];
         COLUMNS
     }

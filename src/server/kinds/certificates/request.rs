@@ -5,8 +5,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
 use crate::api::field::{Error, Errors, Path};
-use crate::api::names;
-use crate::server::validation::json;
+use crate::server::validation::{json, signer_name};
 
 /// `spec.expirationSeconds` at least.
 const SHORTEST: i32 = 600;
@@ -53,7 +52,7 @@ pub fn spec(errors: &mut Errors, path: &Path, spec: &CertificateSigningRequestSp
             errors.push(Error::duplicate(&here.index(at), usage.as_str()));
         }
     }
-    signer(errors, &path.child("signerName"), &spec.signer_name);
+    signer_name::signer(errors, &path.child("signerName"), &spec.signer_name);
     if let Some(seconds) = spec.expiration_seconds.filter(|seconds| *seconds < SHORTEST) {
         let detail = "may not specify a duration less than 600 seconds (10 minutes)";
         errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
@@ -67,45 +66,6 @@ fn readable(pem: &[u8]) -> Result<(), String> {
     match X509CertificationRequest::from_der(&block.contents) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("asn1: structure error: {error}")),
-    }
-}
-
-/// `example.com/signer-name`.
-fn signer(errors: &mut Errors, path: &Path, name: &str) {
-    if name.is_empty() {
-        errors.push(Error::required(path, ""));
-        return;
-    }
-    if name == "kubernetes.io/legacy-unknown" {
-        let detail = "the legacy signerName is not allowed via this API version";
-        errors.push(Error::invalid(path, name, detail));
-        return;
-    }
-    let [domain, rest] = name.split('/').collect::<Vec<_>>()[..] else {
-        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        errors.push(Error::invalid(path, name, detail));
-        return;
-    };
-    if domain.len() > names::SUBDOMAIN_MAX {
-        errors.push(Error::too_long(path, names::SUBDOMAIN_MAX));
-    }
-    labels(errors, path, domain, names::dns1123_label);
-    if !domain.contains('.') {
-        let detail = "should be a domain with at least two segments separated by dots";
-        errors.push(Error::invalid(path, domain, detail));
-    }
-    labels(errors, path, rest, names::dns1123_subdomain);
-    let longest = names::SUBDOMAIN_MAX + 1 + names::SUBDOMAIN_MAX + names::LABEL_MAX + 1;
-    if name.len() > longest {
-        errors.push(Error::too_long(path, longest));
-    }
-}
-
-/// The problems of the first label that has some.
-fn labels(errors: &mut Errors, path: &Path, part: &str, check: fn(&str) -> names::Problems) {
-    let bad = part.split('.').find(|label| !check(label).is_empty());
-    for (label, problem) in bad.into_iter().flat_map(|label| check(label).into_iter().map(move |why| (label, why))) {
-        errors.push(Error::invalid(path, part, format!("validating label {label:?}: {problem}")));
     }
 }
 

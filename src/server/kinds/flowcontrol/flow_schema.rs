@@ -3,7 +3,7 @@
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use serde_json::Value;
 
-use super::rules;
+use super::{mandatory, rules};
 use crate::api::field::Errors;
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
@@ -69,7 +69,10 @@ impl Strategy for FlowSchemas {
 
     fn validate(&self, new: &FlowSchema, _old: Option<&FlowSchema>) -> Errors {
         let spec = new.spec.clone().unwrap_or_default();
-        rules::flow_schema(new.metadata.name.as_deref().unwrap_or_default(), &spec)
+        let name = new.metadata.name.as_deref().unwrap_or_default();
+        let mut errors = rules::flow_schema(name, &spec);
+        mandatory::check(&mut errors, "FlowSchema", name, &spec, None);
+        errors
     }
 
     fn validate_status(&self, new: &FlowSchema, _old: &FlowSchema) -> Errors {

@@ -1,6 +1,7 @@
 //! Kinds of flowcontrol.apiserver.k8s.io.
 
 pub mod flow_schema;
+mod mandatory;
 pub mod priority_level_configuration;
 mod rules;
 

@@ -5,6 +5,7 @@ use k8s_openapi::api::flowcontrol::v1::{
 };
 use serde_json::Value;
 
+use super::mandatory;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults::{absent, number};
@@ -122,6 +123,9 @@ impl Strategy for PriorityLevelConfigurations {
             }
             (kind, _) => errors.push(Error::not_supported(&path.child("type"), kind, &["Exempt", "Limited"])),
         }
+        let name = new.metadata.name.as_deref().unwrap_or_default();
+        let free = (name == "exempt").then_some("exempt");
+        mandatory::check(&mut errors, "PriorityLevelConfiguration", name, &spec, free);
         errors
     }
 

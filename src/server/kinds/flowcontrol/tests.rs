@@ -70,6 +70,7 @@ fn priority_levels() {
         json!({}),
         limited(json!({"nominalConcurrencyShares": 0})),
         json!({"metadata": {"name": "exempt"}, "spec": {"type": "Exempt", "limited": null}}),
+        json!({"metadata": {"name": "exempt"}, "spec": {"type": "Exempt", "limited": null, "exempt": {"lendablePercent": 5}}}),
     ]);
     sound.refuses(&[
         (limited(json!(null)), "spec.limited: Required value: must not be empty when type is Limited"),
@@ -95,4 +96,16 @@ fn priority_levels() {
         ),
     ]);
     assert_eq!(sound.cells(json!({}))[1..], [json!("Limited"), json!(30), json!(64), json!(8), json!(50)]);
+}
+
+#[test]
+fn mandatory_objects_stay_as_they_are() {
+    let level = json!({"metadata": {"name": "catch-all"}, "spec": {"type": "Limited", "limited":
+        {"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}}}});
+    let sound = Sound::new(GROUP, "PriorityLevelConfiguration", level);
+    sound.accepts(&[json!({})]);
+    sound.refuses(&[(
+        json!({"spec": {"limited": {"nominalConcurrencyShares": 6}}}),
+        "spec: Invalid value: {\"limited\":{\"lendablePercent\":0,\"limitResponse\":{\"type\":\"Reject\"},\"nominalConcurrencyShares\":6},\"type\":\"Limited\"}: spec of 'catch-all' must equal the fixed value",
+    )]);
 }

@@ -66,24 +66,34 @@ impl Strategy for NetworkPolicies {
         warnings
     }
 
-    fn validate(&self, new: &NetworkPolicy, _old: Option<&NetworkPolicy>) -> Errors {
+    fn validate(&self, new: &NetworkPolicy, old: Option<&NetworkPolicy>) -> Errors {
         let mut errors = Errors::new();
+        let known = old.map(ranges).unwrap_or_default();
         let path = Path::new("spec");
         let Some(spec) = &new.spec else { return errors };
         validation::labels::selector(&mut errors, &path.child("podSelector"), spec.pod_selector.as_ref());
         for (at, rule) in spec.ingress.iter().flatten().enumerate() {
             let path = path.child("ingress").index(at);
             ports(&mut errors, &path.child("ports"), rule.ports.as_deref().unwrap_or_default());
-            peers(&mut errors, &path.child("from"), rule.from.as_deref().unwrap_or_default());
+            peers(&mut errors, &path.child("from"), rule.from.as_deref().unwrap_or_default(), &known);
         }
         for (at, rule) in spec.egress.iter().flatten().enumerate() {
             let path = path.child("egress").index(at);
             ports(&mut errors, &path.child("ports"), rule.ports.as_deref().unwrap_or_default());
-            peers(&mut errors, &path.child("to"), rule.to.as_deref().unwrap_or_default());
+            peers(&mut errors, &path.child("to"), rule.to.as_deref().unwrap_or_default(), &known);
         }
         policy_types(&mut errors, &path.child("policyTypes"), spec.policy_types.as_deref().unwrap_or_default());
         errors
     }
+}
+
+/// Every range that a policy names.
+fn ranges(policy: &NetworkPolicy) -> Vec<String> {
+    let Some(spec) = &policy.spec else { return Vec::new() };
+    let from = spec.ingress.iter().flatten().flat_map(|rule| rule.from.iter().flatten());
+    let to = spec.egress.iter().flatten().flat_map(|rule| rule.to.iter().flatten());
+    let blocks = from.chain(to).filter_map(|peer| peer.ip_block.as_ref());
+    blocks.flat_map(|block| block.except.iter().flatten().chain([&block.cidr])).cloned().collect()
 }
 
 fn odd_ranges(warnings: &mut Vec<String>, path: &Path, peers: Option<&[NetworkPolicyPeer]>) {
@@ -137,7 +147,8 @@ fn ports(errors: &mut Errors, path: &Path, ports: &[NetworkPolicyPort]) {
     }
 }
 
-fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer]) {
+/// `known` are the ranges that the policy had until now.
+fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer], known: &[String]) {
     for (at, peer) in peers.iter().enumerate() {
         let path = path.index(at);
         let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
@@ -153,10 +164,10 @@ fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer]) {
                     errors.push(Error::required(&path.child("cidr"), ""));
                     continue;
                 }
-                let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr);
+                let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr, known);
                 for (at, except) in block.except.iter().flatten().enumerate() {
                     let path = path.child("except").index(at);
-                    let part = validation::network::cidr(errors, &path, except);
+                    let part = validation::network::cidr(errors, &path, except, known);
                     if let (Some(whole), Some(part)) = (whole, part)
                         && (!whole.contains(&part.network()) || whole.prefix_len() >= part.prefix_len())
                     {

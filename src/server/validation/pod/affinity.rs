@@ -136,7 +136,9 @@ fn pod_term(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
     for name in term.namespaces.iter().flatten() {
         named(errors, &path.child("namespace"), name, names::dns1123_label(name));
     }
-    label_keys(errors, path, term);
+    let matching = term.match_label_keys.as_deref().unwrap_or_default();
+    let differing = term.mismatch_label_keys.as_deref().unwrap_or_default();
+    label_keys(errors, path, matching, differing, term.label_selector.as_ref());
     if term.topology_key.is_empty() {
         errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
     }
@@ -144,12 +146,16 @@ fn pod_term(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
 }
 
 /// Keys whose values are taken from the pod itself.
-fn label_keys(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
-    let matching = term.match_label_keys.as_deref().unwrap_or_default();
-    let differing = term.mismatch_label_keys.as_deref().unwrap_or_default();
+pub(super) fn label_keys(
+    errors: &mut Errors,
+    path: &Path,
+    matching: &[String],
+    differing: &[String],
+    selector: Option<&LabelSelector>,
+) {
     for (field, keys) in [("matchLabelKeys", matching), ("mismatchLabelKeys", differing)] {
         let path = path.child(field);
-        match &term.label_selector {
+        match selector {
             _ if keys.is_empty() => {}
             None => errors.push(Error::forbidden(&path, "must not be specified when labelSelector is not set")),
             Some(_) => {
@@ -159,7 +165,7 @@ fn label_keys(errors: &mut Errors, path: &Path, term: &PodAffinityTerm) {
             }
         }
     }
-    if let Some(selector) = &term.label_selector {
+    if let Some(selector) = selector {
         twice(errors, path, matching, selector);
     }
     for (at, key) in matching.iter().enumerate().filter(|(_, key)| differing.contains(key)) {

@@ -72,14 +72,13 @@ pub fn hostname_override(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     let Some(name) = &spec.hostname_override else { return };
     let here = path.child("hostnameOverride");
     if spec.set_hostname_as_fqdn == Some(true) {
-        let detail = "may not be specified when `setHostnameAsFQDN` is true";
-        errors.push(Error::forbidden(&here, detail));
+        errors.push(Error::forbidden(&here, "may not be specified when setHostnameAsFQDN is true"));
     }
     if spec.host_network == Some(true) {
-        errors.push(Error::forbidden(&here, "may not be specified when `hostNetwork` is true"));
+        errors.push(Error::forbidden(&here, "may not be specified when hostNetwork is true"));
     }
-    named(errors, &here, name, names::dns1123_subdomain(name));
     if name.len() > MAX_HOSTNAME {
         errors.push(Error::too_long(&here, MAX_HOSTNAME));
     }
+    named(errors, &here, name, names::dns1123_subdomain(name));
 }

@@ -1,10 +1,11 @@
 //! Environment variables and where they come from.
 
 use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector,
+    EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, PodSpec, ResourceFieldSelector,
 };
 
-use super::super::{named, paths, required_name, text};
+use super::super::{named, paths, required, required_name, text};
+use super::visit;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::api::quantity::Quantity;
@@ -76,9 +77,28 @@ fn value_from(errors: &mut Errors, path: &Path, source: &EnvVarSource, value: &s
 }
 
 fn file_key(errors: &mut Errors, path: &Path, key: &FileKeySelector) {
-    required_name(errors, &path.child("volumeName"), &key.volume_name, names::dns1123_label);
     required_name(errors, &path.child("key"), &key.key, names::env_var_name);
-    paths::file(errors, &path.child("path"), &key.path);
+    required_name(errors, &path.child("volumeName"), &key.volume_name, names::dns1123_label);
+    required(errors, &path.child("path"), &key.path);
+    paths::no_backsteps(errors, &path.child("path"), &key.path);
+}
+
+/// Files that variables come from lie in volumes that begin empty; `path` is the spec's.
+pub fn file_volumes(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    for (container, path) in visit::containers(spec, path) {
+        for (at, variable) in container.env.iter().flatten().enumerate() {
+            let key = variable.value_from.as_ref().and_then(|source| source.file_key_ref.as_ref());
+            let Some(name) = key.map(|key| key.volume_name.as_str()) else { continue };
+            let path = path.child("env").index(at).child("valueFrom").child("fileKeyRef").child("volumeName");
+            match spec.volumes.iter().flatten().rfind(|volume| volume.name == name) {
+                None => errors.push(Error::not_found(&path, name)),
+                Some(volume) if volume.empty_dir.is_none() => {
+                    errors.push(Error::invalid(&path, name, "referenced volume must be of type emptyDir"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
 }
 
 /// A field of the pod: one of `fields`, or one label or annotation.

@@ -9,6 +9,7 @@ mod env;
 mod ephemeral;
 mod handlers;
 mod os;
+mod pod_level;
 mod ports;
 mod resize;
 mod resources;
@@ -146,7 +147,7 @@ fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>)
     };
     resource_claims(errors, &path.child("resourceClaims"), spec);
     containers::containers(errors, path, spec, &scope);
-    resources::of_pod(errors, &path.child("resources"), spec);
+    pod_level::check(errors, &path.child("resources"), spec);
     if spec.host_network == Some(true) {
         ports::match_host(errors, &path.child("containers"), &spec.containers, pod.is_some());
     }
@@ -156,15 +157,17 @@ fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>)
     one_in_order(errors, &path.child("dnsPolicy"), text(&spec.dns_policy), &policies);
     labels::labels(errors, &path.child("nodeSelector"), spec.node_selector.as_ref());
     security::pod(errors, &path.child("securityContext"), spec);
-    placement(errors, path, spec, pod.is_some());
+    placement(errors, path, spec);
     windows::host_process(errors, path, spec);
     security::host_users(errors, path, spec);
+    dns::hostname_override(errors, path, spec);
     identity(errors, path, spec);
     os::check(errors, path, spec);
+    env::file_volumes(errors, path, spec);
 }
 
 /// Where the pod runs and what it waits for.
-fn placement(errors: &mut Errors, path: &Path, spec: &PodSpec, is_pod: bool) {
+fn placement(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     if let Some(affinity) = &spec.affinity {
         affinity::affinity(errors, &path.child("affinity"), affinity);
     }
@@ -183,7 +186,7 @@ fn placement(errors: &mut Errors, path: &Path, spec: &PodSpec, is_pod: bool) {
         seen.push(&gate.name);
     }
     let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
-    spread::constraints(errors, &path.child("topologySpreadConstraints"), constraints, is_pod);
+    spread::constraints(errors, &path.child("topologySpreadConstraints"), constraints);
 }
 
 fn resource_claims(errors: &mut Errors, path: &Path, spec: &PodSpec) {
@@ -240,7 +243,6 @@ fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     let after: [(&str, &Option<String>, Check); 2] =
         [("hostname", &spec.hostname, names::dns1123_label), ("subdomain", &spec.subdomain, names::dns1123_label)];
     check(errors, &after);
-    dns::hostname_override(errors, path, spec);
     tolerations(errors, &path.child("tolerations"), spec.tolerations.as_deref().unwrap_or_default());
     dns::host_aliases(errors, &path.child("hostAliases"), spec);
     check(errors, &[("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain as Check)]);

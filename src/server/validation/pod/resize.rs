@@ -23,28 +23,49 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     }
     let mut errors = super::metadata_and_spec(new);
     let path = Path::new("spec");
-    if !same_containers(&mut errors, &path, new_spec, old_spec) {
-        return errors;
-    }
-    if qos_class(new_spec) != qos_class(old_spec) {
-        let class = new.status.as_ref().and_then(|status| status.qos_class.as_deref()).unwrap_or_default();
-        errors.push(Error::invalid(&path, class, "Pod QOS Class may not change as a result of resizing"));
+    let recorded = |pod: &Pod| pod.status.as_ref().and_then(|status| status.qos_class.clone()).unwrap_or_default();
+    let before = Some(recorded(old)).filter(|class| !class.is_empty()).unwrap_or_else(|| qos_class(old_spec).to_owned());
+    if before != qos_class(new_spec) {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(Error::invalid(&path, recorded(new), detail));
     }
     if !is_supported(old) {
         errors.push(Error::forbidden(&path, "Pod running on node without support for resize"));
     }
+    let mut munged = new_spec.clone();
+    whole(&mut errors, &path, &mut munged, old_spec);
+    if !same_containers(&mut errors, &path, new_spec, old_spec) {
+        return errors;
+    }
     let inits = pairs(init(new_spec), init(old_spec)).filter(|(_, (_, old))| is_sidecar(old));
     for (at, (new, old)) in inits {
-        kept(&mut errors, &path.child("initContainers").index(at), &new.resources, &old.resources);
+        let path = path.child("initContainers").index(at);
+        kept(&mut errors, &path, &new.resources, &old.resources, "resource");
     }
     for (at, (new, old)) in pairs(&new_spec.containers, &old_spec.containers) {
-        kept(&mut errors, &path.child("containers").index(at), &new.resources, &old.resources);
+        kept(&mut errors, &path.child("containers").index(at), &new.resources, &old.resources, "resource");
     }
-    if old_spec.resources.is_some() {
-        kept(&mut errors, &path, &new_spec.resources, &old_spec.resources);
-    }
-    only_compute(&mut errors, &path, new_spec, old_spec);
+    only_compute(&mut errors, &path, munged, old_spec);
     errors
+}
+
+/// The resources of the pod as a whole. `munged` gets back what may change of them.
+fn whole(errors: &mut Errors, path: &Path, munged: &mut PodSpec, old: &PodSpec) {
+    let says = |resources: &Option<ResourceRequirements>| {
+        let full = |list: &List| list.as_ref().is_some_and(|list| !list.is_empty());
+        resources.as_ref().is_some_and(|resources| full(&resources.requests) || full(&resources.limits))
+    };
+    if !says(&munged.resources) && !says(&old.resources) {
+        return;
+    }
+    if munged.resources.is_none() {
+        return errors.push(Error::forbidden(&path.child("resources"), "pod-level resources cannot be removed"));
+    }
+    kept(errors, path, &munged.resources, &old.resources, "pod-level resource");
+    put_compute_back(&mut munged.resources, old.resources.as_ref());
+    if !semantic::same(&munged.resources, &old.resources) {
+        errors.push(Error::forbidden(path, "only cpu and memory resources are mutable at pod-level"));
+    }
 }
 
 fn init(spec: &PodSpec) -> &[Container] {
@@ -87,7 +108,13 @@ fn is_supported(pod: &Pod) -> bool {
 }
 
 /// What was requested or limited before, still is.
-fn kept(errors: &mut Errors, path: &Path, new: &Option<ResourceRequirements>, old: &Option<ResourceRequirements>) {
+fn kept(
+    errors: &mut Errors,
+    path: &Path,
+    new: &Option<ResourceRequirements>,
+    old: &Option<ResourceRequirements>,
+    what: &str,
+) {
     type Part = fn(&ResourceRequirements) -> &List;
     let lists: [(&str, Part); 2] =
         [("requests", |resources| &resources.requests), ("limits", |resources| &resources.limits)];
@@ -96,15 +123,14 @@ fn kept(errors: &mut Errors, path: &Path, new: &Option<ResourceRequirements>, ol
             |name: &String| new.as_ref().and_then(|new| list(new).as_ref()).is_some_and(|list| list.contains_key(name));
         let mut before = old.iter().flat_map(|old| list(old).iter().flat_map(BTreeMap::keys));
         if !before.all(has) {
-            let detail = format!("resource {field} cannot be removed");
+            let detail = format!("{what} {field} cannot be removed");
             errors.push(Error::forbidden(&path.child("resources").child(field), detail));
         }
     }
 }
 
 /// Everything but the cpu and memory of containers and sidecars is as it was.
-fn only_compute(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) {
-    let mut munged = new.clone();
+fn only_compute(errors: &mut Errors, path: &Path, mut munged: PodSpec, old: &PodSpec) {
     for (container, before) in munged.containers.iter_mut().zip(&old.containers) {
         put_compute_back(&mut container.resources, before.resources.as_ref());
         if !semantic::same(container, before) {
@@ -122,9 +148,6 @@ fn only_compute(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) 
             errors.push(Error::forbidden(path, detail));
         }
     }
-    if munged.resources.is_some() {
-        put_compute_back(&mut munged.resources, old.resources.as_ref());
-    }
     if errors.is_empty() && !semantic::same(&munged, old) {
         errors.push(Error::forbidden(path, "only cpu and memory resources are mutable"));
     }
@@ -134,19 +157,17 @@ fn only_compute(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) 
 fn put_compute_back(resources: &mut Option<ResourceRequirements>, old: Option<&ResourceRequirements>) {
     let now = resources.take().unwrap_or_default();
     let put = |now: List, old: Option<&List>| -> List {
-        let old = old.and_then(Option::as_ref)?;
         let mut list = now.unwrap_or_default();
         for name in ["cpu", "memory"] {
             list.remove(name);
-            if let Some(amount) = old.get(name) {
+            if let Some(amount) = old.and_then(|old| old.as_ref()?.get(name)) {
                 list.insert(name.to_owned(), amount.clone());
             }
         }
-        Some(list)
+        (!list.is_empty()).then_some(list)
     };
     let limits = put(now.limits, old.map(|old| &old.limits));
     let requests = put(now.requests, old.map(|old| &old.requests));
-    let claims = old.and_then(|old| old.claims.clone());
-    let same_shape = old.is_some() || limits.is_some() || requests.is_some();
-    *resources = same_shape.then_some(ResourceRequirements { limits, requests, claims });
+    let says = old.is_some() || limits.is_some() || requests.is_some() || now.claims.is_some();
+    *resources = says.then_some(ResourceRequirements { limits, requests, claims: now.claims });
 }

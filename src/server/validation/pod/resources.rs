@@ -1,15 +1,14 @@
-//! What containers and pods ask for and may use.
+//! What containers ask for and may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{PodSpec, ResourceClaim, ResourceRequirements};
+use k8s_openapi::api::core::v1::{ResourceClaim, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use super::super::named;
-use super::super::resources::{self, fits_pages, is_huge_page, is_pod_level, overcommits};
+use super::super::resources::{self, fits_pages, is_huge_page, overcommits};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::api::pod::container_requests;
 use crate::api::quantity::Quantity;
 
 type NameRule = fn(&mut Errors, &Path, &str);
@@ -27,37 +26,8 @@ pub fn overhead(errors: &mut Errors, path: &Path, overhead: &BTreeMap<String, Wi
     requirements(errors, path, &needs, resources::container_name);
 }
 
-/// The resources of a whole pod, against those of its containers.
-pub fn of_pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    let Some(needs) = &spec.resources else { return };
-    if needs.claims.is_some() {
-        errors.push(Error::forbidden(&path.child("claims"), "claims cannot be set for Resources at pod-level"));
-    }
-    requirements(errors, path, needs, resources::pod_name);
-    let requested = |name: &str| needs.requests.as_ref().and_then(|list| list.get(name)).map(Quantity::of);
-    for (name, sum) in container_requests(spec).into_iter().filter(|(name, _)| is_pod_level(name)) {
-        let whole = requested(&name).unwrap_or_default();
-        if sum > whole {
-            let detail = format!("must be greater than or equal to aggregate container requests of {sum}");
-            errors.push(Error::invalid(&path.child("requests").key(&name), whole.to_string(), detail));
-        }
-    }
-    for (at, container) in spec.containers.iter().enumerate() {
-        let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-        for (name, limit) in limits.into_iter().flatten() {
-            let Some(whole) = needs.limits.as_ref().and_then(|list| list.get(name)).map(Quantity::of) else { continue };
-            let limit = Quantity::of(limit);
-            if limit > whole {
-                let path = path.child("containers").index(at).key(name).child("limits");
-                let detail = format!("must be less than or equal to pod limits of {whole}");
-                errors.push(Error::invalid(&path, limit.to_string(), detail));
-            }
-        }
-    }
-}
-
 /// Requests and limits, each alone and against each other.
-fn requirements(errors: &mut Errors, path: &Path, needs: &ResourceRequirements, name_rule: NameRule) {
+pub fn requirements(errors: &mut Errors, path: &Path, needs: &ResourceRequirements, name_rule: NameRule) {
     let empty = BTreeMap::new();
     let (limits, requests) = (needs.limits.as_ref().unwrap_or(&empty), needs.requests.as_ref().unwrap_or(&empty));
     let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));

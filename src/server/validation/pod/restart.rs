@@ -3,10 +3,12 @@
 
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
 
-use super::super::{one_of, text};
+use super::super::one_of;
 use crate::api::field::{Error, Errors, Path};
 
 const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+const OPERATORS: &[&str] = &["In", "NotIn"];
 const MAX_RULES: usize = 20;
 const MAX_CODES: usize = 255;
 
@@ -29,10 +31,14 @@ pub fn policy(errors: &mut Errors, path: &Path, container: &Container) {
 }
 
 fn rule(errors: &mut Errors, path: &Path, rule: &ContainerRestartRule) {
-    one_of(errors, &path.child("action"), &rule.action, &["Restart", "RestartAllContainers"]);
+    if !ACTIONS.contains(&rule.action.as_str()) {
+        errors.push(Error::not_supported(&path.child("action"), rule.action.as_str(), ACTIONS));
+    }
     let path = path.child("exitCodes");
     let Some(codes) = &rule.exit_codes else { return errors.push(Error::required(&path, "must be specified")) };
-    one_of(errors, &path.child("operator"), &codes.operator, &["In", "NotIn"]);
+    if !OPERATORS.contains(&codes.operator.as_str()) {
+        errors.push(Error::not_supported(&path.child("operator"), codes.operator.as_str(), OPERATORS));
+    }
     let values = codes.values.as_ref().map_or(0, Vec::len);
     if values > MAX_CODES {
         errors.push(Error::too_many(&path.child("values"), values, MAX_CODES));
@@ -49,8 +55,7 @@ pub fn resize_policy(errors: &mut Errors, path: &Path, container: &Container, of
         seen.push(name);
         one_of(errors, path, name, &["cpu", "memory"]);
         one_of(errors, path, &policy.restart_policy, &["NotRequired", "RestartContainer"]);
-        let never = of_pod == "Never" && text(&container.restart_policy) != "Always";
-        if never && policy.restart_policy != "NotRequired" {
+        if of_pod == "Never" && policy.restart_policy != "NotRequired" {
             let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
             errors.push(Error::invalid(path, policy.restart_policy.as_str(), detail));
         }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
 use super::super::{json, optional_one_of, paths};
-use super::windows;
+use super::{visit, windows};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -40,6 +40,8 @@ pub fn pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     optional_one_of(errors, &path.child("seLinuxChangePolicy"), &context.se_linux_change_policy, &policies);
 }
 
+const OWN_USERS: &str = "when `hostUsers` is false";
+
 /// With its own users, a pod has none of the host's namespaces but the network's.
 pub fn host_users(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     if spec.host_users != Some(false) {
@@ -47,7 +49,13 @@ pub fn host_users(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     }
     let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
     for (field, _) in shared.into_iter().filter(|(_, shared)| *shared == Some(true)) {
-        errors.push(Error::forbidden(&path.child(field), "when `pod.Spec.HostUsers` is false"));
+        errors.push(Error::forbidden(&path.child(field), OWN_USERS));
+    }
+    // Block devices cannot be mapped to other users.
+    for (container, path) in visit::containers(spec, path) {
+        if container.volume_devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
+            errors.push(Error::forbidden(&path.child("volumeDevices"), OWN_USERS));
+        }
     }
 }
 

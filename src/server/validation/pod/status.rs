@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, ContainerStatus, Pod, PodExtendedResourceClaimStatus, PodSpec, PodStatus,
+    ResourceStatus,
+};
 use serde_json::json;
 
-use super::super::{json, named, network, not_negative, text};
+use super::super::{json, named, network, required_name, text};
 use super::annotations;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::api::pod::is_sidecar;
 
 pub fn update(new: &Pod, old: &Pod) -> Errors {
     let mut errors = Errors::new();
@@ -21,85 +23,134 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     let (status, old_status) = (new.status.as_ref().unwrap_or(&empty), old.status.as_ref().unwrap_or(&empty));
     annotations::update(&mut errors, &metadata.child("annotations"), now, before);
     annotations::check(&mut errors, &metadata.child("annotations"), now, spec);
+    let path = Path::new("status");
+    let generation = |errors: &mut Errors, path: &Path, value: Option<i64>| {
+        if let Some(value) = value.filter(|value| *value < 0) {
+            errors.push(Error::invalid(&path.child("observedGeneration"), value, "must be a non-negative integer"));
+        }
+    };
     for (at, condition) in status.conditions.iter().flatten().enumerate() {
-        // Upstream tells of these as if they were metadata.
-        let path = metadata.child("conditions").index(at);
+        let path = path.child("conditions").index(at);
+        generation(&mut errors, &path, condition.observed_generation);
         if !["PodScheduled", "Ready", "Initialized"].contains(&condition.type_.as_str()) {
             named(&mut errors, &path.child("Type"), &condition.type_, names::qualified_name(&condition.type_));
         }
-        not_negative(&mut errors, &path.child("observedGeneration"), condition.observed_generation.unwrap_or(0));
     }
-    let path = Path::new("status");
-    not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation.unwrap_or(0));
     let nominated = text(&status.nominated_node_name);
     if !nominated.is_empty() && status.nominated_node_name != old_status.nominated_node_name {
-        named(&mut errors, &path.child("nominatedNodeName"), nominated, names::dns1123_subdomain(nominated));
+        let path = path.child("nominatedNodeName");
+        named(&mut errors, &path, nominated, names::dns1123_subdomain(nominated));
+        if old.spec.as_ref().is_some_and(|spec| !text(&spec.node_name).is_empty()) {
+            errors.push(Error::forbidden(&path, "may not be set on pods that are already bound to a node"));
+        }
     }
+    generation(&mut errors, &path, status.observed_generation);
     super::super::immutable(&mut errors, &path.child("qosClass"), &status.qos_class, &old_status.qos_class);
     transitions(&mut errors, &path, spec, status, old_status);
     claims(&mut errors, &path.child("resourceClaimStatuses"), spec, status);
-    let ips: Vec<_> = status.pod_ips.iter().flatten().map(|it| it.ip.as_str()).collect();
-    addresses(&mut errors, &path.child("podIPs"), &ips);
-    let ips: Vec<_> = status.host_ips.iter().flatten().map(|it| it.ip.as_str()).collect();
-    if let Some(first) = ips.first().filter(|first| **first != text(&status.host_ip)) {
-        let path = path.child("hostIPs").index(0).child("ip");
-        errors.push(Error::invalid(&path, *first, "must be equal to `hostIP`"));
+    if let Some(extended) = &status.extended_resource_claim_status {
+        extended_claim(&mut errors, &path.child("extendedResourceClaimStatus"), spec, extended);
     }
-    addresses(&mut errors, &path.child("hostIPs"), &ips);
+    let of_pod = |status: &PodStatus| status.pod_ips.iter().flatten().map(|it| it.ip.clone()).collect::<Vec<_>>();
+    let of_host = |status: &PodStatus| status.host_ips.iter().flatten().map(|it| it.ip.clone()).collect::<Vec<_>>();
+    addresses(&mut errors, &path.child("podIPs"), &of_pod(status), &of_pod(old_status));
+    let ips = of_host(status);
+    if let Some(first) = ips.first().filter(|first| *first != text(&status.host_ip)) {
+        let path = path.child("hostIPs").index(0).child("ip");
+        errors.push(Error::invalid(&path, first.as_str(), "must be equal to `hostIP`"));
+    }
+    addresses(&mut errors, &path.child("hostIPs"), &ips, &of_host(old_status));
     of_containers(&mut errors, &path, spec, status);
     errors
 }
 
-/// What has ended for good does not run again.
+/// What has ended for good does not run again, unless some rule starts all containers again.
 fn transitions(errors: &mut Errors, path: &Path, spec: &PodSpec, new: &PodStatus, old: &PodStatus) {
-    let policy = text(&spec.restart_policy);
-    let restarts = |container: Option<&Container>| {
-        // Rules and a policy of the container's own say more than the pod's.
-        container.is_some_and(|container| {
-            is_sidecar(container)
-                || container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty())
-                || matches!(container.restart_policy.as_deref(), Some("Always" | "OnFailure"))
-        })
-    };
-    let find = |list: &'_ [Container], name: &str| list.iter().find(|container| container.name == name).cloned();
     let inits = spec.init_containers.as_deref().unwrap_or_default();
-    let regular = [
-        ("containerStatuses", &new.container_statuses, &old.container_statuses, spec.containers.as_slice()),
-        ("initContainerStatuses", &new.init_container_statuses, &old.init_container_statuses, inits),
-    ];
-    for (field, new, old, containers) in regular {
-        if policy == "Always" {
-            continue;
+    let mut rules = spec.containers.iter().chain(inits).flat_map(|one| one.restart_policy_rules.iter().flatten());
+    if !rules.any(|rule| rule.action == "RestartAllContainers") {
+        let regular = [
+            ("containerStatuses", &new.container_statuses, &old.container_statuses, spec.containers.as_slice()),
+            ("initContainerStatuses", &new.init_container_statuses, &old.init_container_statuses, inits),
+        ];
+        for (field, new, old, containers) in regular {
+            let may = |name: &str, code: i32| {
+                let container = containers.iter().find(|container| container.name == name);
+                container.is_some_and(|container| starts_again(spec, container, code))
+            };
+            ended(errors, &path.child(field), new, old, may);
         }
-        let may = |status: &ContainerStatus| restarts(find(containers, &status.name).as_ref());
-        ended(errors, &path.child(field), new, old, policy, may);
     }
     let ephemeral = path.child("ephemeralContainerStatuses");
-    ended(errors, &ephemeral, &new.ephemeral_container_statuses, &old.ephemeral_container_statuses, "Never", |_| false);
+    ended(errors, &ephemeral, &new.ephemeral_container_statuses, &old.ephemeral_container_statuses, |_, _| false);
+}
+
+/// Whether a container that ended with `code` is to run again: its rules say, then its own policy, then the pod's.
+fn starts_again(spec: &PodSpec, container: &Container, code: i32) -> bool {
+    let holds = |rule: &&ContainerRestartRule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.iter().flatten().any(|value| *value == code);
+            listed == (codes.operator == "In")
+        })
+    };
+    let own = container.restart_policy.as_deref();
+    let mut rules = container.restart_policy_rules.iter().flatten().filter(|_| own.is_some());
+    if rules.find(holds).is_some_and(|rule| rule.action == "Restart") {
+        return true;
+    }
+    match own.unwrap_or(text(&spec.restart_policy)) {
+        "Always" => true,
+        "OnFailure" => code != 0,
+        _ => false,
+    }
 }
 
 type Statuses = Option<Vec<ContainerStatus>>;
 
-fn ended(
-    errors: &mut Errors,
-    path: &Path,
-    new: &Statuses,
-    old: &Statuses,
-    policy: &str,
-    may_restart: impl Fn(&ContainerStatus) -> bool,
-) {
+fn ended(errors: &mut Errors, path: &Path, new: &Statuses, old: &Statuses, may_restart: impl Fn(&str, i32) -> bool) {
     for (at, before) in old.iter().flatten().enumerate() {
         let Some(end) = before.state.as_ref().and_then(|state| state.terminated.as_ref()) else { continue };
-        if end.exit_code != 0 && policy == "OnFailure" || may_restart(before) {
-            continue;
-        }
-        for after in new.iter().flatten().filter(|after| after.name == before.name) {
-            if after.state.as_ref().is_none_or(|state| state.terminated.is_none()) {
-                let detail = "may not be transitioned to non-terminated state";
-                errors.push(Error::forbidden(&path.index(at).child("state"), detail));
-            }
+        let runs = |status: &&ContainerStatus| status.state.as_ref().is_none_or(|state| state.terminated.is_none());
+        let after = new.iter().flatten().find(|after| after.name == before.name && runs(after));
+        if after.is_some() && !may_restart(&before.name, end.exit_code) {
+            let detail = "may not be transitioned to non-terminated state";
+            errors.push(Error::forbidden(&path.index(at).child("state"), detail));
         }
     }
+}
+
+/// The claim that was made for extended resources: each mapping is of a container and a resource that it asks for.
+fn extended_claim(errors: &mut Errors, path: &Path, spec: &PodSpec, claim: &PodExtendedResourceClaimStatus) {
+    let here = path.child("requestMappings");
+    if claim.request_mappings.is_empty() {
+        errors.push(Error::required(&here, "at least one request mapping is required"));
+    }
+    for (at, mapping) in claim.request_mappings.iter().enumerate() {
+        let here = here.index(at);
+        let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        match containers.find(|container| container.name == mapping.container_name) {
+            None => {
+                let detail = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+                errors.push(Error::invalid(&here.child("containerName"), mapping.container_name.as_str(), detail));
+            }
+            Some(container) => {
+                let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+                if !requests.is_some_and(|requests| requests.contains_key(&mapping.resource_name)) {
+                    let detail = "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests";
+                    errors.push(Error::invalid(&here.child("resourceName"), mapping.resource_name.as_str(), detail));
+                }
+            }
+        }
+        // Upstream tells of the name at the claim, not at the mapping.
+        let name = mapping.request_name.as_str();
+        named(errors, &path.child("requestName"), name, names::dns1123_label(name));
+        if claim.request_mappings[..at].contains(mapping) {
+            errors.push(Error::duplicate(&here.child("containerName"), mapping.container_name.as_str()));
+            errors.push(Error::duplicate(&here.child("resourceName"), mapping.resource_name.as_str()));
+            errors.push(Error::duplicate(&here.child("requestName"), name));
+        }
+    }
+    required_name(errors, &path.child("resourceClaimName"), &claim.resource_claim_name, names::dns1123_subdomain);
 }
 
 fn claims(errors: &mut Errors, path: &Path, spec: &PodSpec, status: &PodStatus) {
@@ -120,10 +171,10 @@ fn claims(errors: &mut Errors, path: &Path, spec: &PodSpec, status: &PodStatus) 
 }
 
 /// One address of each family at most.
-fn addresses(errors: &mut Errors, path: &Path, ips: &[&str]) {
+fn addresses(errors: &mut Errors, path: &Path, ips: &[String], old: &[String]) {
     let mut read = Vec::new();
     for (at, ip) in ips.iter().enumerate() {
-        read.extend(network::ip(errors, &path.index(at), ip));
+        read.extend(network::legacy_ip(errors, &path.index(at), ip, old));
     }
     if ips.len() < 2 {
         return;
@@ -132,9 +183,6 @@ fn addresses(errors: &mut Errors, path: &Path, ips: &[&str]) {
     if families != [true, true] || ips.len() > 2 {
         let shown: Vec<_> = ips.iter().map(|ip| json!({"IP": ip})).collect();
         errors.push(Error::invalid(path, json(&shown), "may specify no more than one IP for each IP family"));
-    }
-    for (at, ip) in ips.iter().enumerate().filter(|(at, ip)| ips[..*at].contains(ip)) {
-        errors.push(Error::duplicate(&path.index(at), json!({"IP": ip})));
     }
 }
 
@@ -150,7 +198,13 @@ fn of_containers(errors: &mut Errors, path: &Path, spec: &PodSpec, status: &PodS
     for (field, statuses, containers) in lists {
         for (at, status) in statuses.iter().flatten().enumerate() {
             let path = path.child(field).index(at);
-            user(errors, &path.child("linux"), status, windows);
+            user(errors, &path.child("user").child("linux"), status, windows);
+            let mounts = status.volume_mounts.iter().flatten().enumerate();
+            for (at, mount) in mounts {
+                let image = mount.volume_status.as_ref().and_then(|status| status.image.as_ref());
+                let path = path.child("volumeMounts").index(at).child("volumeStatus").child("imageVolumeStatus");
+                image_ref(errors, &path.child("imageRef"), image.map(|image| image.image_ref.as_str()));
+            }
             let devices = status.allocated_resources_status.as_deref().unwrap_or_default();
             let here = path.child("allocatedResourcesStatus");
             let Some(containers) = containers else {
@@ -164,6 +218,15 @@ fn of_containers(errors: &mut Errors, path: &Path, spec: &PodSpec, status: &PodS
                 allocated(errors, &here.index(at), device, container);
             }
         }
+    }
+}
+
+fn image_ref(errors: &mut Errors, path: &Path, image: Option<&str>) {
+    const MAX: usize = 256;
+    match image {
+        Some("") => errors.push(Error::required(path, "imageRef must not be empty")),
+        Some(image) if image.len() > MAX => errors.push(Error::too_long(path, MAX)),
+        _ => {}
     }
 }
 

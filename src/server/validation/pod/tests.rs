@@ -394,13 +394,101 @@ fn resizing_changes_compute_and_nothing_else() {
             vec!["spec: Forbidden: only cpu and memory resources are mutable"],
         ),
         (
-            pod(&[("/spec/containers", json!([{"name": "other", "image": "i"}]))]),
+            pod(&[("/spec/containers/0/name", json!("other"))]),
             vec!["spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize"],
         ),
     ];
     for (new, expected) in cases {
         assert_eq!(lines(&resize(&new, &old)), expected);
     }
+    let whole = |resources: Value| pod(&[("/spec/resources", resources)]);
+    let old = whole(json!({"limits": {"cpu": "2", "memory": "2Gi"}}));
+    let cases = [
+        (whole(json!({"limits": {"cpu": "3", "memory": "2Gi"}, "requests": {"cpu": "3"}})), vec![]),
+        (pod(&[]), vec!["spec.resources: Forbidden: pod-level resources cannot be removed"]),
+        (
+            whole(json!({"limits": {"cpu": "2", "hugepages-2Mi": "2Mi", "memory": "2Gi"}})),
+            vec!["spec: Forbidden: only cpu and memory resources are mutable at pod-level"],
+        ),
+    ];
+    for (new, expected) in cases {
+        assert_eq!(lines(&resize(&new, &old)), expected);
+    }
+}
+
+/// pointer, value → every error.
+#[test]
+fn newer_fields_are_checked_as_upstream_does() {
+    let key = |volume: &str| json!([{"name": "E", "valueFrom": {"fileKeyRef": {"volumeName": volume, "path": "f", "key": "K"}}}]);
+    let certificate = |more: Value| {
+        let mut source = json!({"signerName": "kubernetes.io/a", "keyType": "ED25519", "keyPath": "k"});
+        source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([{"name": "v", "projected": {"sources": [{"podCertificate": source}]}}])
+    };
+    let spread = |selector: Value| {
+        json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["k"], "labelSelector": selector}])
+    };
+    let exists = json!({"key": "k", "operator": "Exists"});
+    let at = "spec.volumes[0].projected.sources[0].podCertificate";
+    let from = "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName";
+    let cases = [
+        ("/spec/containers/0/env", key("v"), vec![]),
+        ("/spec/containers/0/env", key("w"), vec![format!("{from}: Not found: \"w\"")]),
+        ("/spec/volumes", certificate(json!({"maxExpirationSeconds": 3600})), vec![]),
+        (
+            "/spec/volumes",
+            certificate(json!({"maxExpirationSeconds": 90000})),
+            vec![
+                format!("{at}.maxExpirationSeconds: Invalid value: 90000: if provided, maxExpirationSeconds must be <= 86400"),
+                "spec.containers[0].volumeMounts[0].name: Not found: \"v\"".to_owned(),
+            ],
+        ),
+        (
+            "/spec/volumes",
+            certificate(json!({"signerName": "a/b"})),
+            vec![
+                format!("{at}.signerName: Invalid value: \"a\": should be a domain with at least two segments separated by dots"),
+                "spec.containers[0].volumeMounts[0].name: Not found: \"v\"".to_owned(),
+            ],
+        ),
+        ("/spec/topologySpreadConstraints", spread(json!({"matchLabels": {"k": "v"}})), vec![]),
+        (
+            "/spec/topologySpreadConstraints",
+            spread(json!({"matchLabels": {"k": "v"}, "matchExpressions": [exists]})),
+            vec![
+                "spec.topologySpreadConstraints[0][0]: Invalid value: \"k\": exists in both matchLabelKeys and labelSelector".to_owned(),
+            ],
+        ),
+        (
+            "/spec/resources",
+            json!({"limits": {"cpu": "500m", "memory": "1Gi"}, "claims": []}),
+            vec![
+                "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level".to_owned(),
+                "spec.resources.requests[cpu]: Invalid value: \"500m\": must be greater than or equal to aggregate container requests of 1".to_owned(),
+                "spec.resources.containers[0][cpu].limits: Invalid value: \"1\": must be less than or equal to pod limits of 500m".to_owned(),
+            ],
+        ),
+        (
+            "/spec/tolerations",
+            json!([{"key": "k", "operator": "Gt", "value": "07"}, {"key": "k", "operator": "Lt", "value": "x"}]),
+            vec![
+                "spec.tolerations[0].value: Invalid value: \"07\": must be a valid decimal integer in canonical form".to_owned(),
+                "spec.tolerations[1].value: Invalid value: \"x\": must be a valid decimal integer in canonical form".to_owned(),
+                "spec.tolerations[1].value: Invalid value: \"x\": strconv.ParseInt: parsing \"x\": invalid syntax".to_owned(),
+            ],
+        ),
+    ];
+    for (pointer, value, expected) in cases {
+        assert_eq!(lines(&create(&pod(&[(pointer, value.clone())]))), expected, "{value}");
+    }
+    check(
+        &[("/spec/hostnameOverride", json!("a")), ("/spec/setHostnameAsFQDN", json!(true))],
+        &["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"],
+    );
+    check(
+        &[("/spec/hostUsers", json!(false)), ("/spec/hostPID", json!(true))],
+        &["spec.HostPID: Forbidden: when `hostUsers` is false"],
+    );
 }
 
 #[test]
@@ -415,7 +503,7 @@ fn ephemeral_containers_are_only_added() {
         ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed\n"]
     );
     let changed = lines(&update_ephemeral_containers(&with(json!([{"name": "e", "image": "j"}])), &old));
-    let expected = "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n- image: \"i\"\n+ image: \"j\"\n";
+    let expected = "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n@@ -1,4 +1,4 @@\n {\n- \"Image\": \"i\",\n+ \"Image\": \"j\",\n  \"Name\": \"e\"\n }\n";
     assert_eq!(changed, [expected]);
 }
 
@@ -430,14 +518,19 @@ fn statuses_are_checked() {
     let old =
         told(json!({"qosClass": "BestEffort", "containerStatuses": container(json!({"terminated": {"exitCode": 1}}))}));
     let new = told(json!({
-        "qosClass": "Burstable", "containerStatuses": container(json!({"running": {}})),
+        "conditions": [{"type": "", "status": "True", "observedGeneration": -1}], "qosClass": "Burstable", "containerStatuses": container(json!({"running": {}})),
+        "extendedResourceClaimStatus": {"resourceClaimName": "", "requestMappings": [{"containerName": "a", "resourceName": "x/y", "requestName": "r"}]},
         "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}], "hostIP": "a", "hostIPs": [{"ip": "1.2.3.4"}]
     }));
     assert_eq!(
         lines(&update_status(&new, &old)),
         [
+            "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer",
+            "status.conditions[0].Type: Invalid value: \"\": name part must be non-empty",
             "status.qosClass: Invalid value: \"Burstable\": field is immutable",
             "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
+            "status.extendedResourceClaimStatus.requestMappings[0].resourceName: Invalid value: \"x/y\": must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests",
+            "status.extendedResourceClaimStatus.resourceClaimName: Required value",
             "status.podIPs: Invalid value: [{\"IP\":\"10.0.0.1\"},{\"IP\":\"10.0.0.2\"}]: may specify no more than one IP for each IP family",
             "status.hostIPs[0].ip: Invalid value: \"1.2.3.4\": must be equal to `hostIP`",
         ]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Toleration;
 
-use super::super::{labels, one_in_order, text};
+use super::super::{labels, named, one_in_order, text};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -41,8 +41,13 @@ fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
         }
         // Taints whose values are numbers.
         "Lt" | "Gt" => {
+            let path = path.child("value");
+            named(errors, &path, value, names::decimal_integer(value));
             if value.parse::<i64>().is_err() {
-                errors.push(Error::invalid(&path.child("value"), value, "must be a valid integer"));
+                let digits = value.trim_start_matches(['+', '-']);
+                let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+                let why = if number { "value out of range" } else { "invalid syntax" };
+                errors.push(Error::invalid(&path, value, format!("strconv.ParseInt: parsing {value:?}: {why}")));
             }
         }
         other => errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists"])),

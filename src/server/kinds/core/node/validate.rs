@@ -18,7 +18,7 @@ pub fn node(errors: &mut Errors, node: &Node) {
     let ranges = spec.pod_cidrs.as_deref().unwrap_or_default();
     let mut families = (false, false);
     for (at, range) in ranges.iter().enumerate() {
-        if let Some(range) = network::cidr(errors, &path.index(at), range) {
+        if let Some(range) = network::cidr(errors, &path.index(at), range, &[]) {
             families = (families.0 || range.addr().is_ipv4(), families.1 || range.addr().is_ipv6());
         }
     }

@@ -60,8 +60,8 @@ impl Strategy for Services {
         validate::service(new, old)
     }
 
-    fn validate_status(&self, new: &Service, _old: &Service) -> Errors {
-        validate::status(new)
+    fn validate_status(&self, new: &Service, old: &Service) -> Errors {
+        validate::status(new, old)
     }
 
     fn warnings(&self, new: &Service, _old: Option<&Service>) -> Vec<String> {

@@ -8,10 +8,16 @@ use k8s_openapi::api::core::v1::{
 };
 use serde_json::Value;
 
-use super::super::super::{json, labels, named, paths, required, text};
+use super::super::super::{json, labels, named, paths, required, signer_name, text};
 use super::local::{downward_file, item};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
+
+/// How long a pod's certificate may live at least and at most, in seconds: 91 days, but a day from the cluster's own
+/// signers.
+const SHORTEST: i32 = 3600;
+const LONGEST: i32 = 91 * 86_400;
+const LONGEST_OWN: i32 = 86_400;
 
 /// The files that are taken, and where clashes are told.
 struct Files<'a> {
@@ -110,6 +116,7 @@ fn trust_bundle(errors: &mut Errors, path: &Path, bundle: &ClusterTrustBundlePro
             if signer.is_empty() {
                 errors.push(Error::required(&path.child("signerName"), "must be a valid signer name"));
             }
+            signer_name::signer(errors, &path.child("signerName"), signer);
             labels::selector(errors, &path.child("labelSelector"), bundle.label_selector.as_ref());
         }
         (None, None) => errors.push(Error::required(path, "either name or signerName must be specified")),
@@ -118,10 +125,25 @@ fn trust_bundle(errors: &mut Errors, path: &Path, bundle: &ClusterTrustBundlePro
 }
 
 fn pod_certificate(errors: &mut Errors, path: &Path, certificate: &PodCertificateProjection) {
-    required(errors, &path.child("signerName"), &certificate.signer_name);
-    let types = ["ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "RSA3072", "RSA4096"];
+    let signer = certificate.signer_name.as_str();
+    signer_name::signer(errors, &path.child("signerName"), signer);
+    let types = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
     if !types.contains(&certificate.key_type.as_str()) {
-        errors.push(Error::not_supported(&path.child("keyType"), certificate.key_type.as_str(), &types));
+        errors.push(Error::not_supported_in_order(&path.child("keyType"), certificate.key_type.as_str(), &types));
+    }
+    if let Some(seconds) = certificate.max_expiration_seconds {
+        let path = path.child("maxExpirationSeconds");
+        if seconds < SHORTEST {
+            let detail = format!("if provided, maxExpirationSeconds must be >= {SHORTEST}");
+            errors.push(Error::invalid(&path, seconds, detail));
+        }
+        let domain = signer.split('/').next().unwrap_or_default();
+        let own = domain == "kubernetes.io" || domain.ends_with(".kubernetes.io");
+        let longest = if own { LONGEST_OWN } else { LONGEST };
+        if seconds > longest {
+            let detail = format!("if provided, maxExpirationSeconds must be <= {longest}");
+            errors.push(Error::invalid(&path, seconds, detail));
+        }
     }
     let written = [
         ("credentialBundlePath", &certificate.credential_bundle_path),

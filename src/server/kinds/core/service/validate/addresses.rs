@@ -13,7 +13,7 @@ const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 /// `clusterIPs`, `clusterIP`, `ipFamilies` and `ipFamilyPolicy` together. An ExternalName has none of them.
-pub fn cluster(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
+pub fn cluster(errors: &mut Errors, path: &Path, spec: &ServiceSpec, old: &ServiceSpec) {
     if text(&spec.type_) == "ExternalName" {
         return;
     }
@@ -40,7 +40,7 @@ pub fn cluster(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
             }
             continue;
         }
-        read.extend(network::ip(errors, &here.index(at), ip));
+        read.extend(network::legacy_ip(errors, &here.index(at), ip, old.cluster_ips.as_deref().unwrap_or_default()));
     }
     let unreadable = errors.len() > before;
     if ips.len() > 2 {
@@ -79,35 +79,44 @@ fn families(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
     optional_one_of(errors, &path.child("ipFamilyPolicy"), &spec.ip_family_policy, &policies);
 }
 
-pub fn external(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
+pub fn external(errors: &mut Errors, path: &Path, spec: &ServiceSpec, old: &ServiceSpec) {
+    let before = old.external_ips.as_deref().unwrap_or_default();
     for (at, ip) in spec.external_ips.iter().flatten().enumerate() {
         let here = path.index(at);
-        if network::ip(errors, &here, ip).is_some() {
+        if network::legacy_ip(errors, &here, ip, before).is_some() {
             network::not_special(errors, &here, ip);
         }
     }
 }
 
 /// From the field, or from the annotation that came before it. They may be padded with spaces.
-pub fn source_ranges(errors: &mut Errors, path: &Path, service: &Service, spec: &ServiceSpec) {
-    let balanced = text(&spec.type_) == "LoadBalancer";
-    let ranges = spec.load_balancer_source_ranges.as_deref().unwrap_or_default();
-    let annotated = service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SOURCE_RANGES));
+pub fn source_ranges(errors: &mut Errors, path: &Path, service: &Service, old: Option<&Service>) {
+    fn ranges(service: &Service) -> &[String] {
+        let spec = service.spec.as_ref();
+        spec.and_then(|spec| spec.load_balancer_source_ranges.as_deref()).unwrap_or_default()
+    }
+    fn annotated(service: &Service) -> Option<&String> {
+        service.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SOURCE_RANGES))
+    }
+    let balanced = service.spec.as_ref().is_some_and(|spec| text(&spec.type_) == "LoadBalancer");
+    let before = old.map(ranges).unwrap_or_default();
+    let (ranges, annotation) = (ranges(service), annotated(service));
     if !ranges.is_empty() {
         let here = path.child("LoadBalancerSourceRanges");
         if !balanced {
             errors.push(Error::forbidden(&here, ONLY_BALANCED));
         }
         for (at, range) in ranges.iter().enumerate() {
-            network::cidr(errors, &here.index(at), range.trim());
+            network::cidr(errors, &here.index(at), range.trim(), before);
         }
-    } else if let Some(ranges) = annotated {
+    } else if let Some(ranges) = annotation {
         let here = Path::new("metadata").child("annotations").key(SOURCE_RANGES);
         if !balanced {
             errors.push(Error::forbidden(&here, ONLY_BALANCED));
         }
-        for range in ranges.trim().split(',').filter(|_| !ranges.trim().is_empty()) {
-            network::cidr(errors, &here, range.trim());
+        let unread = !ranges.trim().is_empty() && old.and_then(annotated) != Some(ranges);
+        for range in ranges.trim().split(',').filter(|_| unread) {
+            network::cidr(errors, &here, range.trim(), &[]);
         }
     }
 }

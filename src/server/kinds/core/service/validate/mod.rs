@@ -21,7 +21,8 @@ pub fn service(new: &Service, old: Option<&Service>) -> Errors {
     let path = Path::new("spec");
     let empty = ServiceSpec::default();
     let spec = new.spec.as_ref().unwrap_or(&empty);
-    if let Some(before) = old.map(|old| old.spec.as_ref().unwrap_or(&empty)) {
+    let before = old.and_then(|old| old.spec.as_ref()).unwrap_or(&empty);
+    if old.is_some() {
         change::change(&mut errors, &path, spec, before);
     }
     topology(&mut errors, new);
@@ -29,21 +30,25 @@ pub fn service(new: &Service, old: Option<&Service>) -> Errors {
     ports::each(&mut errors, &path.child("ports"), spec);
     labels::labels(&mut errors, &path.child("selector"), spec.selector.as_ref());
     policies::affinity(&mut errors, &path, spec);
-    addresses::cluster(&mut errors, &path, spec);
-    addresses::external(&mut errors, &path.child("externalIPs"), spec);
+    addresses::cluster(&mut errors, &path, spec, before);
+    addresses::external(&mut errors, &path.child("externalIPs"), spec, before);
     one_of(&mut errors, &path.child("type"), text(&spec.type_), TYPES);
     ports::together(&mut errors, &path.child("ports"), spec);
-    addresses::source_ranges(&mut errors, &path, new, spec);
+    addresses::source_ranges(&mut errors, &path, new, old);
     policies::balancer(&mut errors, &path, spec);
     policies::traffic(&mut errors, &path, spec);
     errors
 }
 
 /// The rules of a change through `/status`: where the load balancer listens.
-pub fn status(new: &Service) -> Errors {
+pub fn status(new: &Service, old: &Service) -> Errors {
+    fn ingress(service: &Service) -> &[LoadBalancerIngress] {
+        let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default()
+    }
     let mut errors = Errors::new();
-    let balancer = new.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+    let before: Vec<_> = ingress(old).iter().filter_map(|ingress| ingress.ip.clone()).collect();
+    let ingress = ingress(new);
     let path = Path::new("status").child("loadBalancer").child("ingress");
     let kind = new.spec.as_ref().map_or("", |spec| text(&spec.type_));
     if kind != "LoadBalancer" && !ingress.is_empty() {
@@ -51,15 +56,15 @@ pub fn status(new: &Service) -> Errors {
         return errors;
     }
     for (at, one) in ingress.iter().enumerate() {
-        ingress_point(&mut errors, &path.index(at), one);
+        ingress_point(&mut errors, &path.index(at), one, &before);
     }
     errors
 }
 
-fn ingress_point(errors: &mut Errors, path: &Path, ingress: &LoadBalancerIngress) {
+fn ingress_point(errors: &mut Errors, path: &Path, ingress: &LoadBalancerIngress, before: &[String]) {
     let (ip, mode) = (text(&ingress.ip), path.child("ipMode"));
     if !ip.is_empty() {
-        network::ip(errors, &path.child("ip"), ip);
+        network::legacy_ip(errors, &path.child("ip"), ip, before);
     }
     match ingress.ip_mode.as_deref() {
         None if !ip.is_empty() => errors.push(Error::required(&mode, "must be specified when `ip` is set")),

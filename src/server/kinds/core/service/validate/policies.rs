@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ServiceSpec;
 use super::super::allocated::{has_health_check_port, is_external};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{named, one_of, optional_one_of, port_number, text};
+use crate::server::validation::{named, one_of, optional_in_order, optional_one_of, port_number, text};
 
 const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 /// A day.
@@ -84,6 +84,6 @@ pub fn traffic(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
         ("NodePort" | "LoadBalancer" | "ClusterIP", None) => errors.push(Error::required(&internal, "")),
         (_, policy) => optional_one_of(errors, &internal, policy, &["Cluster", "Local"]),
     }
-    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
-    optional_one_of(errors, &path.child("trafficDistribution"), &spec.traffic_distribution, &distributions);
+    let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    optional_in_order(errors, &path.child("trafficDistribution"), &spec.traffic_distribution, &distributions);
 }
