@@ -24,8 +24,10 @@ mod default_toleration_seconds;
 mod limit_ranger;
 mod metrics;
 mod namespace_lifecycle;
+mod node_declared_features;
 mod node_restriction;
 mod owner_references;
+mod pod_resize;
 mod pod_security;
 pub mod pod_topology_labels;
 mod priority;
@@ -148,6 +150,8 @@ impl Chain {
             Box::new(certificates::CertificateSigning),
             Box::new(certificates::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(node_declared_features::NodeDeclaredFeatureValidator),
+            Box::new(pod_resize::PodResizeValidator),
             Box::new(resource_quota::ResourceQuota::default()),
             Box::new(rbac_escalation::RbacEscalation),
         ])

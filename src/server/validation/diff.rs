@@ -18,7 +18,14 @@ const CAPITALS: &[&str] = &[
 
 /// Fields whose keys are the user's own words.
 const MAPS: &[&str] = &[
-    "annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests", "userAnnotations",
+    "annotations",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "overhead",
+    "requests",
+    "userAnnotations",
     "volumeAttributes",
 ];
 
@@ -169,7 +176,9 @@ fn go_name(name: &str) -> String {
         return format!("{}{rest}", first.to_uppercase());
     }
     let mut letters = first.chars();
-    letters.next().map_or_else(String::new, |letter| format!("{}{}{rest}", letter.to_ascii_uppercase(), letters.as_str()))
+    letters
+        .next()
+        .map_or_else(String::new, |letter| format!("{}{}{rest}", letter.to_ascii_uppercase(), letters.as_str()))
 }
 
 #[cfg(test)]
@@ -180,9 +189,7 @@ mod tests {
 
     #[test]
     fn changes_are_told_with_their_surroundings() {
-        let state = |image: &str| {
-            json!({"containers": [{"image": image, "name": "a"}], "dnsPolicy": "Default", "nodeName": "n", "os": {"name": "linux"}})
-        };
+        let state = |image: &str| json!({"containers": [{"image": image, "name": "a"}], "dnsPolicy": "Default", "nodeName": "n", "os": {"name": "linux"}});
         let expected = concat!(
             "@@ -1,7 +1,7 @@\n {\n  \"Containers\": [\n   {\n-   \"Image\": \"i\",\n+   \"Image\": \"j\",\n",
             "    \"Name\": \"a\"\n   }\n  ],\n",

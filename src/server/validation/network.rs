@@ -129,18 +129,12 @@ mod tests {
             let mut errors = Errors::new();
             cidr(&mut errors, &Path::new("f"), text, &old);
             let found = errors.first().map_or(String::new(), |error| error.to_string());
-            let expected = if expected.is_empty() {
-                String::new()
-            } else {
-                format!("f: Invalid value: {text:?}: {expected}")
-            };
+            let expected =
+                if expected.is_empty() { String::new() } else { format!("f: Invalid value: {text:?}: {expected}") };
             assert_eq!(found, expected);
         }
         let mut errors = Errors::new();
         strict_cidr(&mut errors, &Path::new("f"), "FE80::/64");
-        assert_eq!(
-            errors[0].to_string(),
-            "f: Invalid value: \"FE80::/64\": must be in canonical form (\"fe80::/64\")"
-        );
+        assert_eq!(errors[0].to_string(), "f: Invalid value: \"FE80::/64\": must be in canonical form (\"fe80::/64\")");
     }
 }

@@ -190,32 +190,32 @@ pub struct Iscsi<'a> {
     pub chap: bool,
     pub has_secret: bool,
     pub initiator: Option<&'a str>,
+    /// What is said of a name that starts with none of them.
+    pub wrong_start: &'static str,
 }
-
-const INITIATOR_START: &str = "must be valid format starting with iqn, eui, or naa";
 
 pub fn iscsi(errors: &mut Errors, path: &Path, target: &Iscsi) {
     required(errors, &path.child("targetPortal"), target.portal);
     if target.iqn.is_empty() {
         errors.push(Error::required(&path.child("iqn"), ""));
     } else {
-        iscsi_name(errors, &path.child("iqn"), target.iqn);
+        iscsi_name(errors, &path.child("iqn"), target.iqn, target.wrong_start);
     }
     lun(errors, path, target.lun);
     if target.chap && !target.has_secret {
         errors.push(Error::required(&path.child("secretRef"), ""));
     }
     if let Some(initiator) = target.initiator {
-        iscsi_name(errors, &path.child("initiatorname"), initiator);
+        iscsi_name(errors, &path.child("initiatorname"), initiator, target.wrong_start);
     }
 }
 
-fn iscsi_name(errors: &mut Errors, path: &Path, name: &str) {
+fn iscsi_name(errors: &mut Errors, path: &Path, name: &str, wrong_start: &str) {
     let good = match name.get(..3) {
         Some("iqn") => is_iqn(name),
         Some("eui") => is_hex_name(name, 16),
         Some("naa") => is_hex_name(name, 32),
-        _ => return errors.push(Error::invalid(path, name, INITIATOR_START)),
+        _ => return errors.push(Error::invalid(path, name, wrong_start)),
     };
     if !good {
         errors.push(Error::invalid(path, name, "must be valid format"));
@@ -263,7 +263,7 @@ mod tests {
         ];
         for (name, good) in cases {
             let mut errors = Errors::new();
-            iscsi_name(&mut errors, &Path::new("iqn"), name);
+            iscsi_name(&mut errors, &Path::new("iqn"), name, "must be valid format");
             assert_eq!(errors.is_empty(), good, "{name}");
         }
     }

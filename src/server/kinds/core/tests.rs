@@ -36,6 +36,17 @@ fn new_objects() {
             ],
         ),
         ("Node", json!({"spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"]}}), vec![]),
+        ("Node", json!({"status": {"declaredFeatures": ["A1", "B/c", "C"]}}), vec![]),
+        (
+            "Node",
+            json!({"status": {"declaredFeatures": ["B", "a", "a"], "nodeInfo": {"swap": {"capacity": 0}}}}),
+            vec![
+                "metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero",
+                "status.declaredFeatures[1]: Invalid value: \"a\": invalid feature name \"a\": must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes",
+                "status.declaredFeatures[2]: Duplicate value: \"a\"",
+                "status.declaredFeatures[2]: Invalid value: \"a\": invalid feature name \"a\": must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes",
+            ],
+        ),
         (
             "Node",
             json!({"status": {"capacity": {"pods": "1500m", "cpu": "-1"}}}),
@@ -156,7 +167,9 @@ fn changed_objects() {
             "PersistentVolumeClaim",
             claim("1Gi", json!("a"), json!({})),
             claim("1Gi", json!("b"), json!({})),
-            vec![format!("spec: Forbidden: {changes}\n- storageClassName: \"a\"\n+ storageClassName: \"b\"\n")],
+            vec![format!(
+                "spec: Forbidden: {changes}\n@@ -7,6 +7,6 @@\n    \"storage\": \"1Gi\"\n   }}\n  }},\n- \"StorageClassName\": \"a\",\n+ \"StorageClassName\": \"b\",\n  \"VolumeMode\": \"Filesystem\"\n }}\n"
+            )],
         ),
         (
             "PersistentVolume",

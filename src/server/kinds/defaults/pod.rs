@@ -89,9 +89,9 @@ fn common(
     text(message_policy, "File");
 }
 
-/// `Always` for an image without a tag or with `:latest`; a digest pins it.
+/// `Always` for an image without a tag or with `:latest`; a digest pins it, and a template may not know it yet.
 pub fn pull_policy_of(image: &str) -> &'static str {
-    if image.contains('@') {
+    if image.is_empty() || image.contains('@') {
         return "IfNotPresent";
     }
     // A colon before the last slash belongs to the registry's port.
@@ -179,6 +179,7 @@ mod tests {
             ("registry:5000/nginx", "Always"),
             ("registry:5000/nginx:1", "IfNotPresent"),
             ("nginx@sha256:aa", "IfNotPresent"),
+            ("", "IfNotPresent"),
         ];
         for (image, policy) in cases {
             assert_eq!(pull_policy_of(image), policy, "{image}");

@@ -1,7 +1,8 @@
 //! Ingress: HTTP routes to Services.
 
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
+    HTTPIngressPath, Ingress, IngressBackend, IngressLoadBalancerIngress, IngressRule, IngressServiceBackend,
+    IngressSpec,
 };
 use serde_json::Value;
 
@@ -74,14 +75,15 @@ impl Strategy for Ingresses {
         errors
     }
 
-    fn validate_status(&self, new: &Ingress, _old: &Ingress) -> Errors {
+    fn validate_status(&self, new: &Ingress, old: &Ingress) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("status").child("loadBalancer").child("ingress");
-        let points = new.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+        let points = load_balancer(new);
+        let before: Vec<_> = load_balancer(old).into_iter().flatten().filter_map(|point| point.ip.clone()).collect();
         for (at, point) in points.into_iter().flatten().enumerate() {
             let path = path.index(at);
             if let Some(ip) = point.ip.as_deref().filter(|ip| !ip.is_empty()) {
-                validation::network::ip(&mut errors, &path.child("ip"), ip);
+                validation::network::legacy_ip(&mut errors, &path.child("ip"), ip, &before);
             }
             if let Some(name) = point.hostname.as_deref().filter(|name| !name.is_empty()) {
                 let path = path.child("hostname");
@@ -99,6 +101,10 @@ impl Strategy for Ingresses {
         }
         vec![format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead")]
     }
+}
+
+fn load_balancer(ingress: &Ingress) -> Option<&Vec<IngressLoadBalancerIngress>> {
+    ingress.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()
 }
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";

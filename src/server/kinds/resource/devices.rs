@@ -6,11 +6,11 @@ use k8s_openapi::api::resource::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use serde_json::Value;
 
-use super::{pool_name, qualified_name, short_enough, unique};
+use super::{binding, pool_name, qualified_name, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::api::quantity::Quantity;
-use crate::server::validation::{self, json, labels, named, text};
+use crate::server::validation::{self, json, labels, named, pod, text};
 
 const DEVICES_MAX: usize = 128;
 /// With taints or counters a device takes more room.
@@ -23,7 +23,7 @@ const TAINTS_MAX: usize = 16;
 const CONSUMPTIONS_MAX: usize = 2;
 const VALID_VALUES_MAX: usize = 10;
 
-pub fn slice(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
+pub fn slice(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec, old: Option<&ResourceSliceSpec>) {
     validation::driver_name(errors, &path.child("driver"), &spec.driver);
     let here = path.child("pool");
     pool_name(errors, &here.child("name"), &spec.pool.name);
@@ -34,6 +34,11 @@ pub fn slice(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
     if spec.pool.generation < 0 {
         let detail = "must be greater than or equal to zero";
         errors.push(Error::invalid(&here.child("generation"), spec.pool.generation, detail));
+    }
+    if let Some(old) = old {
+        validation::immutable(errors, &here.child("name"), &spec.pool.name, &old.pool.name);
+        validation::immutable(errors, &path.child("driver"), &spec.driver, &old.driver);
+        validation::immutable(errors, &path.child("nodeName"), &spec.node_name, &old.node_name);
     }
     place(errors, path, spec);
     if spec.shared_counters.is_some() && spec.devices.is_some() {
@@ -48,8 +53,9 @@ pub fn slice(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
     let here = path.child("devices");
     if short_enough(errors, &here, devices.len(), max) {
         let by_device = spec.per_device_node_selection == Some(true);
+        let known = |device: &Device| old?.devices.as_ref()?.iter().find(|old| old.name == device.name);
         for (at, one) in devices.iter().enumerate() {
-            device(errors, &here.index(at), one, by_device);
+            device(errors, &here.index(at), one, known(one), by_device);
         }
         unique(errors, &here, &devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>());
     }
@@ -78,6 +84,7 @@ fn place(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
     }
     if let Some(selector) = &spec.node_selector {
         given.push("`nodeSelector`");
+        pod::node_selector(errors, &path.child("nodeSelector"), selector);
         if selector.node_selector_terms.len() != 1 {
             let path = path.child("nodeSelector").child("nodeSelectorTerms");
             let detail = "must have exactly one node selector term";
@@ -108,7 +115,7 @@ fn place(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
     }
 }
 
-fn device(errors: &mut Errors, path: &Path, device: &Device, by_device: bool) {
+fn device(errors: &mut Errors, path: &Path, device: &Device, old: Option<&Device>, by_device: bool) {
     validation::required_name(errors, &path.child("name"), &device.name, names::dns1123_label);
     let facts = device.attributes.iter().flatten().count() + device.capacity.iter().flatten().count();
     if facts > FACTS_MAX {
@@ -126,7 +133,8 @@ fn device(errors: &mut Errors, path: &Path, device: &Device, by_device: bool) {
         capacity(errors, &path.child("requestPolicy"), value, device.allow_multiple_allocations == Some(true));
     }
     let (here, taints) = (path.child("taints"), device.taints.as_deref().unwrap_or_default());
-    if short_enough(errors, &here, taints.len(), TAINTS_MAX) {
+    let same = old.is_some_and(|old| old.taints.as_deref().unwrap_or_default() == taints);
+    if !same && short_enough(errors, &here, taints.len(), TAINTS_MAX) {
         for (at, one) in taints.iter().enumerate() {
             taint(errors, &here.index(at), one);
         }
@@ -139,6 +147,7 @@ fn device(errors: &mut Errors, path: &Path, device: &Device, by_device: bool) {
         unique(errors, &here, &consumed.iter().map(|one| one.counter_set.as_str()).collect::<Vec<_>>());
     }
     device_place(errors, path, device, by_device);
+    binding(errors, path, device.binding_conditions.as_ref(), device.binding_failure_conditions.as_ref());
 }
 
 /// A set of counters, by the field that names it, and the names of those in it.
@@ -161,28 +170,32 @@ fn counted<'a>(
 }
 
 fn device_place(errors: &mut Errors, path: &Path, device: &Device, by_device: bool) {
-    let parts = [
-        ("`nodeName`", device.node_name.is_some()),
-        ("`nodeSelector`", device.node_selector.is_some()),
-        ("`allNodes`", device.all_nodes.is_some()),
-    ];
-    let given: Vec<_> = parts.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     if !by_device {
-        if !given.is_empty() {
+        if device.node_name.is_some() || device.node_selector.is_some() || device.all_nodes.is_some() {
             let detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
             errors.push(Error::invalid(path, Value::Null, detail));
         }
         return;
     }
-    if let Some(name) = &device.node_name {
-        let path = path.child("nodeName");
-        match name.as_str() {
-            "" => errors.push(Error::invalid(&path, "", "must not be empty")),
-            name => named(errors, &path, name, names::dns1123_subdomain(name)),
+    let mut given = Vec::new();
+    match device.node_name.as_deref() {
+        Some("") => errors.push(Error::invalid(&path.child("nodeName"), "", "must not be empty")),
+        Some(name) => {
+            given.push("`nodeName`");
+            named(errors, &path.child("nodeName"), name, names::dns1123_subdomain(name));
         }
+        None => {}
     }
-    if device.all_nodes == Some(false) {
-        errors.push(Error::invalid(&path.child("allNodes"), false, "must be either unset or set to true"));
+    if let Some(selector) = &device.node_selector {
+        given.push("`nodeSelector`");
+        pod::node_selector(errors, &path.child("nodeSelector"), selector);
+    }
+    match device.all_nodes {
+        Some(true) => given.push("`allNodes`"),
+        Some(false) => {
+            errors.push(Error::invalid(&path.child("allNodes"), false, "must be either unset or set to true"));
+        }
+        None => {}
     }
     let detail = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
     match given.len() {

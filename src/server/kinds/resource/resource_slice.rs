@@ -9,7 +9,6 @@ use super::devices;
 use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
-use crate::server::validation;
 
 pub struct ResourceSlices;
 
@@ -63,14 +62,7 @@ impl Strategy for ResourceSlices {
 
     fn validate(&self, new: &ResourceSlice, old: Option<&ResourceSlice>) -> Errors {
         let mut errors = Errors::new();
-        let path = Path::new("spec");
-        devices::slice(&mut errors, &path, &new.spec);
-        if let Some(before) = old.map(|old| &old.spec) {
-            let pool = path.child("pool").child("name");
-            validation::immutable(&mut errors, &pool, &new.spec.pool.name, &before.pool.name);
-            validation::immutable(&mut errors, &path.child("driver"), &new.spec.driver, &before.driver);
-            validation::immutable(&mut errors, &path.child("nodeName"), &new.spec.node_name, &before.node_name);
-        }
+        devices::slice(&mut errors, &Path::new("spec"), &new.spec, old.map(|old| &old.spec));
         errors
     }
 }

@@ -5,10 +5,10 @@ use k8s_openapi::api::resource::v1::{
     ResourceClaim, ResourceClaimConsumerReference,
 };
 
-use super::{claim, pool_name, short_enough, unique};
+use super::{binding, claim, pool_name, share, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{self, conditions, required, text};
+use crate::server::validation::{self, conditions, pod, required, text};
 
 const CONSUMERS_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
@@ -61,6 +61,7 @@ fn reserved(errors: &mut Errors, path: &Path, consumers: &[ResourceClaimConsumer
 
 fn allocation(errors: &mut Errors, path: &Path, allocation: &AllocationResult, given: &[DeviceRequest]) {
     let devices = allocation.devices.clone().unwrap_or_default();
+    let at_selector = path.child("nodeSelector");
     let path = path.child("devices");
     let (here, results) = (path.child("results"), devices.results.unwrap_or_default());
     if short_enough(errors, &here, results.len(), RESULTS_MAX) {
@@ -68,6 +69,9 @@ fn allocation(errors: &mut Errors, path: &Path, allocation: &AllocationResult, g
             let path = here.index(at);
             claim::reference(errors, &path.child("request"), &result.request, given);
             identity(errors, &path, &result.driver, &result.pool, &result.device);
+            let (met, failed) = (&result.binding_conditions, &result.binding_failure_conditions);
+            binding(errors, &path, met.as_ref(), failed.as_ref());
+            share(errors, &path, result.share_id.as_ref());
         }
     }
     let (here, configuration) = (path.child("config"), devices.config.unwrap_or_default());
@@ -80,6 +84,9 @@ fn allocation(errors: &mut Errors, path: &Path, allocation: &AllocationResult, g
             claim::opaque(errors, &path.child("opaque"), one.opaque.as_ref());
         }
     }
+    if let Some(selector) = &allocation.node_selector {
+        pod::node_selector(errors, &at_selector, selector);
+    }
 }
 
 /// What a device is known by.
@@ -91,6 +98,7 @@ fn identity(errors: &mut Errors, path: &Path, driver: &str, pool: &str, device: 
 
 fn device(errors: &mut Errors, path: &Path, device: &AllocatedDeviceStatus, results: &[DeviceRequestAllocationResult]) {
     identity(errors, path, &device.driver, &device.pool, &device.device);
+    share(errors, path, device.share_id.as_ref());
     let is_it = |result: &DeviceRequestAllocationResult| {
         let (one, other) =
             ((&result.driver, &result.pool, &result.device), (&device.driver, &device.pool, &device.device));

@@ -64,7 +64,7 @@ fn claims_and_templates() {
 fn the_status_of_a_claim() {
     let user = json!([{"resource": "pods", "name": "p", "uid": "1"}]);
     let result = json!({"request": "gpu", "driver": "d.io", "pool": "p", "device": "dev0"});
-    let allocation = json!({"devices": {"results": [result]}});
+    let allocation = json!({"devices": {"results": [result.clone()]}});
     let cases = [
         (json!({}), json!({"allocation": allocation, "reservedFor": user}), vec![]),
         (
@@ -87,7 +87,32 @@ fn the_status_of_a_claim() {
             ],
         ),
     ];
-    for (old, new, expected) in cases {
+    let with = |field: &str, value: Value| {
+        let mut result = result.clone();
+        result[field] = value;
+        json!({"allocation": {"devices": {"results": [result]}, "nodeSelector": {"nodeSelectorTerms": []}}})
+    };
+    let no_term =
+        "status.allocation.nodeSelector.nodeSelectorTerms: Required value: must have at least one node selector term";
+    let more = [
+        (
+            json!({}),
+            with("shareID", json!("550E8400-e29b-41d4-a716-446655440000")),
+            vec![
+                "status.allocation.devices.results[0].shareID: Invalid value: \"550E8400-e29b-41d4-a716-446655440000\": uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters",
+                no_term,
+            ],
+        ),
+        (
+            json!({}),
+            with("bindingConditions", json!(["d.io/ready"])),
+            vec![
+                "status.allocation.devices.results[0].bindingFailureConditions: Invalid value: \"null\": bindingFailureConditions are required to use bindingConditions",
+                no_term,
+            ],
+        ),
+    ];
+    for (old, new, expected) in cases.into_iter().chain(more) {
         assert_eq!(claims().status(old, new.clone()), expected, "{new}");
     }
     assert_eq!(
@@ -136,6 +161,14 @@ fn slices() {
         (
             device(json!({"name": "a", "allNodes": true})),
             "spec.devices[0]: Invalid value: \"null\": `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
+        ),
+        (
+            json!({"spec": {"nodeName": null, "nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "In"}]}]}}}),
+            "spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+        ),
+        (
+            device(json!({"name": "a", "bindingConditions": ["c"], "bindingFailureConditions": ["c"]})),
+            "spec.devices[0].bindingFailureConditions[0]: Invalid value: \"c\": bindingFailureConditions must not overlap with bindingConditions",
         ),
         (
             policy(json!({"default": "3Gi", "validValues": ["1Gi", "2Gi"]})),

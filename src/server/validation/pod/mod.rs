@@ -9,6 +9,7 @@ mod env;
 mod ephemeral;
 mod handlers;
 mod os;
+mod overlaps;
 mod pod_level;
 mod ports;
 mod resize;

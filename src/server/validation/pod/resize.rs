@@ -1,4 +1,4 @@
-//! Changes through `/resize`: the cpu and memory of containers and sidecars, and of the pod as a whole.
+//! Changes through `/resize`: the cpu and memory of containers, and of the pod as a whole.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     let mut errors = super::metadata_and_spec(new);
     let path = Path::new("spec");
     let recorded = |pod: &Pod| pod.status.as_ref().and_then(|status| status.qos_class.clone()).unwrap_or_default();
-    let before = Some(recorded(old)).filter(|class| !class.is_empty()).unwrap_or_else(|| qos_class(old_spec).to_owned());
+    let before =
+        Some(recorded(old)).filter(|class| !class.is_empty()).unwrap_or_else(|| qos_class(old_spec).to_owned());
     if before != qos_class(new_spec) {
         let detail = "Pod QOS Class may not change as a result of resizing";
         errors.push(Error::invalid(&path, recorded(new), detail));
@@ -37,8 +38,7 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     if !same_containers(&mut errors, &path, new_spec, old_spec) {
         return errors;
     }
-    let inits = pairs(init(new_spec), init(old_spec)).filter(|(_, (_, old))| is_sidecar(old));
-    for (at, (new, old)) in inits {
+    for (at, (new, old)) in pairs(init(new_spec), init(old_spec)) {
         let path = path.child("initContainers").index(at);
         kept(&mut errors, &path, &new.resources, &old.resources, "resource");
     }
@@ -129,7 +129,11 @@ fn kept(
     }
 }
 
-/// Everything but the cpu and memory of containers and sidecars is as it was.
+fn restarts(container: &Container) -> bool {
+    container.resize_policy.iter().flatten().any(|policy| policy.restart_policy == "RestartContainer")
+}
+
+/// Everything but the cpu and memory of containers is as it was.
 fn only_compute(errors: &mut Errors, path: &Path, mut munged: PodSpec, old: &PodSpec) {
     for (container, before) in munged.containers.iter_mut().zip(&old.containers) {
         put_compute_back(&mut container.resources, before.resources.as_ref());
@@ -137,15 +141,18 @@ fn only_compute(errors: &mut Errors, path: &Path, mut munged: PodSpec, old: &Pod
             errors.push(Error::forbidden(path, "only cpu and memory resources are mutable"));
         }
     }
-    for (container, before) in munged.init_containers.iter_mut().flatten().zip(init(old)) {
-        let detail = if is_sidecar(container) {
-            put_compute_back(&mut container.resources, before.resources.as_ref());
-            "only cpu and memory resources for sidecar containers are mutable"
-        } else {
-            "resources for non-sidecar init containers are immutable"
-        };
+    let inits = munged.init_containers.iter_mut().flatten().zip(init(old)).enumerate();
+    for (at, (container, before)) in inits {
+        let path = path.child("initContainers").index(at);
+        let changed = !semantic::same(container, before);
+        put_compute_back(&mut container.resources, before.resources.as_ref());
         if !semantic::same(container, before) {
-            errors.push(Error::forbidden(path, detail));
+            let detail = "only cpu and memory resources for init or sidecar containers are mutable";
+            errors.push(Error::forbidden(&path, detail));
+        }
+        if changed && !is_sidecar(container) && restarts(container) {
+            let detail = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+            errors.push(Error::forbidden(&path, detail));
         }
     }
     if errors.is_empty() && !semantic::same(&munged, old) {

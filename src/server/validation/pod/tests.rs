@@ -401,11 +401,44 @@ fn resizing_changes_compute_and_nothing_else() {
     for (new, expected) in cases {
         assert_eq!(lines(&resize(&new, &old)), expected);
     }
+    let init = |cpu: &str, policy: &str, image: &str| {
+        let resources = json!({"requests": {"cpu": cpu}});
+        let policy = json!([{"resourceName": "cpu", "restartPolicy": policy}]);
+        pod(&[(
+            "/spec/initContainers",
+            json!([{"name": "i", "image": image, "resources": resources, "resizePolicy": policy}]),
+        )])
+    };
+    let at = "spec.initContainers[0]: Forbidden:";
+    let cases = [
+        (init("2", "NotRequired", "i"), init("1", "NotRequired", "i"), vec![]),
+        (
+            init("2", "NotRequired", "j"),
+            init("1", "NotRequired", "i"),
+            vec![format!("{at} only cpu and memory resources for init or sidecar containers are mutable")],
+        ),
+        (
+            init("2", "RestartContainer", "i"),
+            init("1", "RestartContainer", "i"),
+            vec![format!(
+                "{at} non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
+            )],
+        ),
+    ];
+    for (new, old, expected) in cases {
+        assert_eq!(lines(&resize(&new, &old)), expected);
+    }
     let whole = |resources: Value| pod(&[("/spec/resources", resources)]);
     let old = whole(json!({"limits": {"cpu": "2", "memory": "2Gi"}}));
     let cases = [
         (whole(json!({"limits": {"cpu": "3", "memory": "2Gi"}, "requests": {"cpu": "3"}})), vec![]),
-        (pod(&[]), vec!["spec.resources: Forbidden: pod-level resources cannot be removed"]),
+        (
+            pod(&[]),
+            vec![
+                "spec: Invalid value: \"\": Pod QOS Class may not change as a result of resizing",
+                "spec.resources: Forbidden: pod-level resources cannot be removed",
+            ],
+        ),
         (
             whole(json!({"limits": {"cpu": "2", "hugepages-2Mi": "2Mi", "memory": "2Gi"}})),
             vec!["spec: Forbidden: only cpu and memory resources are mutable at pod-level"],
@@ -425,9 +458,7 @@ fn newer_fields_are_checked_as_upstream_does() {
         source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!([{"name": "v", "projected": {"sources": [{"podCertificate": source}]}}])
     };
-    let spread = |selector: Value| {
-        json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["k"], "labelSelector": selector}])
-    };
+    let spread = |selector: Value| json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["k"], "labelSelector": selector}]);
     let exists = json!({"key": "k", "operator": "Exists"});
     let at = "spec.volumes[0].projected.sources[0].podCertificate";
     let from = "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName";
@@ -464,7 +495,7 @@ fn newer_fields_are_checked_as_upstream_does() {
             json!({"limits": {"cpu": "500m", "memory": "1Gi"}, "claims": []}),
             vec![
                 "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level".to_owned(),
-                "spec.resources.requests[cpu]: Invalid value: \"500m\": must be greater than or equal to aggregate container requests of 1".to_owned(),
+                "spec.resources.requests: Invalid value: \"1\": must be less than or equal to cpu limit of 500m".to_owned(),
                 "spec.resources.containers[0][cpu].limits: Invalid value: \"1\": must be less than or equal to pod limits of 500m".to_owned(),
             ],
         ),
@@ -503,7 +534,7 @@ fn ephemeral_containers_are_only_added() {
         ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed\n"]
     );
     let changed = lines(&update_ephemeral_containers(&with(json!([{"name": "e", "image": "j"}])), &old));
-    let expected = "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n@@ -1,4 +1,4 @@\n {\n- \"Image\": \"i\",\n+ \"Image\": \"j\",\n  \"Name\": \"e\"\n }\n";
+    let expected = "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be changed\n@@ -1,5 +1,5 @@\n {\n- \"Image\": \"i\",\n+ \"Image\": \"j\",\n  \"ImagePullPolicy\": \"Always\",\n  \"Name\": \"e\",\n  \"TerminationMessagePath\": \"/dev/termination-log\",\n";
     assert_eq!(changed, [expected]);
 }
 
@@ -527,6 +558,7 @@ fn statuses_are_checked() {
         [
             "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer",
             "status.conditions[0].Type: Invalid value: \"\": name part must be non-empty",
+            "status.conditions[0].Type: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
             "status.qosClass: Invalid value: \"Burstable\": field is immutable",
             "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
             "status.extendedResourceClaimStatus.requestMappings[0].resourceName: Invalid value: \"x/y\": must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests",
@@ -551,7 +583,7 @@ fn what_is_surely_a_mistake_is_warned_of() {
             "/spec/containers/0/env",
             json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "A", "value": "$(A)3"}]),
         ),
-        ("/spec/containers/0/ports", json!([{"containerPort": 80}, {"containerPort": 80, "name": "b"}])),
+        ("/spec/containers/0/ports", json!([{"containerPort": 80, "name": "b"}, {"containerPort": 80, "name": "b"}])),
         (
             "/spec/topologySpreadConstraints",
             json!([{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]),
@@ -565,6 +597,7 @@ fn what_is_surely_a_mistake_is_warned_of() {
             "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
             "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
             "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+            "spec.containers[0].ports[1]: duplicate port name \"b\" with spec.containers[0].ports[0], services and probes that select ports by name will use spec.containers[0].ports[0]",
         ]
     );
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, PodAffinityTerm, PodS
 use super::super::text;
 use super::super::warnings::{claim, fractional, ip, node_selector_term, old_node_label};
 use super::annotations::Annotations;
-use super::visit;
+use super::{overlaps, visit};
 use crate::api::field::Path;
 use crate::api::quantity::Quantity;
 
@@ -67,7 +67,18 @@ pub fn warnings(path: &Path, spec: &PodSpec, annotations: Option<&Annotations>) 
         warnings.push(format!("{path}: must be >= 0; negative values are invalid and will be treated as 1"));
     }
     affinity(&mut warnings, &at_spec.child("affinity"), spec);
+    addresses(&mut warnings, &at_spec, spec);
     warnings
+}
+
+fn addresses(warnings: &mut Vec<String>, path: &Path, spec: &PodSpec) {
+    let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten());
+    for (at, server) in servers.enumerate() {
+        ip(warnings, &path.child("dnsConfig").child("nameservers").index(at), server);
+    }
+    for (at, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        ip(warnings, &path.child("hostAliases").index(at).child("ip"), &alias.ip);
+    }
 }
 
 /// Labels of nodes that have newer names; selectors that match nothing.
@@ -128,39 +139,7 @@ fn volumes(warnings: &mut Vec<String>, path: &Path, volumes: &[Volume]) {
             claim(warnings, &path.child("ephemeral").child("volumeClaimTemplate").child("spec"), &template.spec);
         }
     }
-    overwritten_tokens(warnings, path, volumes);
-}
-
-/// A file of another source where the token of the service account goes.
-fn overwritten_tokens(warnings: &mut Vec<String>, path: &Path, volumes: &[Volume]) {
-    let projected =
-        |volume: &Volume| volume.projected.clone().and_then(|projected| projected.sources).unwrap_or_default();
-    let tokens: HashSet<String> =
-        volumes.iter().flat_map(projected).filter_map(|source| Some(source.service_account_token?.path)).collect();
-    for (at, source) in volumes
-        .iter()
-        .enumerate()
-        .flat_map(|(at, volume)| projected(volume).into_iter().map(move |source| (at, source)))
-    {
-        let here = path.index(at).child("projected").child("sources");
-        let mut clash = |path: Path, file: &str| {
-            if tokens.contains(file) {
-                warnings.push(format!("{path}: has duplicated path with ServiceAccountToken {file:?}"));
-            }
-        };
-        for (at, item) in source.config_map.iter().flat_map(|map| map.items.iter().flatten()).enumerate() {
-            clash(here.child("configMap").index(at), &item.path);
-        }
-        for (at, item) in source.secret.iter().flat_map(|secret| secret.items.iter().flatten()).enumerate() {
-            clash(here.child("secrets").index(at), &item.path);
-        }
-        for (at, item) in source.downward_api.iter().flat_map(|downward| downward.items.iter().flatten()).enumerate() {
-            clash(here.child("downwardAPI").index(at), &item.path);
-        }
-        if let Some(bundle) = &source.cluster_trust_bundle {
-            clash(here.child("ClusterTrustBundle"), &bundle.path);
-        }
-    }
+    overlaps::warnings(warnings, volumes);
 }
 
 /// Entries of lists by key that are there twice, which patches then mix up.
@@ -171,11 +150,6 @@ fn repeated(warnings: &mut Vec<String>, path: &Path, spec: &PodSpec) {
         if !seen.insert(&alias.ip) {
             warnings.push(format!("{path}: duplicate ip {:?}", alias.ip));
         }
-        ip(warnings, &path, &alias.ip);
-    }
-    let servers = spec.dns_config.iter().flat_map(|config| config.nameservers.iter().flatten());
-    for (at, server) in servers.enumerate() {
-        ip(warnings, &path.child("dnsConfig").child("nameservers").index(at), server);
     }
     let mut seen = HashSet::new();
     let secrets = || spec.image_pull_secrets.iter().flatten().enumerate();
@@ -248,6 +222,16 @@ fn ports(warnings: &mut Vec<String>, path: &Path, spec: &PodSpec) {
                 warnings.push(format!("{path}: {what} port definition with {other_path}"));
             }
             all.push((path, port));
+        }
+    }
+    let mut named: Vec<(&str, &Path)> = Vec::new();
+    for (path, port) in all.iter().filter(|(_, port)| !text(&port.name).is_empty()) {
+        let name = text(&port.name);
+        match named.iter().find(|(other, _)| *other == name) {
+            Some((_, other)) => warnings.push(format!(
+                "{path}: duplicate port name {name:?} with {other}, services and probes that select ports by name will use {other}"
+            )),
+            None => named.push((name, path)),
         }
     }
 }

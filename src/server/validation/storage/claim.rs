@@ -115,12 +115,10 @@ pub fn change(errors: &mut Errors, new: &PersistentVolumeClaim, old: &Persistent
     shrink(errors, &path, now, before, old.status.as_ref());
     immutable(errors, &Path::new("volumeMode"), &now.volume_mode, &before.volume_mode);
     let current = old.status.as_ref().and_then(|status| status.current_volume_attributes_class_name.as_ref());
-    if current.is_some() && before.volume_attributes_class_name.is_some() {
-        let detail = match now.volume_attributes_class_name.as_deref() {
-            None => "update from non-nil value to nil is forbidden",
-            Some("") => "update from non-nil value to an empty string is forbidden",
-            Some(_) => return,
-        };
+    let given = &now.volume_attributes_class_name;
+    if current.is_some() && *given != before.volume_attributes_class_name && text(given).is_empty() {
+        let what = if given.is_none() { "nil" } else { "empty string" };
+        let detail = format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
         errors.push(Error::forbidden(&path.child("volumeAttributesClassName"), detail));
     }
 }
@@ -195,7 +193,7 @@ pub fn status(errors: &mut Errors, claim: &PersistentVolumeClaim) {
     for (name, amount) in status.capacity.iter().flatten() {
         basic(errors, &path.child("capacity").key(name), amount);
     }
-    let here = path.child("allocatedResourceStatus");
+    let here = path.child("allocatedResourceStatuses");
     for (name, state) in status.allocated_resource_statuses.iter().flatten() {
         claim_resource(errors, &here, name);
         if !RESIZING.contains(&state.as_str()) {

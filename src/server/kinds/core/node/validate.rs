@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{ConfigMapNodeConfigSource, Node, NodeConfigSour
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{json, labels, network, pod, required_name, resources, text};
+use crate::server::validation::{POSITIVE, json, labels, network, pod, required_name, resources, text};
+
+const FEATURE_MAX: usize = 253;
 
 /// A node, new or changed. Upstream tells of taints as if they were metadata.
 pub fn node(errors: &mut Errors, node: &Node) {
@@ -14,6 +16,13 @@ pub fn node(errors: &mut Errors, node: &Node) {
     let spec = node.spec.as_ref().unwrap_or(&empty);
     taints(errors, &Path::new("metadata").child("taints"), spec.taints.as_deref().unwrap_or_default());
     amounts(errors, node);
+    if let Some(capacity) = swap(node)
+        && capacity <= 0
+    {
+        let path = Path::new("metadata").child("nodeSwapStatus").child("capacity");
+        errors.push(Error::invalid(&path, capacity, POSITIVE));
+    }
+    features(errors, node);
     let path = Path::new("spec").child("podCIDRs");
     let ranges = spec.pod_cidrs.as_deref().unwrap_or_default();
     let mut families = (false, false);
@@ -22,14 +31,41 @@ pub fn node(errors: &mut Errors, node: &Node) {
             families = (families.0 || range.addr().is_ipv4(), families.1 || range.addr().is_ipv6());
         }
     }
-    if ranges.len() > 1 {
-        if families != (true, true) || ranges.len() > 2 {
-            errors.push(Error::invalid(&path, json(&ranges), "may specify no more than one CIDR for each IP family"));
+    if ranges.len() > 1 && (families != (true, true) || ranges.len() > 2) {
+        errors.push(Error::invalid(&path, json(&ranges), "may specify no more than one CIDR for each IP family"));
+    }
+}
+
+fn swap(node: &Node) -> Option<i64> {
+    node.status.as_ref()?.node_info.as_ref()?.swap.as_ref()?.capacity
+}
+
+/// What a kubelet says it can do: names in order, none twice.
+fn features(errors: &mut Errors, node: &Node) {
+    let path = Path::new("status").child("declaredFeatures");
+    let features = node.status.as_ref().and_then(|status| status.declared_features.as_deref()).unwrap_or_default();
+    for (at, feature) in features.iter().enumerate() {
+        if feature.len() > FEATURE_MAX {
+            let detail = format!("invalid feature name {feature:?}: must be no more than {FEATURE_MAX} characters");
+            errors.push(Error::invalid(&path.index(at), feature.as_str(), detail));
+        } else if !is_feature(feature) {
+            let detail = format!(
+                "invalid feature name {feature:?}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            );
+            errors.push(Error::invalid(&path.index(at), feature.as_str(), detail));
         }
-        for (at, range) in ranges.iter().enumerate().filter(|(at, range)| ranges[..*at].contains(range)) {
-            errors.push(Error::duplicate(&path.index(at), range.as_str()));
+        let Some(next) = features.get(at + 1) else { break };
+        if next == feature {
+            errors.push(Error::duplicate(&path.index(at + 1), next.as_str()));
+        } else if next < feature {
+            errors.push(Error::invalid(&path.index(at + 1), next.as_str(), "list must be sorted alphabetically"));
         }
     }
+}
+
+fn is_feature(name: &str) -> bool {
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    name.starts_with(|first: char| first.is_ascii_uppercase()) && name.split('/').all(word)
 }
 
 fn amounts(errors: &mut Errors, node: &Node) {
@@ -65,6 +101,7 @@ pub fn change(errors: &mut Errors, new: &Node, old: &Node) {
     let (empty, path) = (NodeSpec::default(), Path::new("spec"));
     let (spec, before) = (new.spec.as_ref().unwrap_or(&empty), old.spec.as_ref().unwrap_or(&empty));
     amounts(errors, new);
+    features(errors, new);
     let status = new.status.clone().unwrap_or_default();
     let addresses = status.addresses.as_deref().unwrap_or_default();
     for (at, address) in addresses.iter().enumerate().filter(|(at, address)| addresses[..*at].contains(address)) {
@@ -108,7 +145,7 @@ fn config(errors: &mut Errors, path: &Path, source: &NodeConfigSource, in_status
     let ConfigMapNodeConfigSource { kubelet_config_key, name, namespace, resource_version, uid } = map;
     for (field, value) in [("uid", uid), ("resourceVersion", resource_version)] {
         match (in_status, text(value).is_empty()) {
-            (true, true) => errors.push(Error::required(&path.child(field), format!("{field} must be set in status"))),
+            (true, true) => errors.push(Error::required(&path.child(field), "")),
             (false, false) => {
                 errors.push(Error::forbidden(&path.child(field), format!("{field} must not be set in spec")));
             }
@@ -122,10 +159,6 @@ fn config(errors: &mut Errors, path: &Path, source: &NodeConfigSource, in_status
         ("kubeletConfigKey", kubelet_config_key, names::config_map_key),
     ];
     for (field, value, check) in parts {
-        if value.is_empty() {
-            errors.push(Error::required(&path.child(field), format!("{field} must be set")));
-        } else {
-            required_name(errors, &path.child(field), value, check);
-        }
+        required_name(errors, &path.child(field), value, check);
     }
 }

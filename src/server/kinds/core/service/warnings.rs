@@ -49,7 +49,7 @@ fn addresses(warnings: &mut Vec<String>, path: &Path, spec: &ServiceSpec) {
         ip(warnings, &path.child("externalIPs").index(at), address);
     }
     if !outside.is_empty() && !headless && text(&spec.type_) != "ExternalName" {
-        warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+        warnings.push("spec.externalIPs is deprecated".to_owned());
     }
     ip(warnings, &path.child("loadBalancerIP"), text(&spec.load_balancer_ip));
     for (at, range) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {

@@ -137,6 +137,7 @@ fn iscsi(errors: &mut Errors, path: &Path, it: &ISCSIVolumeSource) {
         chap: it.chap_auth_discovery == Some(true) || it.chap_auth_session == Some(true),
         has_secret: it.secret_ref.is_some(),
         initiator: it.initiator_name.as_deref(),
+        wrong_start: "must be valid format starting with iqn, eui, or naa",
     };
     source::iscsi(errors, path, &target);
 }
