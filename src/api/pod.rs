@@ -67,43 +67,127 @@ pub fn host_ports(spec: &PodSpec) -> impl Iterator<Item = &ContainerPort> {
 /// What the pod asks of its node: the larger of what its containers need together and what any init
 /// container needs (beside the sidecars started before it), unless the pod itself says; plus overhead.
 pub fn requests(spec: &PodSpec) -> Resources {
-    let mut total = aggregate(spec, |resources| resources.requests.as_ref());
-    override_with_pod_level(&mut total, spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()));
-    for (name, amount) in spec.overhead.iter().flatten() {
-        *total.entry(name.clone()).or_default() += Quantity::of(amount);
-    }
+    let mut total = container_requests(spec);
+    override_with_pod_level(&mut total, Half::Requests.of(spec.resources.as_ref()));
+    add(&mut total, &overhead(spec));
     total
 }
 
 /// The most the pod may use. Overhead is added only to what is limited at all.
 pub fn limits(spec: &PodSpec) -> Resources {
-    let mut total = aggregate(spec, |resources| resources.limits.as_ref());
-    override_with_pod_level(&mut total, spec.resources.as_ref().and_then(|resources| resources.limits.as_ref()));
-    for (name, amount) in spec.overhead.iter().flatten() {
-        if let Some(limit) = total.get_mut(name).filter(|limit| !limit.is_zero()) {
-            *limit += Quantity::of(amount);
-        }
-    }
+    let mut total = container_limits(spec);
+    override_with_pod_level(&mut total, Half::Limits.of(spec.resources.as_ref()));
+    add_to_limits(&mut total, &overhead(spec));
+    total
+}
+
+/// What the pod asks of its node or still has of it: while a container is resized, the most of what it wants, what
+/// the node allocated and what it runs with. A resize that is infeasible wants nothing.
+pub fn requests_held(pod: &Pod) -> Resources {
+    let Some(spec) = &pod.spec else { return Resources::new() };
+    let mut total = aggregate(spec, |container| held_by(pod, container, Half::Requests));
+    override_with_pod_level(&mut total, held_by_whole(pod, spec, Half::Requests));
+    add(&mut total, &overhead(spec));
+    total
+}
+
+/// The same of limits.
+pub fn limits_held(pod: &Pod) -> Resources {
+    let Some(spec) = &pod.spec else { return Resources::new() };
+    let mut total = aggregate(spec, |container| held_by(pod, container, Half::Limits));
+    override_with_pod_level(&mut total, held_by_whole(pod, spec, Half::Limits));
+    add_to_limits(&mut total, &overhead(spec));
     total
 }
 
 /// What containers request together, whatever the pod says as a whole.
 pub fn container_requests(spec: &PodSpec) -> Resources {
-    aggregate(spec, |resources| resources.requests.as_ref())
+    aggregate(spec, |container| Half::Requests.of(container.resources.as_ref()))
 }
 
 /// What containers are limited to together, whatever the pod says as a whole.
 pub fn container_limits(spec: &PodSpec) -> Resources {
-    aggregate(spec, |resources| resources.limits.as_ref())
+    aggregate(spec, |container| Half::Limits.of(container.resources.as_ref()))
 }
 
 type WireResources = BTreeMap<String, Wire>;
 
-fn aggregate(spec: &PodSpec, pick: fn(&ResourceRequirements) -> Option<&WireResources>) -> Resources {
-    let of = |container: &Container| -> Resources {
-        let found = container.resources.as_ref().and_then(pick);
-        found.into_iter().flatten().map(|(name, amount)| (name.clone(), Quantity::of(amount))).collect()
+/// One half of what is said of resources.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Requests,
+    Limits,
+}
+
+impl Half {
+    fn of(self, resources: Option<&ResourceRequirements>) -> Resources {
+        amounts(resources.and_then(|resources| match self {
+            Self::Requests => resources.requests.as_ref(),
+            Self::Limits => resources.limits.as_ref(),
+        }))
+    }
+}
+
+fn amounts(wire: Option<&WireResources>) -> Resources {
+    wire.into_iter().flatten().map(|(name, amount)| (name.clone(), Quantity::of(amount))).collect()
+}
+
+fn overhead(spec: &PodSpec) -> Resources {
+    amounts(spec.overhead.as_ref())
+}
+
+fn add_to_limits(limits: &mut Resources, overhead: &Resources) {
+    for (name, amount) in overhead {
+        if let Some(limit) = limits.get_mut(name).filter(|limit| !limit.is_zero()) {
+            *limit += *amount;
+        }
+    }
+}
+
+/// The node will never give what the pod asks for.
+fn is_infeasible(pod: &Pod) -> bool {
+    condition(pod, "PodResizePending").is_some_and(|pending| pending.reason.as_deref() == Some("Infeasible"))
+}
+
+fn held_by(pod: &Pod, container: &Container, half: Half) -> Resources {
+    let wanted = half.of(container.resources.as_ref());
+    let Some(status) = &pod.status else { return wanted };
+    let sidecars = status.init_container_statuses.iter().flatten().filter(|_| is_sidecar(container));
+    let mut all = status.container_statuses.iter().flatten().chain(sidecars);
+    let Some(status) = all.find(|status| status.name == container.name) else { return wanted };
+    let Some(runs_with) = &status.resources else { return wanted };
+    let mut held = if is_infeasible(pod) { Resources::new() } else { wanted };
+    raise(&mut held, &half.of(Some(runs_with)));
+    if half == Half::Requests {
+        raise(&mut held, &amounts(status.allocated_resources.as_ref()));
+    }
+    held
+}
+
+/// The same for what is said of the pod as a whole; its status counts the overhead, too.
+fn held_by_whole(pod: &Pod, spec: &PodSpec, half: Half) -> Resources {
+    let wanted = half.of(spec.resources.as_ref());
+    let status = pod.status.as_ref();
+    let runs_with = status.and_then(|status| status.resources.as_ref());
+    let allocated = status.and_then(|status| status.allocated_resources.as_ref()).filter(|_| half == Half::Requests);
+    if wanted.is_empty() || (runs_with.is_none() && allocated.is_none()) {
+        return wanted;
+    }
+    let without_overhead = |mut amounts: Resources| {
+        for (name, amount) in overhead(spec) {
+            if let Some(held) = amounts.get_mut(&name) {
+                *held = (*held - amount).max(Quantity::ZERO);
+            }
+        }
+        amounts
     };
+    let mut held = if is_infeasible(pod) { Resources::new() } else { wanted };
+    raise(&mut held, &without_overhead(half.of(runs_with)));
+    raise(&mut held, &without_overhead(amounts(allocated)));
+    held
+}
+
+fn aggregate(spec: &PodSpec, of: impl Fn(&Container) -> Resources) -> Resources {
     let mut running = Resources::new();
     for container in &spec.containers {
         add(&mut running, &of(container));
@@ -138,11 +222,9 @@ fn raise(total: &mut Resources, floor: &Resources) {
 }
 
 /// Resources that may be set for the whole pod (KEP-2837) replace the sum of the containers'.
-fn override_with_pod_level(total: &mut Resources, pod_level: Option<&WireResources>) {
+fn override_with_pod_level(total: &mut Resources, pod_level: Resources) {
     let may = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
-    for (name, amount) in pod_level.into_iter().flatten().filter(|(name, _)| may(name)) {
-        total.insert(name.clone(), Quantity::of(amount));
-    }
+    total.extend(pod_level.into_iter().filter(|(name, _)| may(name)));
 }
 
 /// The QoS class, from cpu and memory alone: Guaranteed where every container limits both and requests
@@ -215,6 +297,31 @@ mod tests {
         for (value, wanted) in cases {
             assert_eq!(shown(&requests(&spec(value.clone()))), [wanted], "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_being_resized_counts_as_the_most_of_what_it_is() {
+        let of = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+        let status = |runs_with: &str, allocated: &str| json!({"name": "a", "resources": of(runs_with), "allocatedResources": {"cpu": allocated}});
+        let held = |spec: Value, status: Value| {
+            let pod = serde_json::from_value(json!({"spec": spec, "status": status})).unwrap();
+            (shown(&requests_held(&pod)).join(","), shown(&limits_held(&pod)).join(","))
+        };
+        let one = json!({"containers": [{"name": "a", "resources": of("2")}]});
+        let infeasible = json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
+        for (status, requests, limits) in [
+            (json!({}), "cpu=2", "cpu=2"),
+            (json!({"containerStatuses": [{"name": "a"}]}), "cpu=2", "cpu=2"),
+            (json!({"containerStatuses": [status("1", "1")]}), "cpu=2", "cpu=2"),
+            (json!({"containerStatuses": [status("3", "1")]}), "cpu=3", "cpu=3"),
+            (json!({"containerStatuses": [status("3", "4")]}), "cpu=4", "cpu=3"),
+            (json!({"containerStatuses": [status("1", "1")], "conditions": infeasible}), "cpu=1", "cpu=1"),
+        ] {
+            assert_eq!(held(one.clone(), status.clone()), (requests.into(), limits.into()), "{status}");
+        }
+        let whole = json!({"containers": [{"name": "a"}], "resources": of("2"), "overhead": {"cpu": "100m"}});
+        let status = json!({"resources": of("3100m"), "allocatedResources": {"cpu": "4100m"}});
+        assert_eq!(held(whole, status), ("cpu=4100m".to_owned(), "cpu=3100m".to_owned()));
     }
 
     #[test]

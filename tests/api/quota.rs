@@ -97,3 +97,36 @@ async fn a_limited_resource_must_be_asked_for() {
         "Forbidden: pods \"a\" is forbidden: failed quota: q: must specify limits.memory for: a"
     );
 }
+
+#[tokio::test]
+async fn a_resize_is_charged_until_the_node_has_done_it_and_stays_within_bounds() {
+    let cluster = Cluster::new().await;
+    quota(&cluster, json!({"requests.cpu": "1"}), json!({"requests.cpu": "0"})).await;
+    let mut object = cluster.post(PODS, pod("a")).await.ok();
+    let with = |object: &Value, cpu: &str| {
+        let mut object = object.clone();
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        object["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
+        object
+    };
+    let resize = format!("{PODS}/a/resize");
+    assert_eq!(
+        cluster.put(&resize, with(&object, "1200m")).await.said(),
+        "Forbidden: pods \"a\" is forbidden: exceeded quota: q, requested: requests.cpu=1100m, used: requests.cpu=100m, limited: requests.cpu=1"
+    );
+    object = cluster.put(&resize, with(&object, "500m")).await.ok();
+    assert_eq!(used(&cluster).await, json!({"requests.cpu": "500m"}));
+    // The node runs it with all of that: wanting less gives nothing back yet.
+    object["status"]["containerStatuses"] = json!([{"name": "a", "image": "a", "imageID": "", "ready": true,
+        "restartCount": 0, "resources": {"requests": {"cpu": "500m"}}, "allocatedResources": {"cpu": "500m"}}]);
+    object = cluster.put(&format!("{PODS}/a/status"), object).await.ok();
+    object = cluster.put(&resize, with(&object, "200m")).await.ok();
+    assert_eq!(used(&cluster).await, json!({"requests.cpu": "500m"}));
+    let limits = json!({"limits": [{"type": "Container", "min": {"cpu": "50m"}}]});
+    let ranges = "/api/v1/namespaces/default/limitranges";
+    cluster.post(ranges, json!({"metadata": {"name": "r"}, "spec": limits})).await.ok();
+    assert_eq!(
+        cluster.put(&resize, with(&object, "10m")).await.said(),
+        "Forbidden: pods \"a\" is forbidden: minimum cpu usage per Container is 50m, but request is 10m"
+    );
+}

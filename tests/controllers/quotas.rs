@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::cluster::{Cluster, find};
@@ -46,5 +46,29 @@ async fn a_quota_counts_what_is_there_what_comes_and_what_goes() {
     used(&cluster, "count/replicasets.apps", "0").await;
     cluster.test::<ConfigMap>().delete("before", &DeleteParams::default()).await.unwrap();
     used(&cluster, "count/configmaps", "1").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_resize_gives_back_is_given_back_when_the_node_says_so() {
+    let cluster = Cluster::new().await;
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "2"}}});
+    cluster.create(cluster.test::<ResourceQuota>(), quota).await;
+    used(&cluster, "requests.cpu", "0").await;
+    let container = |cpu: &str| json!([{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}]);
+    let pods = cluster.test::<Pod>();
+    cluster.create(pods.clone(), json!({"metadata": {"name": "p"}, "spec": {"containers": container("1")}})).await;
+    let runs_with = async |cpu: &str| {
+        let status = json!([{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "resources": {"requests": {"cpu": cpu}}, "allocatedResources": {"cpu": cpu}}]);
+        let patch = Patch::Merge(json!({"status": {"containerStatuses": status}}));
+        pods.patch_status("p", &PatchParams::default(), &patch).await.unwrap();
+    };
+    runs_with("1").await;
+    let less = Patch::Strategic(json!({"spec": {"containers": container("500m")}}));
+    pods.patch_subresource("resize", "p", &PatchParams::default(), &less).await.unwrap();
+    used(&cluster, "requests.cpu", "1").await;
+    runs_with("500m").await;
+    used(&cluster, "requests.cpu", "500m").await;
     cluster.stop().await;
 }

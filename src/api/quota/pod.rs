@@ -31,8 +31,7 @@ fn is_extended(name: &str) -> bool {
 pub(super) fn usage(pod: &Pod, now: Timestamp) -> Resources {
     let mut usage = Resources::from([("count/pods".to_owned(), count(1))]);
     if !pods::is_terminal(pod) && expires(pod).is_none_or(|end| now <= end) {
-        let spec = pod.spec.clone().unwrap_or_default();
-        usage.extend(compute(&pods::requests(&spec), &pods::limits(&spec)));
+        usage.extend(compute(&pods::requests_held(pod), &pods::limits_held(pod)));
         usage.insert("pods".to_owned(), count(1));
     }
     usage
