@@ -153,7 +153,9 @@ impl Failure {
         Self::new(500, "InternalError", message).with_causes(vec![cause])
     }
 
-    fn with_details(mut self) -> Self {
+    /// With details, if only empty ones.
+    #[must_use]
+    pub fn with_details(mut self) -> Self {
         self.0.details = Some(StatusDetails::default());
         self
     }

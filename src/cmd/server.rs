@@ -176,7 +176,9 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     started.roles.done();
     lifecycle.start(Box::new(Manifests { client: client.clone(), values: values(args) })).await?;
     if !disable.contains("scheduler") {
-        lifecycle.start(Box::new(Scheduler::new(env.clone()))).await?;
+        let scheduler = Scheduler::new(env.clone());
+        api.metrics().add(|registry| scheduler.register(registry));
+        lifecycle.start(Box::new(scheduler)).await?;
         started.scheduler.done();
     }
     if !args.disable_agent {

@@ -6,26 +6,30 @@
 //!
 //! *Assumptions.* Reconciling is level-triggered: a key says which object to look at, never what happened.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::hash::Hash;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::Resource;
-use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use kube::runtime::scheduler::{ScheduleRequest, Scheduler, scheduler};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::context::{Context, Env};
 use super::informer::{Cached, Change, Informer};
+use super::metrics::Queue;
 
 /// The usual key: an object's namespace (empty where it has none) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,9 +122,36 @@ pub trait Controller: Send + Sync + 'static {
     async fn reconcile(&self, cx: &Context, key: &Self::Key) -> Result<Action, Error>;
 }
 
+/// A key and when its turn is. Two of one key are the same: the queue keeps the earlier one.
+#[derive(Clone, Debug)]
+struct Due<Q> {
+    key: Q,
+    at: Instant,
+}
+
+impl<Q: PartialEq> PartialEq for Due<Q> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<Q: Eq> Eq for Due<Q> {}
+
+impl<Q: Hash> Hash for Due<Q> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+type Request<Q> = ScheduleRequest<Due<Q>>;
+
+fn due<Q>(key: Q, at: Instant) -> Request<Q> {
+    ScheduleRequest { message: Due { key, at }, run_at: at }
+}
+
 /// The declarations of a controller's watches.
 pub struct Watches<Q> {
-    keys: mpsc::UnboundedSender<ScheduleRequest<Q>>,
+    keys: mpsc::UnboundedSender<Request<Q>>,
     ready: Vec<BoxFuture<'static, ()>>,
 }
 
@@ -133,9 +164,9 @@ impl<Q: Send + 'static> Watches<Q> {
     ) {
         let sender = self.keys.clone();
         informer.on_change(move |change| {
-            for message in keys(change) {
+            for key in keys(change) {
                 // The loop is the receiver; where it has ended nobody needs the key.
-                let _ = sender.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+                let _ = sender.unbounded_send(due(key, Instant::now()));
             }
         });
         self.reads(informer);
@@ -148,8 +179,8 @@ impl<Q: Send + 'static> Watches<Q> {
     }
 
     /// Reconciles a key once at the start, and again when it says so.
-    pub fn once(&mut self, message: Q) {
-        let _ = self.keys.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+    pub fn once(&mut self, key: Q) {
+        let _ = self.keys.unbounded_send(due(key, Instant::now()));
     }
 
     /// Reconciles these keys whenever a value that is no object changes.
@@ -174,8 +205,8 @@ impl<Q: Send + 'static> Watches<Q> {
     /// A way to add keys from elsewhere.
     pub fn adder(&self) -> impl Fn(Q) + Clone + Send + Sync + 'static {
         let sender = self.keys.clone();
-        move |message| {
-            let _ = sender.unbounded_send(ScheduleRequest { message, run_at: Instant::now() });
+        move |key| {
+            let _ = sender.unbounded_send(due(key, Instant::now()));
         }
     }
 }
@@ -210,40 +241,69 @@ pub async fn run<C: Controller>(controller: Arc<C>, env: Env, options: Options) 
     let mut running = FuturesUnordered::new();
     let mut busy: HashSet<C::Key> = HashSet::new();
     let mut backoff = Backoff::new(options.first_backoff, options.longest_backoff);
+    let counts = env.metrics.of(name);
     loop {
         let full = busy.len() >= options.workers;
+        // Polled even when full: it takes requests in and so drops duplicates.
+        let next = poll_fn(|cx| next_due(queue.as_mut(), &counts, |key| !full && !busy.contains(key), cx));
         tokio::select! {
             () = env.stop.cancelled() => break,
             Some((key, outcome)) = running.next() => {
                 busy.remove(&key);
-                let again = settle(name, &env, &mut backoff, &key, outcome);
+                let again = settle(name, &counts, &mut backoff, &key, outcome);
                 if let Some(delay) = again {
-                    let run_at = Instant::now() + delay;
-                    let _ = keys.unbounded_send(ScheduleRequest { message: key, run_at });
+                    let _ = keys.unbounded_send(due(key, Instant::now() + delay));
                 }
             }
-            // Polled even when full: it takes requests in and so drops duplicates.
-            Some(key) = async { queue.as_mut().hold_unless(|key| !full && !busy.contains(key)).next().await } => {
-                env.metrics.added(name);
+            Some(key) = next => {
                 busy.insert(key.clone());
-                running.push(start(controller.clone(), env.clone(), key));
+                running.push(start(controller.clone(), env.clone(), counts.clone(), key));
             }
         }
     }
     while running.next().await.is_some() {}
 }
 
+/// The next key that may run. Where there is none, every key that waits has been looked at, and so counted.
+fn next_due<Q, R>(
+    queue: Pin<&mut Scheduler<Due<Q>, R>>,
+    counts: &Queue,
+    may_run: impl Fn(&Q) -> bool + Unpin,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Option<Q>>
+where
+    Q: Clone + Eq + Hash,
+    R: Stream<Item = Request<Q>>,
+{
+    let waiting = Cell::new(0);
+    let mut allowed = queue.hold_unless(|due: &Due<Q>| {
+        waiting.set(waiting.get() + 1);
+        may_run(&due.key)
+    });
+    match allowed.poll_next_unpin(cx) {
+        Poll::Ready(Some(taken)) => {
+            counts.taken(taken.at.elapsed());
+            Poll::Ready(Some(taken.key))
+        }
+        Poll::Ready(None) => Poll::Ready(None),
+        Poll::Pending => {
+            counts.waiting(waiting.get());
+            Poll::Pending
+        }
+    }
+}
+
 type Outcome = Option<Result<Action, Error>>;
 
 /// Runs one key in a task of its own. The outcome is `None` where it panicked.
-async fn start<C: Controller>(controller: Arc<C>, env: Env, key: C::Key) -> (C::Key, Outcome) {
+async fn start<C: Controller>(controller: Arc<C>, env: Env, counts: Queue, key: C::Key) -> (C::Key, Outcome) {
     let task = tokio::spawn({
         let key = key.clone();
         async move {
             let cx = Context::new(env.clone());
             let begun = Instant::now();
             let outcome = controller.reconcile(&cx, &key).await;
-            env.metrics.worked(controller.name(), begun.elapsed());
+            counts.worked(begun.elapsed());
             tokio::select! {
                 () = env.stop.cancelled() => {}
                 () = cx.barrier() => {}
@@ -257,7 +317,7 @@ async fn start<C: Controller>(controller: Arc<C>, env: Env, key: C::Key) -> (C::
 /// Says when the key runs again.
 fn settle<Q: Debug + Eq + Hash + Clone>(
     name: &'static str,
-    env: &Env,
+    counts: &Queue,
     backoff: &mut Backoff<Q>,
     key: &Q,
     outcome: Outcome,
@@ -274,7 +334,7 @@ fn settle<Q: Debug + Eq + Hash + Clone>(
         Some(Err(error)) => tracing::warn!(controller = name, ?key, %error, "will be tried again"),
         None => tracing::error!(controller = name, ?key, "panicked; will be tried again"),
     }
-    env.metrics.retried(name);
+    counts.retried();
     Some(backoff.failed(key.clone()))
 }
 
@@ -333,7 +393,7 @@ mod tests {
         let (done, mut ran) = tokio_mpsc::unbounded_channel();
         let flaky = Flaky { runs: AtomicUsize::new(0), at_once: AtomicUsize::new(0), done };
         let env = Env::new(no_client());
-        let stop = env.stop.clone();
+        let (stop, metrics) = (env.stop.clone(), env.metrics.clone());
         let begun = Instant::now();
         let task = tokio::spawn(run(Arc::new(flaky), env, Options::default()));
         for run in 1..=4 {
@@ -343,5 +403,48 @@ mod tests {
         stop.cancel();
         task.await.expect("the loop ends");
         assert_eq!(ran.recv().await, None, "ten additions were one key, and it ran no fifth time");
+        let shown = shown(&metrics);
+        for line in [
+            "workqueue_adds_total{name=\"flaky\"} 4",
+            "workqueue_retries_total{name=\"flaky\"} 2",
+            "workqueue_depth{name=\"flaky\"} 0",
+            "workqueue_queue_duration_seconds_count{name=\"flaky\"} 4",
+            "workqueue_queue_duration_seconds_bucket{le=\"0.01\",name=\"flaky\"} 4",
+            "workqueue_work_duration_seconds_count{name=\"flaky\"} 3",
+        ] {
+            assert!(shown.lines().any(|found| found == line), "{line} is not in\n{shown}");
+        }
+    }
+
+    fn shown(metrics: &super::super::metrics::Metrics) -> String {
+        let (mut registry, mut out) = (prometheus_client::registry::Registry::default(), String::new());
+        metrics.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut out, &registry).unwrap();
+        out
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_wait_for_their_turn_are_counted() {
+        let (keys, requests) = mpsc::unbounded();
+        let mut queue = pin!(scheduler(requests));
+        let (metrics, mut cx) =
+            (super::super::metrics::Metrics::default(), TaskContext::from_waker(futures::task::noop_waker_ref()));
+        let counts = metrics.of("busy");
+        let soon = Instant::now() + Duration::from_secs(60);
+        for request in [due(1, Instant::now()), due(1, Instant::now()), due(2, Instant::now()), due(3, soon)] {
+            keys.unbounded_send(request).unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(next_due(queue.as_mut(), &counts, |_: &u8| false, &mut cx).is_pending());
+        assert!(shown(&metrics).contains("workqueue_depth{name=\"busy\"} 2\n"), "{}", shown(&metrics));
+        assert_eq!(next_due(queue.as_mut(), &counts, |key| *key == 2, &mut cx), Poll::Ready(Some(2)));
+        assert_eq!(next_due(queue.as_mut(), &counts, |key| *key == 1, &mut cx), Poll::Ready(Some(1)));
+        assert!(next_due(queue.as_mut(), &counts, |_| true, &mut cx).is_pending());
+        assert!(shown(&metrics).contains("workqueue_depth{name=\"busy\"} 0\n"));
+        assert!(
+            shown(&metrics).contains("workqueue_queue_duration_seconds_sum{name=\"busy\"} 4"),
+            "{}",
+            shown(&metrics)
+        );
     }
 }

@@ -154,6 +154,11 @@ pub trait Store: Send + Sync + 'static {
     /// How many keys begin with `prefix` now.
     fn count(&self, prefix: &str) -> usize;
 
+    /// Bytes that it takes on the disk, where it has one.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether the last transaction that was tried reached the disk; its error where it did not.
     fn health(&self) -> Result<()>;
 

@@ -119,4 +119,6 @@ async fn a_full_level_sends_away_and_others_go_on() {
     let text = cluster.get("/metrics").await.text;
     let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"alice\",reason=\"queue-full\"} 2";
     assert!(text.lines().any(|line| line == rejected), "{text}");
+    let terminated = "apiserver_request_terminations_total{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"nodes\",subresource=\"\",scope=\"cluster\",code=\"429\"} 1";
+    assert!(text.lines().any(|line| line == terminated), "{text}");
 }

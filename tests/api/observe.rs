@@ -84,6 +84,8 @@ async fn requests_are_counted_by_what_they_ask_for() {
     assert_eq!(cluster.post(CONFIG_MAPS, config_map("a")).await.code, 409);
     let mut lines = cluster.watch(&format!("{CONFIG_MAPS}?watch=1")).await;
     assert_eq!(lines.short().await, "ADDED a");
+    let listed = cluster.get(CONFIG_MAPS).await.text.len();
+    cluster.get("/api/v1/componentstatuses").await.ok();
     let of = |verb: &str, scope: &str| {
         format!(
             "{{verb=\"{verb}\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"{scope}\""
@@ -91,13 +93,20 @@ async fn requests_are_counted_by_what_they_ask_for() {
     };
     let reply = cluster.get("/metrics").await;
     assert_eq!(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    let (post, watch) = (of("POST", "resource"), of("WATCH", "namespace"));
+    let (post, watch, list) = (of("POST", "resource"), of("WATCH", "namespace"), of("LIST", "namespace"));
     for line in [
         "# TYPE apiserver_request_total counter".to_owned(),
         format!("apiserver_request_total{post},code=\"201\"}} 1"),
         format!("apiserver_request_total{post},code=\"409\"}} 1"),
         format!("apiserver_request_duration_seconds_count{post}}} 2"),
+        // What lasts has no objective.
+        format!("apiserver_request_sli_duration_seconds_count{post}}} 2"),
+        format!("apiserver_response_sizes_sum{list}}} {listed}.0"),
         format!("apiserver_longrunning_requests{watch}}} 1"),
+        "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"componentstatuses\",subresource=\"\",removed_release=\"\"} 1".to_owned(),
+        "apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 1".to_owned(),
+        "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0".to_owned(),
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} 2".to_owned(),
         "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"configmaps\"} 1".to_owned(),
         // This very request.
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1".to_owned(),

@@ -106,7 +106,7 @@ async fn a_watch_in_tables_describes_its_columns_once() {
     let yaml = cluster.get_as(&format!("{CONFIG_MAPS}?watch=1"), "application/yaml").await;
     assert!(
         yaml.code == 406
-            && yaml.text.contains("only the following media types are accepted: application/json;stream=watch"),
+            && yaml.text.contains("only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"),
         "{}",
         yaml.text
     );
@@ -115,11 +115,23 @@ async fn a_watch_in_tables_describes_its_columns_once() {
 #[tokio::test]
 async fn what_cannot_be_given_or_read_is_said_with_what_can() {
     let cluster = with_maps(&["a"]).await;
-    let html = cluster.get_as(CONFIG_MAPS, "text/html").await;
-    assert_eq!(html.code, 406);
+    // By upstream's router, which lists what the path can give; told in JSON on many lines.
+    let html = cluster.get_as(&format!("{CONFIG_MAPS}/a"), "text/html").await;
+    assert_eq!((html.code, &html.headers["content-type"]), (406, &"application/json".parse().unwrap()));
     assert_eq!(
-        html.said(),
-        "NotAcceptable: only the following media types are accepted: application/json, application/yaml"
+        html.json(),
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 406, "details": {},
+            "message": "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            "reason": "NotAcceptable",
+        })
+    );
+    assert!(html.text.starts_with("{\n  \""), "{}", html.text);
+    // By its negotiation, which looks at the form, too.
+    let other = cluster.get_as(CONFIG_MAPS, "application/json;as=Other;v=v1;g=meta.k8s.io").await;
+    assert_eq!(
+        other.said(),
+        "NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
     );
     let text = cluster.call(Method::POST, CONFIG_MAPS, "text/plain", "a").await;
     assert_eq!(text.code, 415);
@@ -128,10 +140,8 @@ async fn what_cannot_be_given_or_read_is_said_with_what_can() {
         "UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
     );
     let patch = cluster.call(Method::PATCH, &format!("{CONFIG_MAPS}/a"), "application/json", "{}").await;
-    assert_eq!(
-        patch.said(),
-        "UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
-    );
+    assert_eq!(patch.said(), "UnsupportedMediaType: 415: Unsupported Media Type");
+    assert_eq!(patch.json()["details"], json!({}));
     let charset =
         cluster.call(Method::POST, CONFIG_MAPS, "application/json; charset=utf-8", config_map("b").to_string());
     assert_eq!(charset.await.code, 201);
@@ -210,8 +220,23 @@ async fn paths_that_lead_nowhere() {
         let reply = cluster.get(path).await;
         assert_eq!(reply.said(), "NotFound: the server could not find the requested resource", "{path}");
     }
-    for method in [Method::HEAD, Method::OPTIONS] {
-        assert_eq!(send(&cluster, method, "/api/v1/namespaces", &[], "").await.code, 405);
+    for (method, path, allow) in [
+        (Method::HEAD, "/api/v1/namespaces", "GET, POST"),
+        (Method::OPTIONS, "/api/v1/namespaces/default", "GET, PUT, PATCH, DELETE"),
+        (Method::POST, "/api/v1/watch/namespaces/default/configmaps", "GET"),
+        (Method::DELETE, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "POST"),
+        (Method::PUT, "/version", "GET, HEAD"),
+    ] {
+        let reply = send(&cluster, method, path, &[], "").await;
+        assert_eq!((reply.code, &reply.headers["allow"]), (405, &allow.parse().unwrap()), "{path}");
+        assert_eq!(
+            reply.json(),
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 405, "details": {},
+                "message": "the server does not allow this method on the requested resource",
+                "reason": "MethodNotAllowed",
+            })
+        );
     }
     assert_eq!(cluster.get("/api/v1/namespaces/").await.code, 200);
     assert_eq!(cluster.get("/version/").await.ok()["minor"], "36");

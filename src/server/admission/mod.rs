@@ -15,7 +15,7 @@ use crate::api::object::Object;
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::{Context, Reader};
 use crate::store::Write;
-use metrics::{Durations, OfPlugin, Step};
+use metrics::{Durations, Histograms, Step};
 
 mod certificates;
 mod default_ingress_class;
@@ -120,14 +120,15 @@ pub struct Reservation {
 
 /// The plugins in their order.
 pub struct Chain {
-    plugins: Vec<(Box<dyn Plugin>, OfPlugin)>,
+    plugins: Vec<(Box<dyn Plugin>, Histograms)>,
+    together: Histograms,
     durations: Durations,
 }
 
 impl Chain {
     pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Self {
-        let plugins = plugins.into_iter().map(|plugin| (plugin, OfPlugin::default())).collect();
-        Self { plugins, durations: Durations::default() }
+        let plugins = plugins.into_iter().map(|plugin| (plugin, Histograms::default())).collect();
+        Self { plugins, together: Histograms::default(), durations: Durations::default() }
     }
 
     /// The plugins that are on by default, in upstream's order.
@@ -163,20 +164,24 @@ impl Chain {
         self.plugins.iter().for_each(|(plugin, _)| plugin.register(registry));
     }
 
-    fn asked(&self, operation: Operation) -> impl Iterator<Item = (&dyn Plugin, &OfPlugin)> {
+    fn asked(&self, operation: Operation) -> impl Iterator<Item = (&dyn Plugin, &Histograms)> {
         let plugins = self.plugins.iter().map(|(plugin, durations)| (plugin.as_ref(), durations));
         plugins.filter(move |(plugin, _)| plugin.handles(operation))
     }
 
     pub async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
-        let mut begun = Instant::now();
-        for (plugin, durations) in self.asked(attributes.operation) {
-            let outcome = plugin.admit(attributes, object).await;
+        let (first, operation) = (Instant::now(), attributes.operation);
+        let (mut begun, mut outcome) = (first, Ok(()));
+        for (plugin, durations) in self.asked(operation) {
+            outcome = plugin.admit(attributes, object).await;
             let what = (plugin.name(), Step::Admit);
-            begun = durations.observe(&self.durations, what, attributes.operation, outcome.is_err(), begun);
-            outcome?;
+            begun = durations.observe(&self.durations, what, operation, outcome.is_err(), begun);
+            if outcome.is_err() {
+                break;
+            }
         }
-        Ok(())
+        self.together.observe_all(&self.durations, Step::Admit, operation, outcome.is_err(), first);
+        outcome
     }
 
     pub async fn reserve(&self, attributes: &Attributes<'_>, object: &dyn Object) -> Result<Vec<Reservation>> {
@@ -188,14 +193,18 @@ impl Chain {
     }
 
     pub async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
-        let mut begun = Instant::now();
-        for (plugin, durations) in self.asked(attributes.operation) {
-            let outcome = plugin.validate(attributes, object).await;
+        let (first, operation) = (Instant::now(), attributes.operation);
+        let (mut begun, mut outcome) = (first, Ok(()));
+        for (plugin, durations) in self.asked(operation) {
+            outcome = plugin.validate(attributes, object).await;
             let what = (plugin.name(), Step::Validate);
-            begun = durations.observe(&self.durations, what, attributes.operation, outcome.is_err(), begun);
-            outcome?;
+            begun = durations.observe(&self.durations, what, operation, outcome.is_err(), begun);
+            if outcome.is_err() {
+                break;
+            }
         }
-        Ok(())
+        self.together.observe_all(&self.durations, Step::Validate, operation, outcome.is_err(), first);
+        outcome
     }
 }
 

@@ -7,6 +7,7 @@ pub mod authz;
 pub mod body;
 pub mod cached;
 mod deadline;
+mod door;
 pub mod endpoint;
 mod flow;
 pub mod gzip;
@@ -56,7 +57,7 @@ use body::Body;
 use endpoint::Endpoints;
 use flow::FlowControl;
 use health::{Health, Scope};
-use metrics::Metrics;
+use metrics::{Metrics, Told};
 use openid::OpenId;
 use route::RequestInfo;
 use session::Session;
@@ -194,6 +195,9 @@ impl ApiServer {
         {
             request.extensions_mut().insert(shown.clone());
         }
+        if let Some(left) = connection.certificate.as_ref().and_then(Certificate::time_left) {
+            self.inner.metrics.certificate(left);
+        }
         match self.inner.authenticator.request(connection, request.headers()) {
             Ok(user) => self.answer(user, request, connection.closing.clone()).await,
             Err(failure) => self.unauthenticated(&failure, request).await,
@@ -225,7 +229,7 @@ impl ApiServer {
     async fn answer(&self, user: User, mut request: Request<Body>, closing: CancellationToken) -> Response<Body> {
         let audit_id = audit_id(request.headers());
         let query = Query::parse(request.uri().query());
-        let format = negotiate::accept(request.headers(), &query).unwrap_or_default().format;
+        let format = negotiate::of_failures(request.headers(), &query);
         let info = route::request_info(request.method(), request.uri().path(), &query);
         let labels = metrics::Request::of(&info, request.headers());
         let lasts = labels.is_long_running();
@@ -247,7 +251,7 @@ impl ApiServer {
             Err(refusal) => *refusal,
         };
         respond::common(response.headers_mut(), Some(audit_id));
-        running.answered(response.status().as_u16());
+        running.answered(&response);
         if let Some(trail) = &trail {
             response = trail.answered(response, lasts).await;
         }
@@ -294,7 +298,11 @@ impl ApiServer {
         }
         let (limit, missed) = (deadline::asked(&query)?, deadline::missed(&info));
         let answer = self.admitted(user, info, query, request, format);
-        tokio::time::timeout(limit, answer).await.unwrap_or(Err(missed))
+        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            let mut response = respond::failure(&missed, format);
+            response.extensions_mut().insert(Told::Terminated);
+            Ok(response)
+        })
     }
 
     /// The user as whom the request is treated.

@@ -50,9 +50,16 @@ pub struct Accept {
 
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
-const SUPPORTED: [&str; 2] = [JSON, YAML];
-const READ: [&str; 3] = [JSON, YAML, protobuf::MEDIA_TYPE];
-const STREAMED: [&str; 1] = ["application/json;stream=watch"];
+/// What we write.
+const WRITTEN: [&str; 2] = [JSON, YAML];
+/// What upstream reads and writes, as its messages list it.
+pub(super) const READ: [&str; 3] = [JSON, YAML, protobuf::MEDIA_TYPE];
+pub(super) const STREAMED: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+/// The media types of patches.
+pub(super) const PATCHES: [&str; 4] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// One media range of `Accept`.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,16 +151,21 @@ pub fn choose<'a>(offered: &[&'static str], ranges: &'a [Range]) -> Option<(&'st
 pub fn accept(headers: &HeaderMap, query: &Query) -> Result<Accept> {
     let ranges = ranges(headers);
     let found = ranges.iter().find_map(|range| {
-        let media = SUPPORTED.iter().find(|media| range.covers(media))?;
+        let media = WRITTEN.iter().find(|media| range.covers(media))?;
         Some((*media, range.view()?, range.get("pretty") == Some("1")))
     });
-    let (media, view, asked) = found.ok_or_else(|| Failure::not_acceptable(&SUPPORTED))?;
+    let (media, view, asked) = found.ok_or_else(|| Failure::not_acceptable(&READ))?;
     let format = match media {
         YAML => Format::Yaml,
         _ if asked || pretty(headers, query) => Format::PrettyJson,
         _ => Format::Json,
     };
     Ok(Accept { format, view })
+}
+
+/// The form in which failures are told: the one asked for, else one that everybody can read.
+pub fn of_failures(headers: &HeaderMap, query: &Query) -> Format {
+    accept(headers, query).map_or(Format::PrettyJson, |accept| accept.format)
 }
 
 /// The form of a watch's events, which are JSON.
@@ -257,7 +269,10 @@ mod tests {
         let stream = |value: &str| stream(&headers(ACCEPT, value), &Query::parse(None));
         assert!(stream("application/json").is_ok() && stream("application/yaml, */*;q=0.1").is_err());
         let failure = stream("application/yaml").unwrap_err();
-        assert_eq!(failure.message(), "only the following media types are accepted: application/json;stream=watch");
+        assert_eq!(
+            failure.message(),
+            "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        );
     }
 
     #[test]

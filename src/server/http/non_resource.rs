@@ -7,8 +7,8 @@ use serde_json::json;
 use super::body::Body;
 use super::negotiate::Format;
 use super::route::RequestInfo;
-use super::{ApiServer, negotiate, openid, respond};
-use crate::api::status::{Failure, Result};
+use super::{ApiServer, door, negotiate, openid, respond};
+use crate::api::status::Result;
 use crate::server::pipeline::query::Query;
 use crate::server::{discovery, openapi};
 
@@ -20,7 +20,7 @@ impl ApiServer {
         request: &Parts,
     ) -> Result<Response<Body>> {
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Err(Failure::method_not_allowed());
+            return Ok(door::not_allowed(&["GET", "HEAD"], negotiate::of_failures(&request.headers, query)));
         }
         let headers = &request.headers;
         let path = info.path.as_str();

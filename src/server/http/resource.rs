@@ -1,10 +1,9 @@
-//! Requests for resources: checks that the kind has the verb, reads the options and the body, and
-//! hands over to the pipeline.
+//! Requests for resources: finds the kind, reads the options and the body, and hands over to the pipeline.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 
 use super::ApiServer;
 use super::authn::User;
@@ -12,7 +11,7 @@ use super::body::{self, Body};
 use super::negotiate::{self, Accept, Shown};
 use super::route::RequestInfo;
 use super::view::{self, Include};
-use super::{respond, upgrade, watch, watch_socket};
+use super::{door, respond, upgrade, watch, watch_socket};
 use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
@@ -23,7 +22,6 @@ use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::update::Part;
 use crate::server::pipeline::{Answer, Context, KindRef, Payload, What, parts};
-use crate::server::strategy::{Meta, Verb};
 use crate::server::subresource::Call;
 
 /// The kind a path names, where the path fits its scope.
@@ -35,38 +33,7 @@ fn find(info: &RequestInfo) -> Result<KindRef> {
     match (meta.namespaced, in_namespace) {
         (false, true) => Err(Failure::no_route()),
         (true, false) if !info.name.is_empty() => Err(Failure::no_route()),
-        (true, false) if !matches!(info.verb.as_str(), "list" | "watch") => Err(Failure::method_not_allowed()),
         _ => Ok(KindRef::BuiltIn(kind)),
-    }
-}
-
-fn verb(info: &RequestInfo) -> Option<Verb> {
-    Some(match (info.verb.as_str(), info.name.is_empty()) {
-        ("create", true) => Verb::Create,
-        ("get", false) => Verb::Get,
-        ("list", true) => Verb::List,
-        ("watch", _) => Verb::Watch,
-        ("update", false) => Verb::Update,
-        ("patch", false) => Verb::Patch,
-        ("delete", false) => Verb::Delete,
-        ("deletecollection", true) => Verb::DeleteCollection,
-        _ => return None,
-    })
-}
-
-/// Whether the resource or its subresource takes this verb.
-fn check_verb(info: &RequestInfo, meta: &Meta) -> Result<()> {
-    if info.subresource.is_empty() {
-        let known = verb(info).is_some_and(|verb| meta.verbs.contains(&verb));
-        return if known { Ok(()) } else { Err(Failure::method_not_allowed()) };
-    }
-    let subresource = meta.subresources.iter().find(|sub| sub.name == info.subresource);
-    let subresource = subresource.ok_or_else(Failure::no_route)?;
-    // A proxy passes on methods, too, that are no verbs.
-    let any = info.verb.is_empty() && subresource.name == "proxy";
-    match any || subresource.verbs.contains(&info.verb.as_str()) {
-        true => Ok(()),
-        false => Err(Failure::method_not_allowed()),
     }
 }
 
@@ -92,9 +59,9 @@ impl ApiServer {
             Err(_) if !discovery::has_group(&info.group) => return Ok(respond::page_not_found()),
             found => found?,
         };
-        check_verb(&info, kind.meta())?;
-        if request.method() == Method::HEAD && info.subresource != "proxy" {
-            return Err(Failure::method_not_allowed());
+        let format = negotiate::of_failures(request.headers(), &query);
+        if let Some(refusal) = door::check(&info, kind.meta(), request.method(), request.headers(), format)? {
+            return Ok(refusal);
         }
         // Watching one object by its path is watching the collection with a selector for its name.
         let name = if info.verb == "watch" { "" } else { info.name.as_str() };
@@ -109,6 +76,7 @@ impl ApiServer {
         if let Some(warning) = context.kind.meta().deprecated {
             context.warn(warning);
             context.annotate("k8s.io/deprecated", "true");
+            self.inner.metrics.deprecated(context.kind.meta(), &info.subresource);
         }
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.
@@ -168,7 +136,7 @@ impl ApiServer {
                 }
             }
             "patch" => {
-                if negotiate::content_type(&asked.headers) == APPLY {
+                if negotiate::content_type(&asked.headers) == negotiate::APPLY {
                     let options = WriteOptions::parse(query, WriteKind::Apply)?;
                     let body = body::read(body).await?;
                     return match scale {
@@ -259,15 +227,10 @@ async fn patch_body(headers: &HeaderMap, body: Body) -> Result<(PatchKind, Bytes
         "application/json-patch+json" => PatchKind::Json,
         "application/merge-patch+json" => PatchKind::Merge,
         "application/strategic-merge-patch+json" => PatchKind::Strategic,
-        _ => return Err(Failure::unsupported_media_type(&PATCHES)),
+        _ => return Err(Failure::unsupported_media_type(&negotiate::PATCHES)),
     };
     Ok((kind, body::read(body).await?))
 }
-
-const PATCHES: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
-
-const APPLY: &str = "application/apply-patch+yaml";
 
 async fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
     let bytes = match answer.what {

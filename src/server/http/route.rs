@@ -13,6 +13,8 @@ pub struct RequestInfo {
     /// For resources the API verb, else the method in lower case.
     pub verb: String,
     pub is_resource: bool,
+    /// The old way to watch: `/api/v1/watch/…`.
+    pub watch_path: bool,
     /// `api` or `apis`.
     pub prefix: String,
     pub group: String,
@@ -67,8 +69,8 @@ pub fn request_info(method: &Method, path: &str, query: &Query) -> RequestInfo {
     }
     .to_owned();
     // The old way to say watch=true.
-    let watch_path = parts[0] == "watch" && parts.len() > 1;
-    if watch_path {
+    info.watch_path = parts[0] == "watch" && parts.len() > 1;
+    if info.watch_path {
         parts.remove(0);
     }
     if parts[0] == "namespaces" && parts.len() > 1 {
@@ -82,15 +84,15 @@ pub fn request_info(method: &Method, path: &str, query: &Query) -> RequestInfo {
     info.name = parts.next().unwrap_or_default();
     info.subresource = parts.next().unwrap_or_default();
     info.rest = parts.collect();
-    settle_collection_verb(&mut info, query, watch_path);
+    settle_collection_verb(&mut info, query);
     info
 }
 
 /// Without a name, get means list or watch and delete means deletecollection.
-fn settle_collection_verb(info: &mut RequestInfo, query: &Query, watch_path: bool) {
-    let watch = watch_path || query.flag("watch");
+fn settle_collection_verb(info: &mut RequestInfo, query: &Query) {
+    let watch = query.flag("watch");
     match info.verb.as_str() {
-        "get" if watch_path && !info.name.is_empty() => info.verb = "watch".to_owned(),
+        _ if info.watch_path => info.verb = "watch".to_owned(),
         "get" if info.name.is_empty() => {
             info.verb = if watch { "watch" } else { "list" }.to_owned();
         }

@@ -8,6 +8,7 @@
 //! It speaks only through the API's client and never asks twice for what the caches know.
 
 mod framework;
+mod metrics;
 mod plugins;
 mod queue;
 mod snapshot;
@@ -19,6 +20,7 @@ use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodConditi
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -29,6 +31,7 @@ use crate::lifecycle::{Component, StartError};
 use crate::reconcile::events::{EventType, Recorder};
 use crate::reconcile::{Change, Env};
 use framework::{Decision, Profile, Wake, decide};
+use metrics::{Metrics, Outcome};
 use queue::{Queue, Taken};
 use snapshot::{Claim, PodInfo, Snapshot};
 
@@ -42,11 +45,18 @@ const BINDINGS: usize = 64;
 pub struct Scheduler {
     env: Env,
     tasks: TaskTracker,
+    state: Arc<Mutex<State>>,
+    metrics: Metrics,
 }
 
 impl Scheduler {
     pub fn new(env: Env) -> Self {
-        Self { env, tasks: TaskTracker::new() }
+        Self { env, tasks: TaskTracker::new(), state: Arc::default(), metrics: Metrics::default() }
+    }
+
+    /// Shows what it counts.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry, &self.state);
     }
 }
 
@@ -61,7 +71,8 @@ impl Component for Scheduler {
             recorder: self.env.events.recorder(NAME, None),
             env: self.env.clone(),
             profile: plugins::default_profile(),
-            state: Mutex::default(),
+            state: self.state.clone(),
+            metrics: self.metrics.clone(),
             changed: Notify::new(),
             binding: Arc::new(Semaphore::new(BINDINGS)),
             tasks: self.tasks.clone(),
@@ -87,7 +98,8 @@ struct Shared {
     env: Env,
     profile: Profile,
     recorder: Recorder,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    metrics: Metrics,
     /// There may be a pod to take.
     changed: Notify,
     binding: Arc<Semaphore>,
@@ -161,7 +173,7 @@ impl Shared {
         let Some(spec) = &pod.spec else { return };
         if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
             state.queue.remove(uid);
-            state.snapshot.place(uid, node, Claim::of(spec));
+            state.snapshot.place(uid, node, Claim::of(pod));
         } else if pods::is_terminating(pod) {
             state.queue.remove(uid);
         } else if is_ours(pod) {
@@ -178,7 +190,7 @@ impl Shared {
 
     /// Decides on one pod and sets the rest in motion.
     fn schedule(self: &Arc<Self>, taken: &Taken, start: &mut usize) {
-        let pod = &taken.pod;
+        let (pod, begun) = (&taken.pod, Instant::now());
         let mut state = self.state.lock();
         if state.snapshot.is_placed(pod.uid()) {
             return;
@@ -188,18 +200,19 @@ impl Shared {
                 state.snapshot.place(pod.uid(), &node, pod.claim.clone());
                 drop(state);
                 let (shared, pod) = (self.clone(), pod.clone());
-                self.tasks.spawn(async move { shared.bind(&pod, &node).await });
+                self.tasks.spawn(async move { shared.bind(&pod, &node, begun).await });
             }
             Decision::Unschedulable { message, by } => {
                 state.queue.unschedulable(taken, by, Instant::now());
                 drop(state);
+                self.metrics.attempted(Outcome::Unschedulable, begun);
                 let (shared, pod) = (self.clone(), pod.pod.clone());
                 self.tasks.spawn(async move { shared.report(&pod, &message).await });
             }
         }
     }
 
-    async fn bind(&self, pod: &PodInfo, node: &str) {
+    async fn bind(&self, pod: &PodInfo, node: &str, begun: Instant) {
         let Ok(_permit) = self.binding.clone().acquire_owned().await else { return };
         let metadata = &pod.pod.metadata;
         let (name, namespace) = (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref());
@@ -216,10 +229,14 @@ impl Shared {
         let api: Api<Pod> = Api::namespaced(self.env.client.clone(), namespace.unwrap_or_default());
         match api.create_subresource::<_, serde_json::Value>("binding", name, &PostParams::default(), &binding).await {
             Ok(_) => {
+                self.metrics.attempted(Outcome::Scheduled, begun);
                 let message = format!("Successfully assigned {}/{name} to {node}", namespace.unwrap_or_default());
                 self.recorder.event(pod.pod.as_ref(), EventType::Normal, "Scheduled", message);
             }
-            Err(error) => self.not_bound(pod, &error),
+            Err(error) => {
+                self.metrics.attempted(Outcome::Error, begun);
+                self.not_bound(pod, &error);
+            }
         }
     }
 

@@ -95,6 +95,16 @@ impl Queue {
         self.backoff.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// How many pods wait, by upstream's names of where they do.
+    pub fn waiting(&self) -> [(&'static str, usize); 3] {
+        let unschedulable = |entry: &&Entry| matches!(entry.place, Place::Unschedulable(_));
+        [
+            ("active", self.ready.len()),
+            ("backoff", self.backoff.len()),
+            ("unschedulable", self.entries.values().filter(unschedulable).count()),
+        ]
+    }
+
     /// No node took it. Where something happened meanwhile it backs off instead of waiting for more.
     pub fn unschedulable(&mut self, taken: &Taken, by: Vec<&'static str>, now: Instant) {
         if self.wakes != taken.wakes {

@@ -83,8 +83,9 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub fn of(spec: &PodSpec) -> Self {
-        let requests = pods::requests(spec);
+    pub fn of(pod: &Pod) -> Self {
+        let Some(spec) = &pod.spec else { return Self::default() };
+        let requests = pods::requests_held(pod);
         let requests = Amounts::of(requests.iter().map(|(name, amount)| (name, *amount)));
         let mut estimate = (requests.milli_cpu, requests.memory);
         for container in &spec.containers {
@@ -106,7 +107,7 @@ pub struct PodInfo {
 
 impl PodInfo {
     pub fn new(pod: Arc<Pod>) -> Self {
-        let claim = Claim::of(pod.spec.as_ref().unwrap_or(&PodSpec::default()));
+        let claim = Claim::of(&pod);
         Self { pod, claim }
     }
     pub fn spec(&self) -> Option<&PodSpec> {
@@ -244,7 +245,7 @@ mod tests {
 
     fn claim(cpu: &str, host_port: i32) -> Claim {
         let container = json!({"name": "c", "resources": {"requests": {"cpu": cpu}}, "ports": [{"containerPort": 1, "hostPort": host_port}]});
-        Claim::of(&serde_json::from_value(json!({"containers": [container]})).unwrap())
+        Claim::of(&serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap())
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod schema;
 mod writer;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -83,6 +83,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     queue: Arc<Queue<Command>>,
     history: Arc<History>,
+    path: PathBuf,
     /// The thread, and the lock that is held as long as it may touch the database.
     writer: Mutex<Option<(JoinHandle<()>, File)>>,
 }
@@ -136,7 +137,8 @@ impl SqliteStore {
             .name("store-writer".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::Unavailable(format!("cannot start the writer thread: {error}")))?;
-        Ok(Arc::new(Self { shared, queue, history, writer: Mutex::new(Some((thread, lock))) }))
+        let path = path.to_owned();
+        Ok(Arc::new(Self { shared, queue, history, path, writer: Mutex::new(Some((thread, lock))) }))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
@@ -188,6 +190,13 @@ impl Store for SqliteStore {
 
     fn count(&self, prefix: &str) -> usize {
         self.shared.state.read().count(prefix)
+    }
+
+    fn size(&self) -> Option<u64> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let bytes = |path: &Path| std::fs::metadata(path).map(|found| found.len()).ok();
+        Some(bytes(&self.path)? + bytes(Path::new(&log)).unwrap_or_default())
     }
 
     fn health(&self) -> Result<()> {

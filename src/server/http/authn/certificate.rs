@@ -1,6 +1,7 @@
 //! The user that a client certificate names. TLS has verified the chain; who it is and whether it is still in
 //! force is asked here, because a connection may outlive its certificate.
 
+use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 use x509_parser::der_parser::asn1_rs::oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -51,6 +52,12 @@ impl Certificate {
         let not_after = parsed.validity().not_after.timestamp();
         let key_fingerprint = fingerprint(parsed.public_key().raw);
         Some(Self::Subject(CertificateSubject { user, not_after, key_fingerprint }))
+    }
+
+    /// How long it is still good, where it is one at all.
+    pub(in crate::server::http) fn time_left(&self) -> Option<SignedDuration> {
+        let Self::Subject(subject) = self else { return None };
+        Some(SignedDuration::from_secs(subject.not_after - jiff::Timestamp::now().as_second()))
     }
 
     /// The user, or why there is none at `now`.

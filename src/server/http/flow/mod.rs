@@ -26,7 +26,7 @@ use self::seats::{Refused, Seat, Seats};
 use self::work::{Stored, Work};
 use super::authn::User;
 use super::body::Body;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Told};
 use super::respond;
 use super::route::RequestInfo;
 use crate::server::catalog::catalog;
@@ -72,6 +72,7 @@ pub struct FlowControl {
 /// A request that may run.
 pub struct Admitted {
     seat: Option<Seat>,
+    waited: Duration,
     after: Duration,
     names: Option<Names>,
 }
@@ -92,13 +93,16 @@ impl Names {
 impl Admitted {
     /// Who is not held up.
     pub fn exempt() -> Self {
-        Self { seat: None, after: Duration::ZERO, names: None }
+        Self { seat: None, waited: Duration::ZERO, after: Duration::ZERO, names: None }
     }
 
     /// The request has its answer.
     pub fn answered(self, response: &mut Response<Body>) {
         if let Some(names) = self.names {
             names.tell(response);
+        }
+        if !self.waited.is_zero() {
+            response.extensions_mut().insert(Told::Waited(self.waited));
         }
         // Watchers are still being told of what was written.
         if let Some(seat) = self.seat.filter(|_| !self.after.is_zero()) {
@@ -206,8 +210,9 @@ impl FlowControl {
         match self.seats.take(&class.level.name, class.flow, work.seats).await {
             Ok(seat) => {
                 self.counts.dispatched.get_or_create(&labels()).inc();
-                self.counts.waits.get_or_create(&labels()).observe(begun.elapsed().as_secs_f64());
-                Ok(Admitted { seat: Some(seat), after: work.after, names: Some(names) })
+                let waited = begun.elapsed();
+                self.counts.waits.get_or_create(&labels()).observe(waited.as_secs_f64());
+                Ok(Admitted { seat: Some(seat), waited, after: work.after, names: Some(names) })
             }
             Err(refused) => {
                 let mut labels = labels();
@@ -260,5 +265,6 @@ fn too_many(names: Names, refused: Refused) -> Response<Body> {
     let mut response = respond::text(429, "Too many requests, please try again later.\n");
     response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
     names.tell(&mut response);
+    response.extensions_mut().insert(Told::Terminated);
     response
 }

@@ -29,6 +29,16 @@ pub(super) struct Answered {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Deprecated {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub resource: &'static str,
+    pub subresource: &'static str,
+    /// The release without it, where that is known.
+    pub removed_release: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct Watched {
     pub group: &'static str,
     pub version: &'static str,
@@ -79,6 +89,10 @@ impl Request {
     /// It lasts as long as its client wants.
     pub fn is_long_running(&self) -> bool {
         matches!(self.verb, "WATCH" | "CONNECT")
+    }
+
+    pub fn is_read(&self) -> bool {
+        matches!(self.verb, "GET" | "LIST")
     }
 
     pub fn is_mutating(&self) -> bool {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::super::non_resource::version;
 use crate::server::catalog::catalog;
-use crate::server::strategy::Verb;
+use crate::server::strategy::{Meta, Verb};
 use crate::store::Store;
 
 /// The unit of times in `/proc`: part of Linux' interface, the same on every architecture we run on.
@@ -88,7 +88,7 @@ impl Reading {
     }
 }
 
-/// How many objects of each kind there are.
+/// How many objects of each kind there are, and how much room they take.
 pub(super) struct Objects(pub Arc<dyn Store>);
 
 impl fmt::Debug for Objects {
@@ -99,17 +99,31 @@ impl fmt::Debug for Objects {
 
 impl Collector for Objects {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let count = |meta: &Meta| i64::try_from(self.0.count(&meta.prefix())).unwrap_or(i64::MAX);
         let help = "Objects in the store, by resource and group";
-        let mut family = encoder.encode_descriptor("apiserver_storage_objects", help, None, MetricType::Gauge)?;
-        let kinds = catalog().kinds().map(|kind| kind.meta());
-        // Not the virtual kinds, nor other versions of stored ones.
-        for meta in kinds.filter(|meta| meta.stored_as.is_none() && meta.verbs.contains(&Verb::Update)) {
-            let count = i64::try_from(self.0.count(&meta.prefix())).unwrap_or(i64::MAX);
-            let labels = [("resource", meta.resource().to_string())];
-            family.encode_family(&labels)?.encode_gauge(&count)?;
+        let mut family = encoder.encode_descriptor("apiserver_resource_objects", help, None, MetricType::Gauge)?;
+        for meta in stored() {
+            let labels = [("group", meta.group), ("resource", meta.plural)];
+            family.encode_family(&labels)?.encode_gauge(&count(meta))?;
         }
-        Ok(())
+        let help = "The same by its name until v1.34";
+        let mut family = encoder.encode_descriptor("apiserver_storage_objects", help, None, MetricType::Gauge)?;
+        for meta in stored() {
+            let labels = [("resource", meta.resource().to_string())];
+            family.encode_family(&labels)?.encode_gauge(&count(meta))?;
+        }
+        let Some(size) = self.0.size() else { return Ok(()) };
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let help = "What the store takes on the disk";
+        let mut family = encoder.encode_descriptor("apiserver_storage_size_bytes", help, None, MetricType::Gauge)?;
+        family.encode_family(&[("storage_cluster_id", "etcd-0")])?.encode_gauge(&size)
     }
+}
+
+/// The kinds that are kept: not the virtual ones, nor other versions of stored ones.
+fn stored() -> impl Iterator<Item = &'static Meta> {
+    let kinds = catalog().kinds().map(|kind| kind.meta());
+    kinds.filter(|meta| meta.stored_as.is_none() && meta.verbs.contains(&Verb::Update))
 }
 
 #[cfg(test)]
