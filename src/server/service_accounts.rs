@@ -8,14 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
 use crate::server::controllers::TokenSigner;
+use crate::server::controllers::legacy::INVALID_SINCE;
 use crate::server::controllers::uses::{self, TokenUse};
 use crate::server::http::authn::{Authenticated, Refused, TokenAuthenticator, User, same};
 use crate::server::pipeline::Reader;
 use crate::server::pki::token::{Bound, Claims, Issuer, LEEWAY, LegacyClaims, Signed};
 use crate::store::Store;
 
-/// The label of a token's Secret that was not used for long.
-const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 const INVALIDATED: &str = "service account token has been invalidated";
 
 /// Checks tokens against the key and against what is stored now.
@@ -70,9 +69,15 @@ impl TokenAuthenticator for ServiceAccountTokens {
         match signed {
             Signed::Bound(claims) => self.bound(&claims, audiences, jiff::Timestamp::now()).map(Some),
             Signed::Legacy(claims) => {
-                let (user, secret) = legacy_user(&claims, token, Reader::new(self.store.as_ref()))?;
+                let secret = legacy_secret(&claims, token, Reader::new(self.store.as_ref()))?;
+                let marked = secret.labels.as_ref().and_then(|labels| labels.get(INVALID_SINCE));
+                let user = match marked.is_some_and(|since| !since.is_empty()) {
+                    true => Err(invalid(&claims)),
+                    false => Ok(User::service_account(&claims.namespace, &claims.account, &claims.uid)),
+                };
+                // Also where it is refused: who still uses it is to find its Secret.
                 self.used(secret);
-                Ok(Some(Authenticated { user, audiences: Vec::new() }))
+                Ok(Some(Authenticated { user: user?, audiences: Vec::new() }))
             }
         }
     }
@@ -160,8 +165,8 @@ fn user(claims: &Claims, reader: Reader<'_>, now: jiff::Timestamp) -> Result<Use
     Ok(user)
 }
 
-/// The user of a token that a Secret holds, and the Secret: it counts as long as the Secret holds exactly this one.
-fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result<(User, ObjectMeta), Refused> {
+/// The Secret of a token, which counts as long as its Secret holds exactly this one.
+fn legacy_secret(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result<ObjectMeta, Refused> {
     let LegacyClaims { namespace, secret: name, account: owner, uid, sub, .. } = claims;
     if *sub != format!("system:serviceaccount:{namespace}:{owner}") {
         return Err(Refused("sub claim is invalid".to_owned()));
@@ -176,12 +181,15 @@ fn legacy_user(claims: &LegacyClaims, token: &str, reader: Reader<'_>) -> Result
     }
     let bound = Bound { name: owner.clone(), uid: uid.clone() };
     account(reader, namespace, &bound, i64::MAX)?;
-    if secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(INVALID_SINCE)) {
-        return Err(Refused(format!(
-            "the token in secret {namespace}/{name} for service account {namespace}/{owner} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
-        )));
-    }
-    Ok((User::service_account(namespace, owner, uid), secret.metadata))
+    Ok(secret.metadata)
+}
+
+/// Nobody used it for so long that it is no longer believed.
+fn invalid(claims: &LegacyClaims) -> Refused {
+    let LegacyClaims { namespace, secret, account, .. } = claims;
+    Refused(format!(
+        "the token in secret {namespace}/{secret} for service account {namespace}/{account} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+    ))
 }
 
 #[cfg(test)]
@@ -284,15 +292,17 @@ mod tests {
         let (sender, mut told) = uses::channel();
         let tokens = tokens.telling(sender);
         let today = uses::due(None, jiff::Timestamp::now()).unwrap();
-        for (name, labels) in [("new", json!({})), ("known", json!({uses::LAST_USED: today}))] {
+        let marked = json!({INVALID_SINCE: "2026-01-01"});
+        for (name, labels) in [("new", json!({})), ("known", json!({uses::LAST_USED: today})), ("marked", marked)] {
             let token = tokens.issuer.issue_legacy("ns", &subject("u1").serviceaccount, name).unwrap();
             let data = json!({"token": k8s_openapi::ByteString(token.as_bytes().to_vec())});
             let metadata = json!({"name": name, "namespace": "ns", "uid": "s1", "labels": labels});
             put(&store, &format!("secrets/ns/{name}"), json!({"metadata": metadata, "data": data})).await;
-            assert!(tokens.authenticate(&token, &[]).is_ok());
+            assert_eq!(tokens.authenticate(&token, &[]).is_ok(), name != "marked");
         }
         let used = told.try_recv().unwrap();
         assert_eq!((used.secret.as_str(), used.uid.as_str()), ("new", "s1"));
+        assert_eq!(told.try_recv().unwrap().secret, "marked");
         assert!(told.try_recv().is_err());
     }
 

@@ -20,6 +20,7 @@ use orch::server::http::authn::User;
 use orch::server::http::{ApiServer, ApiServerConfig};
 use orch::server::pki::signer::RequestSigner;
 use orch::server::pki::token::Issuer;
+use orch::store::Store;
 use orch::store::memory::MemoryStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +52,12 @@ impl Cluster {
     }
 
     pub async fn without_kubelet(clock: Clock) -> Self {
-        let server = ApiServer::new(ApiServerConfig::default(), MemoryStore::new());
+        Self::over(MemoryStore::new(), clock).await
+    }
+
+    /// Over a store that may hold a cluster already.
+    pub async fn over(store: Arc<dyn Store>, clock: Clock) -> Self {
+        let server = ApiServer::new(ApiServerConfig::default(), store);
         let client = orch::client::in_process(server.as_user(User::admin()));
         let env = Env { clock, ..Env::new(client.clone()) };
         let mut controllers = Controllers::new(ControllersConfig {

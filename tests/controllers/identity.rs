@@ -8,6 +8,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
 use orch::api::bootstrap_token::{Token, TokenSecret, Usage};
+use orch::reconcile::clock::Clock;
+use orch::server::controllers::legacy::INVALID_SINCE;
 use orch::server::http::authn::{Certificate, User};
 use serde_json::json;
 
@@ -31,6 +33,46 @@ async fn a_secret_is_filled_for_its_account_and_goes_with_it() {
     cluster.eventually::<Secret>("a token", filled).await;
     cluster.test::<ServiceAccount>().delete("robot", &DeleteParams::default()).await.unwrap();
     cluster.eventually::<Secret>("its end", |secrets| !has(secrets, "robot-token")).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_nobody_uses_is_marked_and_a_year_later_gone() {
+    let day = |days: u64| std::time::Duration::from_secs(days * 24 * 3600);
+    let clock = Clock::manual(jiff::Timestamp::now());
+    clock.advance(day(400));
+    let cluster = Cluster::without_kubelet(clock.clone()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "kube-system");
+    let tracking = "kube-apiserver-legacy-service-account-token-tracking";
+    let since = |maps: &[Arc<ConfigMap>]| find(maps, tracking).and_then(|map| map.data.as_ref()?.get("since").cloned());
+    let found = cluster.eventually::<ConfigMap>("since when", move |maps| since(maps).is_some()).await;
+    assert_eq!(since(&found).unwrap(), clock.now().strftime("%Y-%m-%d").to_string());
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "kube-public");
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), "kube-public");
+    let listed = json!([{"name": "made"}]);
+    cluster.create(accounts, json!({"metadata": {"name": "robot"}, "secrets": listed})).await;
+    for name in ["made", "wanted"] {
+        let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+        let metadata = json!({"name": name, "annotations": annotations});
+        let secret = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+        cluster.create(secrets.clone(), secret).await;
+    }
+    let is_filled = |secret: &Arc<Secret>| secret.data.as_ref().is_some_and(|data| data.contains_key("token"));
+    let filled =
+        move |all: &[Arc<Secret>]| ["made", "wanted"].iter().all(|name| find(all, name).is_some_and(is_filled));
+    cluster.eventually::<Secret>("tokens", filled).await;
+    let marked = |all: &[Arc<Secret>], name: &str| {
+        find(all, name).is_some_and(|secret| secret.labels().contains_key(INVALID_SINCE))
+    };
+    let before = cluster.eventually::<Secret>("them", filled).await;
+    assert!(!marked(&before, "made"), "uses are not known for long enough");
+    cluster.merge(maps, tracking, json!({"data": {"since": "2020-01-01"}})).await;
+    let found = cluster.eventually::<Secret>("its mark", move |all| marked(all, "made")).await;
+    assert!(!marked(&found, "wanted"), "somebody made it by hand");
+    clock.advance(day(367));
+    cluster.merge(secrets, "wanted", json!({"metadata": {"labels": {"a": "b"}}})).await;
+    let left = cluster.eventually::<Secret>("its end", |all| !has(all, "made")).await;
+    assert!(has(&left, "wanted"));
     cluster.stop().await;
 }
 

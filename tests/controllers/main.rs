@@ -4,6 +4,7 @@
 mod cluster;
 mod deletion;
 mod identity;
+mod idle;
 mod nodes;
 mod protection;
 mod quotas;

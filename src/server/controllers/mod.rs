@@ -34,7 +34,7 @@ use crate::lifecycle::{Component, StartError};
 use crate::reconcile::{self, Controller, Env, Error, Options};
 pub use certificates::sign::CertificateSigner;
 pub use tokens::service_account::TokenSigner;
-pub use tokens::uses;
+pub use tokens::{legacy, uses};
 
 /// What the controllers need to know of the cluster.
 pub struct ControllersConfig {
@@ -97,6 +97,7 @@ impl Controllers {
         let signer = tokens::signer::BootstrapSigner::new(env, address, config.https_port, &config.root_ca_pem);
         self.run(env, signer, 1);
         self.run(env, tokens::cleaner::TokenCleaner::new(env), 1);
+        self.run(env, tokens::legacy::LegacyTokens::new(env), 1);
     }
 }
 

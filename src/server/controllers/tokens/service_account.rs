@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Key, Watches};
 
-const TYPE: &str = "kubernetes.io/service-account-token";
+pub(super) const TYPE: &str = "kubernetes.io/service-account-token";
 const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
@@ -97,13 +97,13 @@ fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
 }
 
 /// The account that a Secret names.
-fn owner(secret: &Secret) -> Option<Key> {
+pub(super) fn owner(secret: &Secret) -> Option<Key> {
     let namespace = secret.metadata.namespace.clone().unwrap_or_default();
     annotation(secret, ACCOUNT_NAME).map(|name| Key::new(namespace, name))
 }
 
 /// Whether the account is the one that the Secret means, and not a later one of the same name.
-fn is_of(account: &ServiceAccount, secret: &Secret) -> bool {
+pub(super) fn is_of(account: &ServiceAccount, secret: &Secret) -> bool {
     annotation(secret, ACCOUNT_UID).is_none_or(|uid| account.metadata.uid.as_deref() == Some(uid))
 }
 
