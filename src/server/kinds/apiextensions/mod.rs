@@ -2,6 +2,8 @@
 //! have in common once, above them.
 
 pub mod custom_resource_definition;
+mod defaults;
+mod pattern;
 mod rules;
 mod schema;
 mod structural;

@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
+use super::pattern;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::validation::text;
 
@@ -168,6 +169,11 @@ fn logical(
 }
 
 fn values(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps) {
+    let given = text(&schema.pattern);
+    if let Some(problem) = pattern::problem(given) {
+        let detail = format!("must be a valid regular expression, but isn't: {problem}");
+        errors.push(Error::invalid(&path.child("pattern"), given, detail));
+    }
     let skip_any = is_int_or_string(&schema.any_of);
     let first = schema.all_of.as_ref().and_then(|list| list.first());
     let skip_first = first.filter(|first| is_int_or_string(&first.any_of)).map(std::ptr::from_ref);
@@ -220,6 +226,12 @@ fn nested(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps, skip_any: 
             "must be empty to be structural",
         ),
         ("x-kubernetes-list-type", schema.x_kubernetes_list_type.is_some(), "must be undefined to be structural"),
+        ("x-kubernetes-map-type", schema.x_kubernetes_map_type.is_some(), "must be undefined to be structural"),
+        (
+            "x-kubernetes-validations",
+            schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty()),
+            "must be empty to be structural",
+        ),
     ];
     for (field, _, detail) in forbidden.into_iter().filter(|(_, given, _)| *given) {
         errors.push(Error::forbidden(&path.child(field), detail));

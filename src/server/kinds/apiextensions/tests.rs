@@ -55,6 +55,7 @@ fn good_definitions_pass() {
             "properties": {"name": {"type": "string", "maxLength": 10}}}}}}})),
         schema(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})),
         schema(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})),
+        schema(json!({"type": "string", "pattern": "^{[^[]+}$"})),
         schema(json!({"type": "object", "properties": {"a": {"type": "string"}}, "anyOf": [{"required": ["a"]}]})),
         schema(json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
             "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}})),
@@ -156,6 +157,22 @@ fn schemas_are_structural() {
             format!(
                 "{spec}.properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
             ),
+        ),
+        (
+            json!({"type": "string", "pattern": "^(a$"}),
+            format!(
+                "{spec}.pattern: Invalid value: \"^(a$\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `^(a$`"
+            ),
+        ),
+        (
+            json!({"type": "string", "allOf": [{"pattern": "[a"}]}),
+            format!(
+                "{spec}.allOf[0].pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ]: `[a`"
+            ),
+        ),
+        (
+            json!({"type": "object", "anyOf": [{"x-kubernetes-map-type": "atomic"}]}),
+            format!("{spec}.anyOf[0].x-kubernetes-map-type: Forbidden: must be undefined to be structural"),
         ),
         (json!({"type": "string", "$ref": "#/a"}), format!("{spec}.$ref: Forbidden: $ref is not supported")),
         (

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceSubresources, JSONSchemaProps, SelectableField,
 };
 
-use super::{rules::joined, schema, structural};
+use super::{defaults, rules::joined, schema, structural};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::validation::{json, text};
@@ -98,7 +98,12 @@ fn whole_schema(errors: &mut Errors, path: &Path, root: &JSONSchemaProps, status
     if root.nullable == Some(true) {
         errors.push(Error::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
     }
-    structural::structural(errors, &path, root);
+    let mut structure = Errors::new();
+    structural::structural(&mut structure, &path, root);
+    if structure.is_empty() {
+        defaults::valid(&mut structure, &path, root, true);
+    }
+    errors.extend(structure);
     schema::root(errors, &path, root);
 }
 
