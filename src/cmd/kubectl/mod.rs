@@ -6,6 +6,7 @@ mod apply;
 mod create;
 mod delete;
 mod describe;
+mod edit;
 mod exec;
 mod explain;
 mod get;
@@ -49,6 +50,8 @@ enum Verb {
     Create(create::FileArgs),
     /// Put the objects of files in place of those that are there.
     Replace(create::FileArgs),
+    /// Change objects in an editor ($KUBE_EDITOR, $EDITOR, or vi).
+    Edit(edit::EditArgs),
     /// Change fields of objects.
     Patch(patch::PatchArgs),
     /// Set or remove labels.
@@ -85,6 +88,7 @@ pub fn run(args: KubectlArgs) -> anyhow::Result<()> {
             Verb::Apply(args) => apply::run(&session, &args).await,
             Verb::Create(args) => create::create(&session, &args).await,
             Verb::Replace(args) => create::replace(&session, &args).await,
+            Verb::Edit(args) => edit::run(&session, &args).await,
             Verb::Patch(args) => patch::run(&session, &args).await,
             Verb::Label(args) => patch::label(&session, &args).await,
             Verb::Annotate(args) => patch::annotate(&session, &args).await,
