@@ -275,6 +275,57 @@ spec: {selector: {app: nobody}, ports: [{port: 80}]}
     assert_eq!(curl(&["-I", "-o", "/dev/null", "-w", "%{http_code}", &format!("{local}/big")]), "200");
 }
 
+/// What answers in TLS and leaves HTTP behind is the server itself, as a pod, a Service and a node.
+#[test]
+fn proxies_speak_tls_and_leave_http_behind_needs_root() {
+    let manifest = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: self}
+spec: {selector: {app: self}, ports: [{port: 443, targetPort: 6443}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: self, labels: {app: self}}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: main, image: "busybox:latest", imagePullPolicy: Never, command: [sleep, "3600"]}
+"#;
+    let cluster = cluster_with(manifest, "self");
+    cluster.kubectl(&["wait", "--for=jsonpath={.subsets[0].addresses}", "endpoints/self", "--timeout=60s"]);
+    // Behind the proxy nobody is known any more.
+    cluster.kubectl(&["create", "clusterrole", "watcher", "--verb=watch", "--resource=configmaps"]);
+    cluster.kubectl(&["create", "clusterrolebinding", "watcher", "--clusterrole=watcher", "--user=system:anonymous"]);
+    let token = std::fs::read_to_string(cluster.data_dir().join("server/token")).expect("the administrator's token");
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let socket = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    ];
+    let here = "/api/v1/namespaces/default";
+    let places = [
+        format!("{here}/pods/https:self:6443"),
+        format!("{here}/services/https:self:443"),
+        "/api/v1/nodes/https:node-1:6443".to_owned(),
+    ];
+    for place in places {
+        let version = cluster.kubectl(&["get", "--raw", &format!("{place}/proxy/version")]);
+        assert!(version.contains("\"gitVersion\""), "{place}: {version}");
+        let watch =
+            format!("{}{place}/proxy{here}/configmaps?watch=1&resourceVersion=0&timeoutSeconds=1", cluster.url());
+        let mut curl = cluster.host.command("curl");
+        curl.args(["-sk", "-i", "-N", "--http1.1", "--max-time", "20", "-H", &bearer]);
+        curl.args(socket.iter().flat_map(|header| ["-H", header])).arg(&watch);
+        let said = String::from_utf8_lossy(&curl.output().expect("curl runs").stdout).into_owned();
+        assert!(said.starts_with("HTTP/1.1 101 Switching Protocols"), "{place}: {said}");
+        assert!(said.contains("\"type\":\"ADDED\"") && said.contains("kube-root-ca.crt"), "{place}: {said}");
+    }
+}
+
 #[test]
 fn an_ephemeral_container_sees_its_targets_processes_needs_root() {
     let cluster = cluster_with(WEB, "web");

@@ -103,7 +103,8 @@ fn number(text: &str) -> Result<u16> {
 
 /// Nobody reaches the server's own loopback, or a neighbour on its link, through the API.
 fn is_allowed(ip: &str) -> bool {
-    match ip.parse() {
+    // An address of version 4 stays one, however it is written.
+    match ip.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             !(ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())
         }
@@ -222,8 +223,8 @@ mod tests {
 
     #[test]
     fn loopback_is_nobodys_business() {
-        let allowed: Vec<_> = ["10.42.0.5", "127.0.0.1", "169.254.1.1", "::1", "fd00::1", ""].map(is_allowed).into();
-        assert_eq!(allowed, [true, false, false, false, true, false]);
+        let addresses = ["10.42.0.5", "127.0.0.1", "169.254.1.1", "::1", "fd00::1", "", "::ffff:127.0.0.1"];
+        assert_eq!(addresses.map(is_allowed), [true, false, false, false, true, false, false]);
     }
 
     #[test]

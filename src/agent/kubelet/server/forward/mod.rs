@@ -37,7 +37,7 @@ pub fn forward(
     let (pod, _) = locate::pod(server, namespace, name)?;
     let ports = Ports::of(&server.host, &pod)?;
     if spdy::is_asked(&request) {
-        return spdy::upgrade(request, &[OVER_SPDY], move |connection| paired::serve(connection, ports));
+        return spdy::upgrade(request, &[OVER_SPDY], move |connection, _| paired::serve(connection, ports));
     }
     if channels::asked(&request).contains(&TUNNELED) {
         return channels::accept(request, TUNNELED, move |socket| {

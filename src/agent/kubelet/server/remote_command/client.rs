@@ -14,8 +14,8 @@ use crate::agent::kubelet::server::answer::{Answer, Failure};
 use crate::agent::kubelet::server::channels::{self, ERROR, Input, REMOTE_COMMAND, RESIZE, STDERR, STDIN, STDOUT};
 use crate::agent::kubelet::server::spdy;
 
-/// SPDY's protocols whose end is told as a Status; older ones nobody asks for any more.
-const OVER_SPDY: [&str; 1] = ["v4.channel.k8s.io"];
+/// SPDY's protocols. The newest tells the end as a Status; the one before learned of terminals' sizes.
+const OVER_SPDY: [&str; 4] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 /// Upstream's time for a client to open all streams that it announced.
 const OPENING: Duration = Duration::from_secs(30);
 
@@ -26,8 +26,8 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     if spdy::is_asked(&request) {
-        return spdy::upgrade(request, &OVER_SPDY, move |connection| async move {
-            match tokio::time::timeout(OPENING, open(connection, wanted)).await {
+        return spdy::upgrade(request, &OVER_SPDY, move |connection, protocol| async move {
+            match tokio::time::timeout(OPENING, open(connection, wanted, protocol)).await {
                 Ok(Some((outputs, inputs))) => serve(outputs, inputs).await,
                 Ok(None) => {}
                 Err(_) => tracing::debug!("timed out waiting for client to create streams"),
@@ -43,7 +43,7 @@ where
 /// Our side.
 pub enum Outputs {
     Socket(channels::Outputs, bool),
-    Spdy { sender: spdy::Sender, ids: [Option<u32>; 4] },
+    Spdy { sender: spdy::Sender, ids: [Option<u32>; 4], tells_status: bool },
 }
 
 /// The client has left.
@@ -65,7 +65,7 @@ impl Outputs {
     pub async fn send(&mut self, channel: u8, data: &[u8]) -> Result<(), Gone> {
         match self {
             Self::Socket(outputs, _) => outputs.send(channel, data).await.map_err(|_| Gone),
-            Self::Spdy { sender, ids } => match ids.get(usize::from(channel)).copied().flatten() {
+            Self::Spdy { sender, ids, .. } => match ids.get(usize::from(channel)).copied().flatten() {
                 Some(id) => sender.data(id, Bytes::copy_from_slice(data)).await.map_err(|_| Gone),
                 None => Ok(()),
             },
@@ -74,22 +74,28 @@ impl Outputs {
 
     /// Tells how it ended, and closes.
     pub async fn end(mut self, status: &Value) {
-        let text = match &self {
-            Self::Socket(_, false) if status["status"] == "Success" => String::new(),
-            Self::Socket(_, false) => status["message"].as_str().unwrap_or_default().to_owned(),
-            _ => status.to_string(),
-        };
+        let (Self::Socket(_, tells_status) | Self::Spdy { tells_status, .. }) = &self;
+        let text = last_word(status, *tells_status);
         if !text.is_empty() && self.send(ERROR, text.as_bytes()).await.is_err() {
             return;
         }
         match self {
             Self::Socket(mut outputs, _) => outputs.close().await,
-            Self::Spdy { sender, ids } => {
+            Self::Spdy { sender, ids, .. } => {
                 for id in ids.into_iter().flatten() {
                     let _ = sender.finish(id).await;
                 }
             }
         }
+    }
+}
+
+/// How the end is told: by a Status, or by what went wrong, if anything did.
+fn last_word(status: &Value, tells_status: bool) -> String {
+    match tells_status {
+        true => status.to_string(),
+        false if status["status"] == "Success" => String::new(),
+        false => status["message"].as_str().unwrap_or_default().to_owned(),
     }
 }
 
@@ -137,11 +143,14 @@ async fn receive(channel: &mut Channel) -> Option<spdy::Input> {
 }
 
 /// Waits for the streams that belong to the request.
-async fn open(mut connection: spdy::Connection, wanted: Wanted) -> Option<(Outputs, Inputs)> {
+async fn open(mut connection: spdy::Connection, wanted: Wanted, protocol: &str) -> Option<(Outputs, Inputs)> {
+    let age = OVER_SPDY.iter().position(|known| *known == protocol).unwrap_or_default();
+    let (tells_status, resizes) = (age == 0, age < 2);
     let sender = connection.sender();
     let mut ids = [None; 4];
     let (mut stdin, mut resize) = (None, None);
-    let mut missing = 1 + [wanted.stdin, wanted.stdout, wanted.stderr, wanted.tty].into_iter().filter(|it| *it).count();
+    let mut missing =
+        1 + [wanted.stdin, wanted.stdout, wanted.stderr, wanted.tty && resizes].into_iter().filter(|it| *it).count();
     while missing > 0 {
         let stream = connection.next().await?;
         let kind = stream.headers.get("streamtype").unwrap_or_default();
@@ -153,7 +162,7 @@ async fn open(mut connection: spdy::Connection, wanted: Wanted) -> Option<(Outpu
                 ids[usize::from(STDIN)] = Some(stream.id);
                 stdin = Some(stream.input);
             }
-            "resize" => resize = Some(stream.input),
+            "resize" if resizes => resize = Some(stream.input),
             _ => {
                 sender.refuse(stream.id).await.ok()?;
                 continue;
@@ -162,5 +171,21 @@ async fn open(mut connection: spdy::Connection, wanted: Wanted) -> Option<(Outpu
         sender.accept(stream.id).await.ok()?;
         missing -= 1;
     }
-    Some((Outputs::Spdy { sender, ids }, Inputs::Spdy { connection, stdin, resize }))
+    Some((Outputs::Spdy { sender, ids, tells_status }, Inputs::Spdy { connection, stdin, resize }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn older_clients_are_told_of_failures_only() {
+        let failed = json!({"status": "Failure", "message": "exit status 3"});
+        assert_eq!(last_word(&failed, true), failed.to_string());
+        assert_eq!(last_word(&failed, false), "exit status 3");
+        assert_eq!(last_word(&json!({"status": "Success"}), false), "");
+        assert_eq!(last_word(&json!({"status": "Success"}), true), "{\"status\":\"Success\"}");
+    }
 }

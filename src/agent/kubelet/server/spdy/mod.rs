@@ -30,10 +30,10 @@ pub fn is_asked(request: &Request<Incoming>) -> bool {
 }
 
 /// Accepts the upgrade with the first protocol of the client's that is among `offered`, and runs `serve` on the
-/// connection.
+/// connection and with that protocol.
 pub fn upgrade<F, S>(mut request: Request<Incoming>, offered: &[&'static str], serve: F) -> Result<Answer, Failure>
 where
-    F: FnOnce(Connection) -> S + Send + 'static,
+    F: FnOnce(Connection, &'static str) -> S + Send + 'static,
     S: Future<Output = ()> + Send + 'static,
 {
     let asked: Vec<_> = request
@@ -53,7 +53,7 @@ where
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => serve(Connection::start(Wire::plain(TokioIo::new(upgraded)))).await,
+            Ok(upgraded) => serve(Connection::start(Wire::plain(TokioIo::new(upgraded))), protocol).await,
             Err(error) => tracing::debug!(%error, "upgrade"),
         }
     });
