@@ -106,7 +106,7 @@ async fn requests_are_counted_by_what_they_ask_for() {
         "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"componentstatuses\",subresource=\"\",removed_release=\"\"} 1".to_owned(),
         "apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 1".to_owned(),
         "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0".to_owned(),
-        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} 2".to_owned(),
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} 4".to_owned(),
         "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"configmaps\"} 1".to_owned(),
         // This very request.
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1".to_owned(),

@@ -34,6 +34,10 @@ fn as_rust(pattern: &str) -> (String, Option<&str>) {
             }
             '\\' => {
                 taken += rest[1..].chars().next().map_or(0, char::len_utf8);
+                // The name or number in braces belongs to the escape.
+                if matches!(rest.as_bytes().get(1..3), Some([b'p' | b'P' | b'x', b'{'])) {
+                    taken += rest[2..].find('}').map_or(0, |end| end + 1);
+                }
                 out.push_str(&rest[..taken]);
                 class.inside();
             }

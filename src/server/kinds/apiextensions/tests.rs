@@ -171,8 +171,8 @@ fn schemas_are_structural() {
             ),
         ),
         (
-            json!({"type": "object", "anyOf": [{"x-kubernetes-map-type": "atomic"}]}),
-            format!("{spec}.anyOf[0].x-kubernetes-map-type: Forbidden: must be undefined to be structural"),
+            json!({"type": "string", "anyOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]}),
+            format!("{spec}.anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"),
         ),
         (json!({"type": "string", "$ref": "#/a"}), format!("{spec}.$ref: Forbidden: $ref is not supported")),
         (
