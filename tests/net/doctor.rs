@@ -56,3 +56,28 @@ fn the_self_test_names_what_is_wrong_needs_root() {
         assert_eq!(cause(None), Cause::Unreachable { node_ip });
     });
 }
+
+#[test]
+fn a_neighbour_is_asked_at_its_own_address_needs_root() {
+    on_host(|host| async move {
+        let there = host.neighbour("there", HERE.ip, THERE.ip).await;
+        let (node_ip, elsewhere) = (Ipv4Addr::from(THERE.ip), Ipv4Addr::new(192, 0, 2, 8));
+        let entry = Entry { range: "10.42.1.0/24".parse().unwrap(), gateway: node_ip, mac: None, node_ip: None };
+        let cause = |told| selftest::cause(&selftest::ask_neighbour(&entry, 1500, 10250, told).unwrap());
+        assert_eq!(cause(Some(node_ip)), Cause::Well);
+        assert_eq!(cause(Some(elsewhere)), Cause::Stale { entry: node_ip, node_ip: elsewhere });
+
+        there.run("ip", "link set far mtu 1300").await;
+        let Cause::Narrow { carries, .. } = cause(None) else { panic!("{:?}", cause(None)) };
+        assert!((1290..=1304).contains(&carries), "{carries}");
+        there.run("ip", "link set far mtu 1500").await;
+
+        // A firewall that lets no echo through, but the kubelet's port.
+        there.run("nft", "add table ip filter").await;
+        there.run("nft", "add chain ip filter input { type filter hook input priority 0 ; }").await;
+        there.run("nft", "add rule ip filter input icmp type echo-request drop").await;
+        assert_eq!(cause(None), Cause::Well);
+        there.run("ip", "link set far down").await;
+        assert_eq!(cause(None), Cause::Unreachable { node_ip });
+    });
+}

@@ -19,6 +19,7 @@ spec:
     imagePullPolicy: Never
     command: [sh, -c, "mkdir /www; echo here >/www/hostname; httpd -p 8082 -h /www; exec httpd -f -p 8081 -h /www"]
     ports: [{containerPort: 8081}]
+    readinessProbe: {httpGet: {path: /hostname, port: 8081}, periodSeconds: 1}
 "#;
 
 #[test]
