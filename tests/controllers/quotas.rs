@@ -1,7 +1,7 @@
 //! What quotas say is used, and that nothing goes beyond them while objects come and go.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -52,6 +52,9 @@ async fn a_quota_counts_what_is_there_what_comes_and_what_goes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_resize_gives_back_is_given_back_when_the_node_says_so() {
     let cluster = Cluster::new().await;
+    // Where the pod is bound already, its node must be able to hold it.
+    let room = Patch::Merge(json!({"status": {"allocatable": {"cpu": "8", "memory": "8Gi"}}}));
+    cluster.all::<Node>().patch_status("n1", &PatchParams::default(), &room).await.unwrap();
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "2"}}});
     cluster.create(cluster.test::<ResourceQuota>(), quota).await;
     used(&cluster, "requests.cpu", "0").await;

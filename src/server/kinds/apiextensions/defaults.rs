@@ -2,11 +2,10 @@
 //! itself is checked: types, bounds, choices, what is required and what is unknown. Formats, patterns and the logical
 //! operators are not looked at. Called by `version` for schemas that are structural.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrBool};
 use serde_json::{Map, Value};
 
+use super::structural::{items, set};
 use crate::api::field::{Error, Errors, Path};
 use crate::server::validation::text;
 
@@ -30,17 +29,6 @@ pub fn valid(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps, is_obje
     }
 }
 
-fn set(flag: Option<bool>) -> bool {
-    flag == Some(true)
-}
-
-fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
-    match &schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items),
-        _ => None,
-    }
-}
-
 /// The schema of a field, where one is given.
 fn of_field<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchemaProps> {
     let property = schema.properties.as_ref().and_then(|properties| properties.get(name));
@@ -58,8 +46,9 @@ fn has_unknown(value: &Value, schema: &JSONSchemaProps) -> bool {
         |name: &str| set(schema.x_kubernetes_embedded_resource) && matches!(name, "metadata" | "kind" | "apiVersion");
     match value {
         Value::Object(fields) => fields.iter().any(|(name, value)| match of_field(schema, name) {
+            _ if own(name) => false,
             Some(known) => has_unknown(value, known),
-            None => !open && !own(name),
+            None => !open,
         }),
         Value::Array(all) => items(schema).is_some_and(|items| all.iter().any(|item| has_unknown(item, items))),
         _ => false,
@@ -239,7 +228,8 @@ mod tests {
             json!({"type": "object", "additionalProperties": {"type": "string"}, "default": {"a": "b"}}),
             json!({"type": "object", "additionalProperties": true, "default": {"a": 1}}),
             json!({"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string", "nullable": true}}}, "default": [{"a": null}]}),
-            json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}},
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"},
+                "metadata": {"type": "object"}},
                 "default": {"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}, "spec": {}}}),
         ] {
             assert_eq!(told(schema.clone()), [""; 0], "{schema}");

@@ -24,11 +24,11 @@ pub fn structural(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps) {
     errors.extend(found);
 }
 
-fn set(flag: Option<bool>) -> bool {
+pub(super) fn set(flag: Option<bool>) -> bool {
     flag == Some(true)
 }
 
-fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+pub(super) fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     match &schema.items {
         Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items),
         _ => None,
