@@ -158,22 +158,6 @@ fn schemas_are_structural() {
                 "{spec}.properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
             ),
         ),
-        (
-            json!({"type": "string", "pattern": "^(a$"}),
-            format!(
-                "{spec}.pattern: Invalid value: \"^(a$\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `^(a$`"
-            ),
-        ),
-        (
-            json!({"type": "string", "allOf": [{"pattern": "[a"}]}),
-            format!(
-                "{spec}.allOf[0].pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ]: `[a`"
-            ),
-        ),
-        (
-            json!({"type": "string", "anyOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]}),
-            format!("{spec}.anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"),
-        ),
         (json!({"type": "string", "$ref": "#/a"}), format!("{spec}.$ref: Forbidden: $ref is not supported")),
         (
             json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-map-keys": ["k"]}),
@@ -204,6 +188,36 @@ fn schemas_are_structural() {
         ),
         (root(json!({"nullable": true})), &format!("{at}.nullable: Forbidden: nullable cannot be true at the root")),
     ]);
+}
+
+#[test]
+fn rules_about_values_are_read() {
+    let spec = "spec.validation.openAPIV3Schema.properties[spec]";
+    let cases = [
+        (
+            json!({"type": "string", "pattern": "^(a$"}),
+            format!(
+                "{spec}.pattern: Invalid value: \"^(a$\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `^(a$`"
+            ),
+        ),
+        (
+            json!({"type": "string", "allOf": [{"pattern": "[a"}]}),
+            format!(
+                "{spec}.allOf[0].pattern: Invalid value: \"[a\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ]: `[a`"
+            ),
+        ),
+        (
+            json!({"type": "string", "anyOf": [{"x-kubernetes-validations": [{"rule": "true"}]}]}),
+            format!("{spec}.anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"),
+        ),
+        (
+            json!({"type": "integer", "default": "x"}),
+            format!("{spec}.default: Invalid value: \"string\":  in body must be of type integer: \"string\""),
+        ),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(sound().create(schema(given.clone())), [expected], "{given}");
+    }
 }
 
 #[test]
