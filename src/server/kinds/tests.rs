@@ -171,7 +171,7 @@ fn bad_objects_are_refused() {
         (
             "autoscaling/v2",
             "HorizontalPodAutoscaler",
-            json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}}),
+            json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}}),
             "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`",
         ),
         (

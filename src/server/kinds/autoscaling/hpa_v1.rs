@@ -56,8 +56,8 @@ impl Strategy for HorizontalPodAutoscalersV1 {
         Some(super::table::cells(&to_v2(object.clone()), now))
     }
 
-    fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
-        super::validate::autoscaler(&to_v2(new.clone()))
+    fn validate(&self, new: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAutoscaler>) -> Errors {
+        super::validate::autoscaler(&to_v2(new.clone()), old.cloned().map(to_v2).as_ref())
     }
 
     fn validate_status(&self, new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler) -> Errors {

@@ -44,8 +44,8 @@ impl Strategy for HorizontalPodAutoscalersV2 {
         Some(super::table::cells(object, now))
     }
 
-    fn validate(&self, new: &HorizontalPodAutoscaler, _old: Option<&HorizontalPodAutoscaler>) -> Errors {
-        super::validate::autoscaler(new)
+    fn validate(&self, new: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAutoscaler>) -> Errors {
+        super::validate::autoscaler(new, old)
     }
 
     fn validate_status(&self, new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler) -> Errors {

@@ -31,9 +31,32 @@ fn bad_ones_are_refused_in_both_versions() {
                 "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
             ),
             (json!({"spec": {"scaleTargetRef": {"name": ""}}}), "spec.scaleTargetRef.name: Required value"),
+            (
+                json!({"spec": {"scaleTargetRef": {"apiVersion": "v1"}}}),
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group",
+            ),
+            (
+                json!({"spec": {"scaleTargetRef": {"apiVersion": "a/b/c"}}}),
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
+            ),
         ]);
+        let of_core = json!({"spec": {"scaleTargetRef": {"apiVersion": "v1", "kind": "ReplicationController"}}});
+        sound(version).accepts(&[of_core]);
         let status = sound(version).status(json!(null), json!({"currentReplicas": -1, "desiredReplicas": 1}));
         assert_eq!(status, ["status.currentReplicas: Invalid value: -1: must be greater than or equal to 0"]);
+    }
+}
+
+#[test]
+fn a_bad_version_of_the_target_stays_while_the_target_does() {
+    let target = |kind: &str, most: i32| {
+        json!({"spec": {"maxReplicas": most, "scaleTargetRef": {"kind": kind, "apiVersion": "v1"}}})
+    };
+    for version in ["autoscaling/v1", "autoscaling/v2"] {
+        let (errors, _) = sound(version).update(target("Deployment", 5), target("Deployment", 6));
+        assert!(errors.is_empty(), "{errors:?}");
+        let (errors, _) = sound(version).update(target("Deployment", 5), target("ReplicaSet", 5));
+        assert_eq!(errors, ["spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"]);
     }
 }
 
@@ -52,6 +75,11 @@ fn metrics_say_what_they_measure() {
             "spec.metrics[0].pods: Required value: must populate information for the given metric source",
         ),
         (
+            metric(json!({"type": "Pods", "object": {"describedObject": {"kind": "Service", "name": "a"},
+                "metric": {"name": "rps"}, "target": target}})),
+            "spec.metrics[0].pods: Required value: must populate information for the given metric source",
+        ),
+        (
             metric(json!({"type": "Pods", "pods": {"metric": {"name": ""}, "target": target}})),
             "spec.metrics[0].pods.metric.name: Required value: must specify a metric name",
         ),
@@ -66,6 +94,11 @@ fn metrics_say_what_they_measure() {
         (
             metric(json!({"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "0"}}})),
             "spec.metrics[0].external.target.value: Invalid value: \"0\": must be positive",
+        ),
+        (
+            metric(json!({"type": "ContainerResource",
+                "containerResource": {"name": "cpu", "container": "A", "target": {"type": "Utilization", "averageUtilization": 50}}})),
+            "spec.metrics[0].containerResource.container: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
         ),
         (
             json!({"spec": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}}}),

@@ -14,7 +14,15 @@ use crate::server::validation::{self, named, not_negative, optional_one_of, requ
 const MAX_WINDOW: i32 = 3600;
 const MAX_PERIOD: i32 = 1800;
 
-pub fn autoscaler(object: &HorizontalPodAutoscaler) -> Errors {
+/// What the apiVersion of a reference may be.
+#[derive(Clone, Copy, PartialEq)]
+enum Version {
+    Any,
+    Parses,
+    NamesGroup,
+}
+
+pub fn autoscaler(object: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAutoscaler>) -> Errors {
     let mut errors = Errors::new();
     let path = Path::new("spec");
     let spec = &object.spec;
@@ -28,9 +36,20 @@ pub fn autoscaler(object: &HorizontalPodAutoscaler) -> Errors {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(Error::invalid(&path.child("maxReplicas"), spec.max_replicas, detail));
     }
-    reference(&mut errors, &path.child("scaleTargetRef"), &spec.scale_target_ref);
+    let before = old.map(|old| &old.spec.scale_target_ref);
+    let after = &spec.scale_target_ref;
+    let version = match before {
+        Some(before) if before.api_version == after.api_version && before.kind == after.kind => Version::Any,
+        _ if after.kind == "ReplicationController" => Version::Parses,
+        _ => Version::NamesGroup,
+    };
+    reference(&mut errors, &path.child("scaleTargetRef"), after, version);
+    let old_objects = old.iter().flat_map(|old| old.spec.metrics.iter().flatten()).filter_map(|old| old.object.as_ref());
+    let mut old_objects = old_objects.map(|object| &object.described_object);
+    let unparsed = old_objects.any(|object| version_fault(object, Version::Parses).is_some());
+    let version = if unparsed { Version::Any } else { Version::Parses };
     for (at, spec) in spec.metrics.iter().flatten().enumerate() {
-        metric(&mut errors, &path.child("metrics").index(at), spec);
+        metric(&mut errors, &path.child("metrics").index(at), spec, version);
     }
     let path = path.child("behavior");
     let behavior = spec.behavior.clone().unwrap_or_default();
@@ -52,9 +71,25 @@ pub fn status(object: &HorizontalPodAutoscaler) -> Errors {
     errors
 }
 
-fn reference(errors: &mut Errors, path: &Path, reference: &CrossVersionObjectReference) {
+fn reference(errors: &mut Errors, path: &Path, reference: &CrossVersionObjectReference, version: Version) {
     required_name(errors, &path.child("kind"), &reference.kind, names::path_segment_name);
     required_name(errors, &path.child("name"), &reference.name, names::path_segment_name);
+    if let Some(fault) = version_fault(reference, version) {
+        let given = reference.api_version.as_deref().unwrap_or_default();
+        errors.push(Error::invalid(&path.child("apiVersion"), given, fault));
+    }
+}
+
+fn version_fault(reference: &CrossVersionObjectReference, version: Version) -> Option<String> {
+    let given = reference.api_version.as_deref().unwrap_or_default();
+    let group = given.split_once('/').map_or("", |(group, _)| group);
+    if version == Version::Any {
+        None
+    } else if given.matches('/').count() > 1 {
+        Some(format!("unexpected GroupVersion string: {given}"))
+    } else {
+        (version == Version::NamesGroup && group.is_empty()).then(|| "apiVersion must specify API group".to_owned())
+    }
 }
 
 fn scaling_rules(errors: &mut Errors, path: &Path, rules: &HPAScalingRules) {
@@ -76,11 +111,10 @@ fn scaling_rules(errors: &mut Errors, path: &Path, rules: &HPAScalingRules) {
     for (at, one) in policies.iter().enumerate() {
         policy(errors, &here.index(at), one);
     }
-    if let Some(tolerance) = &rules.tolerance
-        && validation::quantity(errors, &path.child("tolerance"), tolerance).is_some_and(|amount| amount.is_negative())
-    {
-        let detail = "must be greater or equal to zero";
-        errors.push(Error::invalid(&path.child("tolerance"), tolerance.0.as_str(), detail));
+    let here = path.child("tolerance");
+    let tolerance = rules.tolerance.as_ref().and_then(|wire| validation::quantity(errors, &here, wire));
+    if let Some(tolerance) = tolerance.filter(|amount| amount.is_negative()) {
+        errors.push(Error::invalid(&here, tolerance.to_string(), validation::NOT_NEGATIVE));
     }
 }
 
@@ -100,7 +134,7 @@ fn policy(errors: &mut Errors, path: &Path, policy: &HPAScalingPolicy) {
     }
 }
 
-fn metric(errors: &mut Errors, path: &Path, spec: &MetricSpec) {
+fn metric(errors: &mut Errors, path: &Path, spec: &MetricSpec, version: Version) {
     const KINDS: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
     let here = path.child("type");
     if spec.type_.is_empty() {
@@ -118,23 +152,29 @@ fn metric(errors: &mut Errors, path: &Path, spec: &MetricSpec) {
     ];
     // Only the first one found is looked into.
     if let Some((_, field, _)) = present.iter().find(|(_, _, present)| *present) {
-        source(errors, &path.child(field), spec, field);
+        source(errors, &path.child(field), spec, field, version);
     }
-    for (kind, field, present) in present {
-        if kind == spec.type_ && !present {
+    match present.iter().find(|(kind, ..)| *kind == spec.type_) {
+        Some((_, field, false)) => {
             let detail = "must populate information for the given metric source";
             errors.push(Error::required(&path.child(field), detail));
-        } else if kind != spec.type_ && present {
+        }
+        Some(_) => {}
+        None => errors.push(Error::not_supported(&here, spec.type_.as_str(), &KINDS)),
+    }
+    // A single source of another type than the one named is only missed, not refused.
+    if present.iter().filter(|(_, _, present)| *present).count() > 1 {
+        for (_, field, _) in present.iter().filter(|(kind, _, present)| *present && *kind != spec.type_) {
             errors.push(Error::forbidden(&path.child(field), "must populate the given metric source only"));
         }
     }
 }
 
-fn source(errors: &mut Errors, path: &Path, spec: &MetricSpec, field: &str) {
+fn source(errors: &mut Errors, path: &Path, spec: &MetricSpec, field: &str, version: Version) {
     let here = path.child("target");
     match (field, &spec.object, &spec.external, &spec.pods, &spec.resource, &spec.container_resource) {
         ("object", Some(source), ..) => {
-            reference(errors, &path.child("describedObject"), &source.described_object);
+            reference(errors, &path.child("describedObject"), &source.described_object, version);
             identifier(errors, &path.child("metric"), &source.metric);
             target(errors, &here, &source.target);
             one_of_values(errors, &here, &source.target, "must set either a target value or averageValue");
@@ -168,9 +208,13 @@ fn source(errors: &mut Errors, path: &Path, spec: &MetricSpec, field: &str) {
 fn resource(errors: &mut Errors, path: &Path, name: &str, container: Option<&String>, wanted: &MetricTarget) {
     if name.is_empty() {
         errors.push(Error::required(&path.child("name"), "must specify a resource name"));
+    } else if container.is_some() {
+        validation::resources::container_name(errors, &path.child("name"), name);
     }
-    if container.is_some_and(String::is_empty) {
-        errors.push(Error::required(&path.child("container"), "must specify a container"));
+    match container.map(String::as_str) {
+        None => {}
+        Some("") => errors.push(Error::required(&path.child("container"), "must specify a container")),
+        Some(container) => named(errors, &path.child("container"), container, names::dns1123_label(container)),
     }
     let path = path.child("target");
     target(errors, &path, wanted);

@@ -139,9 +139,12 @@ pub fn template(errors: &mut Errors, path: &Path, spec: &JobSpec) {
 }
 
 fn numbers(errors: &mut Errors, path: &Path, spec: &JobSpec) {
+    optional_not_negative(errors, &path.child("parallelism"), spec.parallelism);
+    optional_not_negative(errors, &path.child("completions"), spec.completions);
+    if let Some(seconds) = spec.active_deadline_seconds {
+        not_negative(errors, &path.child("activeDeadlineSeconds"), seconds);
+    }
     let counts = [
-        ("parallelism", spec.parallelism),
-        ("completions", spec.completions),
         ("backoffLimit", spec.backoff_limit),
         ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
         ("backoffLimitPerIndex", spec.backoff_limit_per_index),
@@ -149,9 +152,6 @@ fn numbers(errors: &mut Errors, path: &Path, spec: &JobSpec) {
     ];
     for (field, count) in counts {
         optional_not_negative(errors, &path.child(field), count);
-    }
-    if let Some(seconds) = spec.active_deadline_seconds {
-        not_negative(errors, &path.child("activeDeadlineSeconds"), seconds);
     }
     if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
         errors.push(Error::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
