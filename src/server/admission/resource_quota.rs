@@ -66,10 +66,16 @@ impl Plugin for ResourceQuota {
             return Ok(None);
         }
         let mut reservation = Reservation { writes: Vec::new(), _turn: turn };
-        for mut quota in attributes.reader.list::<Quota>(&context.namespace).await? {
-            let charged =
-                charge(&mut quota, &counted, &delta).map_err(|why| attributes.forbidden(Some(object), &why))?;
-            if charged {
+        let refuse = |why: String| attributes.forbidden(Some(object), &why);
+        // What one of the quotas cannot count is told before what another has no room for.
+        let mut concerned = Vec::new();
+        for quota in attributes.reader.list::<Quota>(&context.namespace).await? {
+            if concerns(&quota, &counted).map_err(refuse)? {
+                concerned.push(quota);
+            }
+        }
+        for mut quota in concerned {
+            if charge(&mut quota, &delta).map_err(refuse)? {
                 reservation.writes.push(write(&mut quota));
             }
         }
@@ -109,13 +115,12 @@ async fn has_quota(attributes: &Attributes<'_>) -> Result<bool> {
     Ok(!attributes.reader.list::<Quota>(&attributes.context.namespace).await?.is_empty())
 }
 
-/// Adds the usage to the quota's status, or says why it may not be. False where the quota is not concerned.
-fn charge(quota: &mut Quota, object: &Counted<'_>, delta: &Resources) -> std::result::Result<bool, String> {
+/// Whether the quota limits the object, or why it cannot tell.
+fn concerns(quota: &Quota, object: &Counted<'_>) -> std::result::Result<bool, String> {
     let spec = quota.spec.clone().unwrap_or_default();
-    let name = quota.metadata.name.clone().unwrap_or_default();
-    let status = quota.status.get_or_insert_default();
-    let hard = quota::amounts(status.hard.as_ref());
-    let used = quota::amounts(status.used.as_ref());
+    let name = quota.metadata.name.as_deref().unwrap_or_default();
+    let status = quota.status.clone().unwrap_or_default();
+    let (hard, used) = (quota::amounts(status.hard.as_ref()), quota::amounts(status.used.as_ref()));
     let limited: Vec<&str> = hard.keys().map(String::as_str).filter(|name| object.is_limited_by(name)).collect();
     if limited.is_empty() || !object.is_in_scope(&spec) {
         return Ok(false);
@@ -125,9 +130,17 @@ fn charge(quota: &mut Quota, object: &Counted<'_>, delta: &Resources) -> std::re
     {
         return Err(format!("failed quota: {name}: {missing}"));
     }
-    if limited.iter().any(|resource| !used.contains_key(*resource)) {
-        return Err(format!("status unknown for quota: {name}, resources: {}", limited.join(",")));
+    match limited.iter().all(|resource| used.contains_key(*resource)) {
+        true => Ok(true),
+        false => Err(format!("status unknown for quota: {name}, resources: {}", limited.join(","))),
     }
+}
+
+/// Adds the usage to the quota's status, or says why it may not be. False where nothing changes.
+fn charge(quota: &mut Quota, delta: &Resources) -> std::result::Result<bool, String> {
+    let name = quota.metadata.name.clone().unwrap_or_default();
+    let status = quota.status.get_or_insert_default();
+    let (hard, used) = (quota::amounts(status.hard.as_ref()), quota::amounts(status.used.as_ref()));
     let requested = quota::mask(delta, &hard);
     if let Some(why) = quota::exceeded(&name, &requested, &used, &hard) {
         return Err(why);
@@ -160,7 +173,9 @@ mod tests {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let counted = Counted::Pod(&pod);
         let delta = counted.usage(Timestamp::now());
-        charge(&mut quota, &counted, &delta)?;
+        if concerns(&quota, &counted)? {
+            charge(&mut quota, &delta)?;
+        }
         Ok(serde_json::to_value(quota.status.unwrap().used).unwrap())
     }
 

@@ -33,12 +33,11 @@ impl Plugin for RuntimeClass {
         let Some(pod) = pod.filter(|_| attributes.creates("", "pods")) else { return Ok(()) };
         let class = find(attributes, pod)?;
         let given = pod.spec.as_ref().and_then(|spec| spec.overhead.as_ref());
+        let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(()) };
         let why = match class.as_ref().and_then(|class| class.overhead.as_ref()) {
-            Some(wanted) if amounts(wanted.pod_fixed.as_ref()) != amounts(given) => MISMATCH,
-            None if given.is_some() => {
-                "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
-            }
-            Some(_) | None => return Ok(()),
+            Some(wanted) if amounts(wanted.pod_fixed.as_ref()) != amounts(Some(given)) => MISMATCH,
+            Some(_) => return Ok(()),
+            None => "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
         };
         Err(attributes.forbidden(object, why))
     }
@@ -54,7 +53,8 @@ fn find(attributes: &Attributes<'_>, pod: &Pod) -> Result<Option<Class>> {
 /// Gives the pod what its class says, or says why the two do not fit.
 fn settle(class: &Class, spec: &mut PodSpec) -> std::result::Result<(), String> {
     if let Some(overhead) = &class.overhead {
-        if spec.overhead.is_some() && amounts(overhead.pod_fixed.as_ref()) != amounts(spec.overhead.as_ref()) {
+        let given = amounts(spec.overhead.as_ref());
+        if !given.is_empty() && amounts(overhead.pod_fixed.as_ref()) != given {
             return Err(MISMATCH.to_owned());
         }
         spec.overhead.clone_from(&overhead.pod_fixed);

@@ -22,11 +22,18 @@ pub(super) fn none_in_mirror(pod: &Pod) -> Result<(), &'static str> {
         return Err("a mirror pod may not reference secrets");
     }
     let projected = spec.volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref());
-    let mut sources = projected.flat_map(|projected| projected.sources.iter().flatten());
-    match sources.any(|source| source.service_account_token.is_some()) {
-        true => Err("a mirror pod may not use ServiceAccountToken volume projections"),
-        false => Ok(()),
+    for source in projected.flat_map(|projected| projected.sources.iter().flatten()) {
+        if source.service_account_token.is_some() {
+            return Err("a mirror pod may not use ServiceAccountToken volume projections");
+        }
+        if source.cluster_trust_bundle.is_some() {
+            return Err("a mirror pod may not use ClusterTrustBundle volume projections");
+        }
+        if source.pod_certificate.is_some() {
+            return Err("a mirror pod may not use PodCertificate volume projections");
+        }
     }
+    Ok(())
 }
 
 fn names_secret(spec: &PodSpec) -> bool {
@@ -182,6 +189,10 @@ mod tests {
             (
                 json!({"containers": [], "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}),
                 "a mirror pod may not use ServiceAccountToken volume projections",
+            ),
+            (
+                json!({"containers": [], "volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "t"}}]}}]}),
+                "a mirror pod may not use ClusterTrustBundle volume projections",
             ),
         ];
         for (spec, why) in cases {
