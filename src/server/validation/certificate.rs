@@ -88,7 +88,7 @@ fn validate_conditions(errors: &mut Errors, path: &Path, conditions: &[Condition
         };
         if !other.is_empty() && seen.contains(&other) {
             let detail = "Approved and Denied conditions are mutually exclusive";
-            errors.push(Error::invalid(&here.child("type"), kind, detail));
+            errors.push(Error::invalid(path, kind, detail));
         }
         if seen.contains(&kind) {
             errors.push(Error::duplicate(&here.child("type"), kind));
@@ -173,7 +173,7 @@ mod tests {
                 &approved,
                 &both,
                 Approval,
-                "status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",
+                "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",
             ),
             (
                 &approved,

@@ -59,6 +59,7 @@ impl Strategy for MutatingAdmissionPolicies {
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
         policy::policy(&mut errors, &path, &Policy::from(&spec));
+        policy::mutable(&mut errors, &path.child("matchConstraints"), spec.match_constraints.as_ref());
         let here = path.child("mutations");
         let mutations = spec.mutations.as_deref().unwrap_or_default();
         if mutations.is_empty() {
@@ -73,6 +74,8 @@ impl Strategy for MutatingAdmissionPolicies {
     }
 }
 
+const KINDS: [&str; 2] = ["ApplyConfiguration", "JSONPatch"];
+
 /// One patch, of the type that it names.
 fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation) {
     let expression = |expression: &Option<String>| validation::text(expression).trim().is_empty();
@@ -85,18 +88,18 @@ fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation) {
         ("JSONPatch", "jsonPatch", mutation.json_patch.as_ref().map(|patch| expression(&patch.expression))),
     ];
     let kind = mutation.patch_type.as_str();
-    validation::one_of(errors, &path.child("patchType"), kind, &["ApplyConfiguration", "JSONPatch"]);
+    validation::one_of(errors, &path.child("patchType"), kind, &KINDS);
     for (of, field, part) in parts {
         let here = path.child(field);
         match part {
             None if of == kind => {
                 errors.push(Error::required(&here, format!("must be specified when patchType is {of}")));
             }
-            Some(_) if of != kind => {
+            Some(_) if of != kind && KINDS.contains(&kind) => {
                 let detail = format!("must not be specified when patchType is {kind}");
-                errors.push(Error::invalid_unshown(&here, detail));
+                errors.push(Error::invalid(&here, format!("{{{field}}}"), detail));
             }
-            Some(true) => errors.push(Error::required(&here.child("expression"), "expression is not specified")),
+            Some(true) if of == kind => errors.push(Error::required(&here.child("expression"), "")),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
 use serde_json::Value;
 
 use super::policy;
-use crate::api::field::Errors;
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 
@@ -57,6 +57,8 @@ impl Strategy for MutatingAdmissionPolicyBindings {
         let spec = new.spec.clone().unwrap_or_default();
         let name = spec.policy_name.as_deref().unwrap_or_default();
         policy::binding(&mut errors, name, spec.param_ref.as_ref(), spec.match_resources.as_ref());
+        let resources = spec.match_resources.as_ref();
+        policy::mutable(&mut errors, &Path::new("spec").child("matchResources"), resources);
         errors
     }
 }

@@ -169,6 +169,18 @@ fn match_resources(errors: &mut Errors, path: &Path, resources: &MatchResources)
     }
 }
 
+/// There is nothing to mutate in a deletion.
+pub fn mutable(errors: &mut Errors, path: &Path, resources: Option<&MatchResources>) {
+    const SUPPORTED: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
+    let rules = resources.and_then(|resources| resources.resource_rules.as_ref()).into_iter().flatten();
+    for operation in rules.flat_map(|rule| rule.operations.iter().flatten()) {
+        if !SUPPORTED.contains(&operation.as_str()) {
+            let path = path.child("resourceRules").child("operations");
+            errors.push(Error::not_supported(&path, operation.as_str(), &SUPPORTED));
+        }
+    }
+}
+
 /// Which policy applies where, with which parameters.
 pub fn binding(errors: &mut Errors, policy: &str, parameters: Option<&ParamRef>, resources: Option<&MatchResources>) {
     let path = Path::new("spec");

@@ -49,6 +49,10 @@ fn webhooks_are_reachable_and_harmless() {
                 "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"",
             ),
             (
+                hook(json!({"sideEffects": ""})),
+                "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+            ),
+            (
                 hook(json!({"timeoutSeconds": 31})),
                 "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
             ),
@@ -156,7 +160,7 @@ fn what_policies_do() {
         ),
         (
             json!({"spec": {"validations": [{"expression": "true", "reason": "Mood"}]}}),
-            "spec.validations[0].reason: Unsupported value: \"Mood\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\", \"Unauthorized\"",
+            "spec.validations[0].reason: Unsupported value: \"Mood\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
         ),
         (
             json!({"spec": {"auditAnnotations": [{"key": "a", "valueExpression": ""}]}}),
@@ -171,6 +175,15 @@ fn what_policies_do() {
         (
             json!({"spec": {"mutations": [{"patchType": "JSONPatch"}]}}),
             "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
+        ),
+        (
+            json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}, "applyConfiguration": {"expression": "x"}}]}}),
+            "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch",
+        ),
+        (
+            json!({"spec": {"matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["DELETE"]}]}}}),
+            "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
         ),
         (json!({"spec": {"reinvocationPolicy": null}}), "spec.reinvocationPolicy: Required value"),
     ]);

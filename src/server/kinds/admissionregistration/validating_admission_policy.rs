@@ -109,7 +109,7 @@ fn check(errors: &mut Errors, path: &Path, check: &Validation) {
     } else if message.trim().contains(['\n', '\r']) {
         errors.push(Error::invalid(&path.child("message"), message, "message must not contain line breaks"));
     }
-    let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+    let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
     validation::optional_one_of(errors, &path.child("reason"), &check.reason, &reasons);
 }
 

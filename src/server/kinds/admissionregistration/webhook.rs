@@ -109,7 +109,10 @@ fn hook(errors: &mut Errors, path: &Path, hook: &Hook) {
     optional_one_of(errors, &path.child("failurePolicy"), hook.failure_policy, &["Fail", "Ignore"]);
     optional_one_of(errors, &path.child("matchPolicy"), hook.match_policy, &["Equivalent", "Exact"]);
     let effects = ["None", "NoneOnDryRun"];
-    if !effects.contains(&hook.side_effects) {
+    if hook.side_effects.is_empty() {
+        let detail = format!("must specify one of {}", effects.join(", "));
+        errors.push(Error::required(&path.child("sideEffects"), detail));
+    } else if !effects.contains(&hook.side_effects) {
         errors.push(Error::not_supported(&path.child("sideEffects"), hook.side_effects, &effects));
     }
     if let Some(seconds) = hook.timeout.filter(|seconds| !(1..=30).contains(seconds)) {
