@@ -58,10 +58,8 @@ pub struct Meta {
 pub enum NameRule {
     /// RFC 1123 subdomain, at most 253 characters: most kinds.
     Subdomain,
-    /// RFC 1123 label, at most 63 characters: Namespace, Service (relaxed in 1.34+).
+    /// RFC 1123 label, at most 63 characters: Namespace, Service (relaxed in 1.36).
     Label,
-    /// RFC 1035 label.
-    Label1035,
     /// Anything that fits in a path segment: RBAC kinds.
     PathSegment,
     /// A canonical IP address: IPAddress.

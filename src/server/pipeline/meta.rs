@@ -76,7 +76,6 @@ fn name_problems(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     match rule {
         NameRule::Subdomain => names::dns1123_subdomain(name),
         NameRule::Label => names::dns1123_label(name),
-        NameRule::Label1035 => names::dns1035_label(name),
         NameRule::PathSegment if prefix => names::path_segment_prefix(name),
         NameRule::PathSegment => names::path_segment_name(name),
         NameRule::IpAddress => match name.parse::<std::net::IpAddr>() {

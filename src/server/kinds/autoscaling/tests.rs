@@ -49,14 +49,15 @@ fn bad_ones_are_refused_in_both_versions() {
 
 #[test]
 fn a_bad_version_of_the_target_stays_while_the_target_does() {
-    let target = |kind: &str, most: i32| {
-        json!({"spec": {"maxReplicas": most, "scaleTargetRef": {"kind": kind, "apiVersion": "v1"}}})
-    };
+    let target = |kind: &str, most: i32| json!({"spec": {"maxReplicas": most, "scaleTargetRef": {"kind": kind, "apiVersion": "v1"}}});
     for version in ["autoscaling/v1", "autoscaling/v2"] {
         let (errors, _) = sound(version).update(target("Deployment", 5), target("Deployment", 6));
         assert!(errors.is_empty(), "{errors:?}");
         let (errors, _) = sound(version).update(target("Deployment", 5), target("ReplicaSet", 5));
-        assert_eq!(errors, ["spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"]);
+        assert_eq!(
+            errors,
+            ["spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"]
+        );
     }
 }
 

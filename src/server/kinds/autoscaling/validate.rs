@@ -44,7 +44,8 @@ pub fn autoscaler(object: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAu
         _ => Version::NamesGroup,
     };
     reference(&mut errors, &path.child("scaleTargetRef"), after, version);
-    let old_objects = old.iter().flat_map(|old| old.spec.metrics.iter().flatten()).filter_map(|old| old.object.as_ref());
+    let old_objects =
+        old.iter().flat_map(|old| old.spec.metrics.iter().flatten()).filter_map(|old| old.object.as_ref());
     let mut old_objects = old_objects.map(|object| &object.described_object);
     let unparsed = old_objects.any(|object| version_fault(object, Version::Parses).is_some());
     let version = if unparsed { Version::Any } else { Version::Parses };

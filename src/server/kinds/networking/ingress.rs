@@ -243,7 +243,7 @@ fn backend_rules(errors: &mut Errors, path: &Path, backend: &IngressBackend) {
 
 fn service_backend(errors: &mut Errors, path: &Path, service: &IngressServiceBackend) {
     let here = path.child("service");
-    validation::required_name(errors, &here.child("name"), &service.name, names::dns1035_label);
+    validation::required_name(errors, &here.child("name"), &service.name, names::dns1123_label);
     let port = service.port.clone().unwrap_or_default();
     let here = here.child("port");
     match (validation::text(&port.name), port.number.unwrap_or(0)) {

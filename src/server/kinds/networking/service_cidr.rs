@@ -46,9 +46,15 @@ impl Strategy for ServiceCidrs {
         let ranges = cidrs(new);
         match old.map(cidrs) {
             None => self::ranges(&mut errors, &path, ranges),
-            Some(before) if before == ranges => {}
-            // A range of the other family may come later.
-            Some([first]) if ranges.len() == 2 && ranges[0] == *first => self::ranges(&mut errors, &path, ranges),
+            Some(before) if before.len() == ranges.len() || (before.len(), ranges.len()) == (1, 2) => {
+                for (at, range) in ranges.iter().enumerate().take(before.len()) {
+                    validation::immutable(&mut errors, &path.index(at), range, &before[at]);
+                }
+                // A range of the other family may come later.
+                if before.len() != ranges.len() {
+                    self::ranges(&mut errors, &path, ranges);
+                }
+            }
             Some(_) => errors.push(Error::invalid(&path, validation::json(&ranges), validation::IMMUTABLE)),
         }
         errors

@@ -21,6 +21,7 @@ fn ingresses() {
         json!({}),
         route("Prefix", "/a"),
         route("ImplementationSpecific", ""),
+        json!({"spec": {"defaultBackend": {"service": {"name": "1s"}}}}),
         json!({"spec": {"defaultBackend": {"service": null, "resource": {"kind": "Bucket", "name": "b"}}}}),
         json!({"spec": {"tls": [{"hosts": ["*.a.b"], "secretName": "s"}], "ingressClassName": "c"}}),
     ]);
@@ -149,8 +150,13 @@ fn ranges_and_addresses_of_services() {
         (json!({"spec": {"cidrs": ["10.0.0.0/16", "fd00::/64"]}}), &[]),
         (
             json!({"spec": {"cidrs": ["10.1.0.0/16"]}}),
-            &["spec.cidrs: Invalid value: [\"10.1.0.0/16\"]: field is immutable"],
+            &["spec.cidrs[0]: Invalid value: \"10.1.0.0/16\": field is immutable"],
         ),
+        (
+            json!({"spec": {"cidrs": ["10.1.0.0/16", "fd00::/64"]}}),
+            &["spec.cidrs[0]: Invalid value: \"10.1.0.0/16\": field is immutable"],
+        ),
+        (json!({"spec": {"cidrs": []}}), &["spec.cidrs: Invalid value: []: field is immutable"]),
     ]);
     let parent = json!({"resource": "services", "namespace": "default", "name": "s"});
     let addresses =
