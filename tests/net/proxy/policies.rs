@@ -192,6 +192,6 @@ fn load_balancers_learn_at_the_health_check_port_whether_to_come_needs_root() {
         node.api.service("web", spec("Cluster", 30991));
         drop(eventually(async || question(30991).await, refused).await);
         node.proxy.stop().await;
-        assert!(refused(&question(30990).await), "a stopped proxy does not answer");
+        drop(eventually(async || question(30990).await, refused).await);
     });
 }
