@@ -61,7 +61,6 @@ impl Capacity {
             }
         }
         let total: i64 = zones.values().sum();
-        #[expect(clippy::cast_precision_loss, reason = "of millionths of a CPU nobody can tell")]
         let share = |cpu: i64| cpu as f64 / total as f64;
         (zones.len() >= 2).then(|| Self(zones.into_iter().map(|(zone, cpu)| (zone, share(cpu))).collect()))
     }
@@ -72,7 +71,6 @@ impl Capacity {
         if zones > count {
             return Err(format!("Insufficient number of endpoints ({count} endpoints, {zones} zones)"));
         }
-        #[expect(clippy::cast_precision_loss, reason = "there are not so many endpoints")]
         let (mut left, all) = (count as f64, count as f64);
         let mut desired = BTreeMap::new();
         for (zone, share) in &self.0 {
@@ -117,7 +115,6 @@ pub fn share_out(endpoints: &mut [&mut Endpoint], capacity: Option<&Capacity>) -
 fn redistribute(zones: &mut [String], desired: &BTreeMap<&str, f64>) {
     let (mut gives, mut takes) = (BTreeMap::new(), BTreeMap::new());
     for (zone, desired) in desired {
-        #[expect(clippy::cast_precision_loss, reason = "there are not so many endpoints")]
         let more = zones.iter().filter(|it| it == zone).count() as f64 - desired;
         if more > 0.0 {
             gives.insert(*zone, more);
