@@ -104,9 +104,13 @@ impl Cgroups {
     }
 }
 
-/// Shares (2 … 262144) as the unified hierarchy's weight (1 … 10000), by the mapping runc uses.
+/// Shares (2 … 262144, usually 1024) as the unified hierarchy's weight (1 … 10000, usually 100): the curve through
+/// these three that upstream's cgroups library draws. (runc before 1.3.2 has a line, which gives 39 for 1024.)
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10000")]
 pub fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    let exponent = (shares.clamp(2, 262_144) as f64).log2();
+    let exponent = (exponent * exponent + 125.0 * exponent) / 612.0 - 7.0 / 34.0;
+    10_f64.powf(exponent).ceil() as u64
 }
 
 /// Lets the children have the controllers; one that the kernel lacks is not worth failing for.
@@ -157,7 +161,7 @@ mod tests {
             pids_limit: None,
         };
         let cases = [
-            ("podu", &limits, Some("39"), Some("150000 100000"), Some("67108864")),
+            ("podu", &limits, Some("100"), Some("150000 100000"), Some("67108864")),
             ("burstable/podv", &Resources { cpu_shares: Some(2), ..Resources::default() }, Some("1"), None, None),
             ("besteffort/podw", &Resources::default(), None, None, None),
         ];
@@ -175,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_span_the_whole_range() {
-        assert_eq!([2, 1024, 262_144].map(weight), [1, 39, 10_000]);
+    fn weights_are_those_of_upstream() {
+        assert_eq!([0, 2, 3, 102, 256, 1024, 2048, 262_144, 1 << 20].map(weight), [1, 1, 2, 17, 35, 100, 174, 10_000, 10_000]);
     }
 }
