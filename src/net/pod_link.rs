@@ -23,6 +23,10 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The pod's device, as programs in containers expect it.
 pub const POD_DEVICE: &str = "eth0";
 
+/// The address of every host's side: the neighbour is alone on its wire. It is chosen here because udev gives links
+/// whose address the kernel chose another one a moment later, and nobody would hear of that in the pod.
+const HOST_MAC: [u8; 6] = [0xee; 6];
+
 /// What a pod's cable shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodLink {
@@ -102,6 +106,7 @@ fn connect(host: &mut Netlink, pod: &mut Netlink, link: &PodLink) -> io::Result<
         .build();
     let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(link.host_name.as_str())
+        .address(HOST_MAC.to_vec())
         .mtu(link.mtu)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
         .build();

@@ -39,6 +39,7 @@ fn attach_is_idempotent_and_heals_what_changed_needs_root() {
             route_loopback: false,
         };
         let before = host.ip("-o link show veth-a");
+        assert!(before.contains("ee:ee:ee:ee:ee:ee"), "udev changes what we did not choose: {before}");
         pod_link::attach(&link).await.unwrap();
         pod_link::attach(&link).await.unwrap();
         let after = host.ip("-o link show veth-a");
