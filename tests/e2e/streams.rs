@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
 
-use crate::support::{Cluster, Running, told};
+use crate::support::{Cluster, Running, eventually, told};
 
 /// A web server with something to send, and a shell.
 const WEB: &str = r#"
@@ -356,8 +356,11 @@ spec:
     let cluster = cluster_with(manifest, "shared");
     let ps = |container: &str| cluster.kubectl(&["exec", "shared", "-c", container, "--", "ps", "-o", "pid,args"]);
     for container in ["a", "b"] {
-        let seen = ps(container);
-        assert!(["sleep 1001", "sleep 1002", "1 /orch pause"].into_iter().all(|line| seen.contains(line)), "{seen}");
+        // What was started a moment ago may still be runc.
+        eventually("all processes are seen", || {
+            let seen = ps(container);
+            ["sleep 1001", "sleep 1002", "1 /orch pause"].into_iter().all(|line| seen.contains(line))
+        });
     }
     // A container that ends leaves the namespace to the other.
     let pid = "ps -o pid,args | grep '[s]leep 1002' | sed 's/^ *//; s/ .*//'";
