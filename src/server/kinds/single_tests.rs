@@ -1,6 +1,6 @@
 //! Good and bad objects of the groups that have one kind.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::kinds::table_tests::Sound;
 
@@ -28,10 +28,26 @@ fn leases() {
 fn runtime_classes() {
     let sound = Sound::new("node.k8s.io/v1", "RuntimeClass", json!({"handler": "runc"}));
     sound.accepts(&[json!({}), json!({"overhead": {"podFixed": {"cpu": "100m"}}})]);
-    sound.refuses(&[(
-        json!({"overhead": {"podFixed": {"cpu": "-1"}}}),
-        "overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
-    )]);
+    let tolerating = |tolerations: Value| json!({"scheduling": {"tolerations": tolerations}});
+    let some = json!({"key": "a", "operator": "Exists"});
+    sound.refuses(&[
+        (
+            json!({"overhead": {"podFixed": {"cpu": "-1"}}}),
+            "overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+        ),
+        (
+            json!({"overhead": {"podFixed": {"wood": "1"}}}),
+            "overhead.limits[wood]: Invalid value: \"wood\": must be a standard resource for containers",
+        ),
+        (
+            tolerating(json!([{"key": "a", "operator": "Exists", "value": "b"}])),
+            "scheduling.tolerations.tolerations[0].operator: Invalid value: \"b\": value must be empty when `operator` is 'Exists'",
+        ),
+        (
+            tolerating(json!([some, some])),
+            "scheduling.tolerations[1]: Duplicate value: {\"Effect\":\"\",\"Key\":\"a\",\"Operator\":\"Exists\",\"TolerationSeconds\":null,\"Value\":\"\"}",
+        ),
+    ]);
     sound.changes(&[(json!({"handler": "kata"}), &["handler: Invalid value: \"kata\": field is immutable"])]);
 }
 

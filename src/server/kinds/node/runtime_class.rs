@@ -1,9 +1,10 @@
 //! RuntimeClass: which container runtime a pod wants.
 
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use serde_json::Value;
 
-use crate::api::field::{Errors, Path};
+use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
@@ -42,14 +43,32 @@ impl Strategy for RuntimeClasses {
             let path = Path::new("scheduling");
             let selector = path.child("nodeSelector");
             validation::labels::labels(&mut errors, &selector, scheduling.node_selector.as_ref());
-            let tolerations = scheduling.tolerations.as_deref().unwrap_or_default();
-            validation::pod::tolerations(&mut errors, &path.child("tolerations"), tolerations);
+            tolerations(&mut errors, &path.child("tolerations"), scheduling.tolerations.as_deref().unwrap_or_default());
         }
-        let fixed = new.overhead.as_ref().and_then(|overhead| overhead.pod_fixed.as_ref());
-        validation::quantities(&mut errors, &Path::new("overhead").child("limits"), fixed);
+        if let Some(fixed) = new.overhead.as_ref().and_then(|overhead| overhead.pod_fixed.as_ref()) {
+            validation::pod::overhead(&mut errors, &Path::new("overhead"), fixed);
+        }
         if let Some(old) = old {
             validation::immutable(&mut errors, &Path::new("handler"), &new.handler, &old.handler);
         }
         errors
+    }
+}
+
+fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration]) {
+    // Upstream names the list twice where a toleration is bad in itself.
+    validation::pod::tolerations(errors, &path.child("tolerations"), tolerations);
+    let key = |one: &Toleration| Toleration { toleration_seconds: None, ..one.clone() };
+    for (at, one) in tolerations.iter().enumerate() {
+        if tolerations[..at].iter().any(|other| key(other) == key(one)) {
+            let shown = serde_json::json!({
+                "Key": validation::text(&one.key),
+                "Operator": validation::text(&one.operator),
+                "Value": validation::text(&one.value),
+                "Effect": validation::text(&one.effect),
+                "TolerationSeconds": one.toleration_seconds,
+            });
+            errors.push(Error::duplicate(&path.index(at), shown));
+        }
     }
 }

@@ -32,6 +32,7 @@ mod tests;
 pub use affinity::node_selector;
 pub use ephemeral::update as update_ephemeral_containers;
 pub use resize::update as resize;
+pub use resources::overhead;
 pub use status::update as update_status;
 pub use tolerations::{effect as taint_effect, tolerations};
 pub use update::update;
