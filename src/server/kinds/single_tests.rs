@@ -36,8 +36,8 @@ fn runtime_classes() {
             "overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
         ),
         (
-            json!({"overhead": {"podFixed": {"wood": "1"}}}),
-            "overhead.limits[wood]: Invalid value: \"wood\": must be a standard resource for containers",
+            json!({"overhead": {"podFixed": {"pods": "1"}}}),
+            "overhead.limits[pods]: Invalid value: \"pods\": must be a standard resource for containers",
         ),
         (
             tolerating(json!([{"key": "a", "operator": "Exists", "value": "b"}])),
