@@ -175,7 +175,7 @@ fn changed_objects() {
             "PersistentVolume",
             volume("/a"),
             volume("/b"),
-            vec!["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n- hostPath: {\"path\":\"/a\"}\n+ hostPath: {\"path\":\"/b\"}\n".to_owned()],
+            vec!["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n@@ -1,5 +1,5 @@\n {\n  \"HostPath\": {\n-  \"Path\": \"/a\"\n+  \"Path\": \"/b\"\n  }\n }\n".to_owned()],
         ),
         (
             "Node",
