@@ -40,8 +40,8 @@ fn chains() -> Vec<DroppingChain> {
 
 /// Whether a chain's last rule drops or refuses everything, as firewalld's do instead of a policy.
 fn ends_in_refusal(listed: &str) -> bool {
-    let rules = listed.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with(['{', '}']));
-    rules.last().is_some_and(|rule| {
+    let mut rules = listed.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with(['{', '}']));
+    rules.next_back().is_some_and(|rule| {
         let words: Vec<_> = rule.split_whitespace().filter(|word| *word != "counter").collect();
         matches!(words.first(), Some(&"drop" | &"reject"))
     })

@@ -40,7 +40,7 @@ pub enum Weight {
 pub fn weight(node: &Node) -> Weight {
     let labels = node.metadata.labels.as_ref();
     let has = |label: &&str| labels.is_some_and(|labels| labels.contains_key(*label));
-    if EXCLUDED.iter().any(|label| has(label)) || !is_ready(node) {
+    if EXCLUDED.iter().any(has) || !is_ready(node) {
         return Weight::None;
     }
     let zone = labels.and_then(|labels| labels.get(ZONE)).filter(|zone| !zone.is_empty());
