@@ -1,12 +1,11 @@
 //! What the overlay carries, beside a bare VXLAN link and the bare wire under both: one TCP stream between two network
 //! namespaces. Prints figures, asserts nothing. Needs root: the namespaces are its own, made by the helpers of `tests/net`.
 
-#[path = "../tests/net/overlay.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
-mod overlay;
 #[path = "../tests/net/support.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod support;
+#[path = "../tests/net/two_nodes.rs"]
+mod two_nodes;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use orch::net::netns;
 
-use overlay::{HERE, THERE};
 use support::{Pod, on_host, run};
+use two_nodes::{HERE, THERE};
 
 const LASTS: Duration = Duration::from_secs(2);
 /// Each way is measured so often, in turns, and the best counts: others use the machine too.

@@ -6,8 +6,8 @@ use orch::net::netns;
 use orch::net::overlay::kernel::Kernel;
 use orch::net::overlay::selftest::{self, Cause, Entry};
 
-use crate::overlay::{HERE, LINK, THERE};
 use crate::support::on_host;
+use crate::two_nodes::{HERE, LINK, THERE};
 
 const MTU: u32 = 1450;
 

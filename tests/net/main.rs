@@ -13,3 +13,4 @@ mod overlay;
 mod pod_network;
 mod proxy;
 mod support;
+mod two_nodes;

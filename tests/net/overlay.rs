@@ -1,49 +1,15 @@
 //! Two nodes that share a wire: the overlay between them, and what it survives.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 
 use orch::net::netns;
 use orch::net::overlay::events::Changes;
-use orch::net::overlay::kernel::{Device, Kernel};
+use orch::net::overlay::kernel::Kernel;
 use orch::net::overlay::{Backend, Mac, Paths, Peer, diff};
 
 use crate::support::{PATIENCE, ask, on_host, serve};
-
-pub const LINK: &str = "orch-test.1";
-
-/// One node, with the range 10.42.`range`.0/24.
-#[derive(Clone, Copy)]
-pub struct Side {
-    name: &'static str,
-    pub ip: [u8; 4],
-    range: u8,
-}
-
-impl Side {
-    fn gateway(self) -> Ipv4Addr {
-        [10, 42, self.range, 0].into()
-    }
-
-    /// Lays the way to the other, and tells how many steps that took.
-    pub fn reach(self, other: Self) -> std::io::Result<usize> {
-        let mut kernel = Kernel::open()?;
-        let node_ip = self.ip.into();
-        let wire = kernel.wire(node_ip)?.expect("the wire");
-        let device = Device { name: LINK.into(), mac: Mac::of_node(self.name), node_ip, address: self.gateway() };
-        let link = kernel.ensure(&device, wire)?;
-        let peer = Peer { node_ip: other.ip.into(), mac: Mac::of_node(other.name) };
-        let range = ipnet::Ipv4Net::new(other.gateway(), 24).expect("a range");
-        let desired = Paths::of(Backend::Vxlan, &BTreeMap::from([(range, peer)]), link);
-        let steps = diff(&desired, &kernel.observe(Some(link))?);
-        steps.iter().try_for_each(|step| kernel.apply(step, link))?;
-        assert_eq!(kernel.observe(Some(link))?, desired);
-        Ok(steps.len())
-    }
-}
-
-pub const HERE: Side = Side { name: "here", ip: [192, 0, 2, 1], range: 0 };
-pub const THERE: Side = Side { name: "there", ip: [192, 0, 2, 7], range: 1 };
+use crate::two_nodes::{HERE, LINK, Side, THERE};
 
 #[test]
 fn two_nodes_reach_each_other_and_mend_what_breaks_needs_root() {

@@ -383,7 +383,10 @@ pub fn update_managed_fields(old: Option<&Value>, new: &mut Value, request: &Req
         return;
     }
     // The record itself is among what is compared, and is unowned.
-    let zero = old.is_none().then(|| zero::value(request.schema, !request.custom)).unwrap_or_default();
+    let zero = match old {
+        Some(_) => Value::Null,
+        None => zero::value(request.schema, !request.custom),
+    };
     match record(old.unwrap_or(&zero), new, managers, request) {
         Ok(managers) => managers::encode(new, &managers),
         Err(_) => {
