@@ -106,7 +106,6 @@ impl Cgroups {
 
 /// Shares (2 … 262144, usually 1024) as the unified hierarchy's weight (1 … 10000, usually 100): the curve through
 /// these three that upstream's cgroups library draws. (runc before 1.3.2 has a line, which gives 39 for 1024.)
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10000")]
 pub fn weight(shares: u64) -> u64 {
     let exponent = (shares.clamp(2, 262_144) as f64).log2();
     let exponent = (exponent * exponent + 125.0 * exponent) / 612.0 - 7.0 / 34.0;
