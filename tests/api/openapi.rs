@@ -104,7 +104,6 @@ async fn columns_say_what_the_documentation_says() {
         ("api/v1", "services", "Cluster-IP", "core.v1.ServiceSpec", "clusterIP"),
         ("api/v1", "persistentvolumes", "Claim", "core.v1.PersistentVolumeSpec", "claimRef"),
         ("apis/batch/v1", "cronjobs", "Schedule", "batch.v1.CronJobSpec", "schedule"),
-        ("apis/apps/v1", "deployments", "Selector", "apps.v1.DeploymentSpec", "selector"),
         ("apis/storage.k8s.io/v1", "csidrivers", "Modes", "storage.v1.CSIDriverSpec", "volumeLifecycleModes"),
         ("apis/rbac.authorization.k8s.io/v1", "rolebindings", "Role", "rbac.v1.RoleBinding", "roleRef"),
     ];
