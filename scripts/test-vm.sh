@@ -37,7 +37,7 @@ make_machine() {
   local root=$dir/root packages
   packages=systemd-sysv,udev,dbus,kmod,procps,iproute2,curl,containerd,runc,nftables,linux-image-cloud-amd64,initramfs-tools
   rm -rf "$dir" && mkdir -p "$dir"
-  debootstrap --variant=minbase --include="$packages" "$suite" "$root" http://deb.debian.org/debian >"$dir/debootstrap.log" ||
+  debootstrap --variant=minbase --include="$packages" "$suite" "$root" >"$dir/debootstrap.log" ||
     die "debootstrap failed: $dir/debootstrap.log"
   echo vm >"$root/etc/hostname"
   printf '127.0.0.1 localhost vm\n' >"$root/etc/hosts"
