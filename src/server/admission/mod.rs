@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use prometheus_client::registry::Registry;
 use tokio::sync::OwnedMutexGuard;
@@ -73,6 +74,15 @@ impl Attributes<'_> {
 
     pub fn creates(&self, group: &str, resource: &str) -> bool {
         self.operation == Operation::Create && self.is(group, resource)
+    }
+
+    /// The node that a pod is bound to, for plugins that ask what it can do; `None` where it is bound to none.
+    fn node_of(&self, object: Option<&dyn Object>, spec: &PodSpec) -> Result<Option<Node>> {
+        let Some(name) = spec.node_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(None) };
+        match self.reader.get("", name)? {
+            None => Err(self.forbidden(object, &format!("node {name:?} not found"))),
+            found => Ok(found),
+        }
     }
 
     /// The usual refusal: 403 with the plugin's reason.
@@ -170,18 +180,11 @@ impl Chain {
     }
 
     pub async fn admit(&self, attributes: &Attributes<'_>, object: &mut dyn Object) -> Result<()> {
-        let (first, operation) = (Instant::now(), attributes.operation);
-        let (mut begun, mut outcome) = (first, Ok(()));
-        for (plugin, durations) in self.asked(operation) {
-            outcome = plugin.admit(attributes, object).await;
-            let what = (plugin.name(), Step::Admit);
-            begun = durations.observe(&self.durations, what, operation, outcome.is_err(), begun);
-            if outcome.is_err() {
-                break;
-            }
+        let mut clock = self.clock(Step::Admit, attributes.operation);
+        for (plugin, durations) in self.asked(attributes.operation) {
+            clock.took(plugin, durations, plugin.admit(attributes, object).await)?;
         }
-        self.together.observe_all(&self.durations, Step::Admit, operation, outcome.is_err(), first);
-        outcome
+        clock.ended(Ok(()))
     }
 
     pub async fn reserve(&self, attributes: &Attributes<'_>, object: &dyn Object) -> Result<Vec<Reservation>> {
@@ -193,19 +196,46 @@ impl Chain {
     }
 
     pub async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
-        let (first, operation) = (Instant::now(), attributes.operation);
-        let (mut begun, mut outcome) = (first, Ok(()));
-        for (plugin, durations) in self.asked(operation) {
-            outcome = plugin.validate(attributes, object).await;
-            let what = (plugin.name(), Step::Validate);
-            begun = durations.observe(&self.durations, what, operation, outcome.is_err(), begun);
-            if outcome.is_err() {
-                break;
-            }
+        let mut clock = self.clock(Step::Validate, attributes.operation);
+        for (plugin, durations) in self.asked(attributes.operation) {
+            clock.took(plugin, durations, plugin.validate(attributes, object).await)?;
         }
-        self.together.observe_all(&self.durations, Step::Validate, operation, outcome.is_err(), first);
+        clock.ended(Ok(()))
+    }
+
+    fn clock(&self, step: Step, operation: Operation) -> Clock<'_> {
+        let begun = Instant::now();
+        Clock { chain: self, step, operation, first: begun, begun }
+    }
+}
+
+/// Measures one step of the chain, plugin by plugin and as a whole.
+struct Clock<'a> {
+    chain: &'a Chain,
+    step: Step,
+    operation: Operation,
+    first: Instant,
+    /// When the plugin before had ended.
+    begun: Instant,
+}
+
+impl Clock<'_> {
+    /// A plugin has answered; a refusal ends the step.
+    fn took(&mut self, plugin: &dyn Plugin, durations: &Histograms, outcome: Result<()>) -> Result<()> {
+        let (what, rejected) = ((plugin.name(), self.step), outcome.is_err());
+        self.begun = durations.observe(&self.chain.durations, what, self.operation, rejected, self.begun);
+        if rejected { self.ended(outcome) } else { outcome }
+    }
+
+    fn ended(&self, outcome: Result<()>) -> Result<()> {
+        let Chain { together, durations, .. } = self.chain;
+        together.observe_all(durations, self.step, self.operation, outcome.is_err(), self.first);
         outcome
     }
+}
+
+fn pod_spec(object: &dyn Object) -> Option<&PodSpec> {
+    object.downcast_ref::<Pod>()?.spec.as_ref()
 }
 
 /// The name of the newest of several objects; of equally old ones the first by name.

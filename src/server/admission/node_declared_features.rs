@@ -1,9 +1,9 @@
 //! NodeDeclaredFeatureValidator: a bound pod changes only in ways that its node says it can follow.
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::PodSpec;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, pod_spec};
 use crate::api::object::Object;
 use crate::api::pod::is_sidecar;
 use crate::api::status::Result;
@@ -27,19 +27,18 @@ impl Plugin for NodeDeclaredFeatureValidator {
         if !attributes.concerns("", "pods") || !matches!(subresource, "" | "resize") {
             return Ok(());
         }
-        let spec = |object: &'_ dyn Object| object.downcast_ref::<Pod>().and_then(|pod| pod.spec.clone());
-        let (Some(new), Some(old)) = (object.and_then(spec), attributes.old.and_then(spec)) else { return Ok(()) };
-        let Some(name) = new.node_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-        if !resizes_init_containers(&new, &old) {
+        let (Some(new), Some(old)) = (object.and_then(pod_spec), attributes.old.and_then(pod_spec)) else {
+            return Ok(());
+        };
+        if !resizes_init_containers(new, old) {
             return Ok(());
         }
-        let Some(node) = attributes.reader.get::<Node>("", name)? else {
-            return Err(attributes.forbidden(object, &format!("node {name:?} not found")));
-        };
+        let Some(node) = attributes.node_of(object, new)? else { return Ok(()) };
         let declared = node.status.and_then(|status| status.declared_features).unwrap_or_default();
         if declared.iter().any(|feature| feature == RESIZES_INIT_CONTAINERS) {
             return Ok(());
         }
+        let name = node.metadata.name.unwrap_or_default();
         let why =
             format!("pod update requires features {RESIZES_INIT_CONTAINERS} which are not available on node {name:?}");
         Err(attributes.forbidden(object, &why))

@@ -1,10 +1,10 @@
 //! PodResizeValidator: a bound pod grows only where its node can resize pods at all and could ever hold it.
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Node, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, pod_spec};
 use crate::api::object::Object;
 use crate::api::pod::requests;
 use crate::api::quantity::Quantity;
@@ -28,16 +28,12 @@ impl Plugin for PodResizeValidator {
         if attributes.context.subresource != "resize" || !attributes.concerns("", "pods") {
             return Ok(());
         }
-        let spec = |object: &'_ dyn Object| object.downcast_ref::<Pod>().and_then(|pod| pod.spec.clone());
-        let Some(new) = object.and_then(spec) else { return Ok(()) };
-        let Some(name) = new.node_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-        if attributes.old.and_then(spec).as_ref() == Some(&new) {
+        let Some(new) = object.and_then(pod_spec) else { return Ok(()) };
+        if attributes.old.and_then(pod_spec) == Some(new) {
             return Ok(());
         }
-        let Some(node) = attributes.reader.get::<Node>("", name)? else {
-            return Err(attributes.forbidden(object, &format!("node {name:?} not found")));
-        };
-        match problem(&new, name, &node) {
+        let Some(node) = attributes.node_of(object, new)? else { return Ok(()) };
+        match problem(new, &node) {
             None => Ok(()),
             Some((cause, why)) => {
                 let cause = StatusCause { reason: Some(cause.to_owned()), ..Default::default() };
@@ -48,9 +44,10 @@ impl Plugin for PodResizeValidator {
 }
 
 /// The cause and the words of a refusal.
-fn problem(spec: &PodSpec, name: &str, node: &Node) -> Option<(&'static str, String)> {
+fn problem(spec: &PodSpec, node: &Node) -> Option<(&'static str, String)> {
     let os = node.metadata.labels.as_ref().and_then(|labels| labels.get(OS));
     if let Some(os) = os.filter(|os| *os != "linux") {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
         let why = format!("pod resize is only supported on linux nodes, node {name:?} is {os:?}");
         return Some(("UnsupportedPlatform", why));
     }
@@ -102,7 +99,7 @@ mod tests {
             let spec =
                 json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": cpu, "memory": memory}}}]});
             let (node, spec) = (serde_json::from_value(node).unwrap(), serde_json::from_value(spec).unwrap());
-            assert_eq!(problem(&spec, "n", &node), expected, "{labels} {cpu} {memory}");
+            assert_eq!(problem(&spec, &node), expected, "{labels} {cpu} {memory}");
         }
     }
 }

@@ -86,15 +86,13 @@ pub(super) fn not_allowed(methods: &[&str], format: Format) -> Response<Body> {
     response
 }
 
-/// Every media type that a path can answer in; `None` where that is for others to say.
-fn produced(info: &RequestInfo, method: &Method) -> Option<Vec<&'static str>> {
+/// Every media type that a path can answer in, in two lists; `None` where that is for others to say.
+fn produced(info: &RequestInfo, method: &Method) -> Option<[&'static [&'static str]; 2]> {
     match info.subresource.as_str() {
         sub if CONNECTIONS.contains(&sub) => None,
-        "log" => Some([&["text/plain"][..], &READ].concat()),
-        "" if *method == Method::GET && (info.name.is_empty() || info.watch_path) => {
-            Some([&READ[..], &STREAMED].concat())
-        }
-        _ => Some(READ.to_vec()),
+        "log" => Some([&["text/plain"], &READ]),
+        "" if *method == Method::GET && (info.name.is_empty() || info.watch_path) => Some([&READ, &STREAMED]),
+        _ => Some([&READ, &[]]),
     }
 }
 
@@ -102,10 +100,10 @@ fn produced(info: &RequestInfo, method: &Method) -> Option<Vec<&'static str>> {
 fn acceptable(info: &RequestInfo, method: &Method, headers: &HeaderMap) -> Result<()> {
     let Some(produced) = produced(info, method) else { return Ok(()) };
     let Some(wanted) = first(headers, &ACCEPT).filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
-    if media(wanted).any(|media| media == "*/*" || produced.contains(&media)) {
+    if media(wanted).any(|media| media == "*/*" || produced.iter().any(|list| list.contains(&media))) {
         return Ok(());
     }
-    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produced.join(", "));
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produced.concat().join(", "));
     Err(Failure::new(406, "NotAcceptable", message).with_details())
 }
 

@@ -331,13 +331,13 @@ impl ApiServer {
         let begins = info.verb == "watch" || extensions.get::<Session>().is_none();
         let held_up = extensions.get::<SocketAddr>().is_some() && begins;
         if !held_up {
-            return self.authorized(user, info, query, request).await;
+            return self.authorized(user, info, query, request, format).await;
         }
         let admitted = match self.inner.flow.admit(&user, &info, &query).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(*refusal),
         };
-        let result = self.authorized(user, info, query, request).await;
+        let result = self.authorized(user, info, query, request, format).await;
         let mut response = result.unwrap_or_else(|failure| respond::failure(&failure, format));
         admitted.answered(&mut response);
         Ok(response)
@@ -349,6 +349,7 @@ impl ApiServer {
         info: RequestInfo,
         query: Query,
         request: Request<Body>,
+        format: negotiate::Format,
     ) -> Result<Response<Body>> {
         let decision = self.inner.authorization.authorize(&user, &info).await;
         if let Some(trail) = request.extensions().get::<Arc<Trail>>() {
@@ -356,7 +357,7 @@ impl ApiServer {
         }
         authz::settle(decision, &user, &info)?;
         if info.is_resource {
-            return self.resource(Arc::new(user), info, query, request).await;
+            return self.resource(Arc::new(user), info, query, request, format).await;
         }
         if info.path == tunnel::PATH {
             return self.inner.tunnels.accept(self.inner.pipeline.store(), &user, &info, request);
@@ -366,7 +367,7 @@ impl ApiServer {
             let answer = endpoint.serve(&parts.method, body::read(body).await?).await?;
             return respond::value(200, &answer, negotiate::accept(&parts.headers, &query)?.format);
         }
-        self.non_resource(&info, &query, &request.into_parts().0).await
+        self.non_resource(&info, &query, &request.into_parts().0, format).await
     }
 
     /// What the authorizer says, for reviews and for subresources that ask about more than their own path.

@@ -18,9 +18,10 @@ impl ApiServer {
         info: &RequestInfo,
         query: &Query,
         request: &Parts,
+        format: Format,
     ) -> Result<Response<Body>> {
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Ok(door::not_allowed(&["GET", "HEAD"], negotiate::of_failures(&request.headers, query)));
+            return Ok(door::not_allowed(&["GET", "HEAD"], format));
         }
         let headers = &request.headers;
         let path = info.path.as_str();

@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use super::ApiServer;
 use super::authn::User;
 use super::body::{self, Body};
-use super::negotiate::{self, Accept, Shown};
+use super::negotiate::{self, Accept, Format, Shown};
 use super::route::RequestInfo;
 use super::view::{self, Include};
 use super::{door, respond, upgrade, watch, watch_socket};
@@ -53,13 +53,13 @@ impl ApiServer {
         info: RequestInfo,
         query: Query,
         request: Request<Body>,
+        format: Format,
     ) -> Result<Response<Body>> {
         let kind = match find(&info) {
             // Below a group that there is, the API answers; below any other, nobody does.
             Err(_) if !discovery::has_group(&info.group) => return Ok(respond::page_not_found()),
             found => found?,
         };
-        let format = negotiate::of_failures(request.headers(), &query);
         if let Some(refusal) = door::check(&info, kind.meta(), request.method(), request.headers(), format)? {
             return Ok(refusal);
         }

@@ -133,14 +133,14 @@ impl Controller for EndpointSlices {
         watches.on(&self.nodes, move |change| {
             let place_of = |node: &Option<Arc<Node>>| node.as_ref().map(|node| place(node).cloned());
             let weight_of = |node: &Option<Arc<Node>>| node.as_ref().map(|node| topology::weight(node));
-            let services = shared.services.store().state();
-            let of = |which: &dyn Fn(&Service) -> bool| {
+            let of = |which: fn(&Service) -> bool| {
+                let services = shared.services.store().state();
                 services.iter().filter(|service| which(service)).map(|service| Key::of(service.as_ref())).collect()
             };
             if place_of(&change.old) != place_of(&change.new) {
-                of(&|_| true)
+                of(|_| true)
             } else if weight_of(&change.old) != weight_of(&change.new) {
-                of(&topology::is_wanted)
+                of(topology::is_wanted)
             } else {
                 Vec::new()
             }

@@ -99,18 +99,20 @@ impl fmt::Debug for Objects {
 
 impl Collector for Objects {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // Counting walks over the objects: once for both names.
         let count = |meta: &Meta| i64::try_from(self.0.count(&meta.prefix())).unwrap_or(i64::MAX);
+        let counted: Vec<_> = stored().map(|meta| (meta, count(meta))).collect();
         let help = "Objects in the store, by resource and group";
         let mut family = encoder.encode_descriptor("apiserver_resource_objects", help, None, MetricType::Gauge)?;
-        for meta in stored() {
+        for (meta, count) in &counted {
             let labels = [("group", meta.group), ("resource", meta.plural)];
-            family.encode_family(&labels)?.encode_gauge(&count(meta))?;
+            family.encode_family(&labels)?.encode_gauge(count)?;
         }
         let help = "The same by its name until v1.34";
         let mut family = encoder.encode_descriptor("apiserver_storage_objects", help, None, MetricType::Gauge)?;
-        for meta in stored() {
+        for (meta, count) in &counted {
             let labels = [("resource", meta.resource().to_string())];
-            family.encode_family(&labels)?.encode_gauge(&count(meta))?;
+            family.encode_family(&labels)?.encode_gauge(count)?;
         }
         let Some(size) = self.0.size() else { return Ok(()) };
         let size = i64::try_from(size).unwrap_or(i64::MAX);
