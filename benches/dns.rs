@@ -1,6 +1,9 @@
 //! How fast DNS answers, over loopback, with ten thousand Services. Asserts nothing. Needs root and a network namespace of
 //! its own: it makes the link that holds the cluster's DNS address. `scripts/bench.sh` runs it.
 
+#[path = "measure/mod.rs"]
+mod measure;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,15 +18,17 @@ use orch::lifecycle::Component as _;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
+use measure::{resident, row};
+
 const SERVICES: usize = 10_000;
 const QUERIES: usize = 400_000;
 const CLIENTS: usize = 16;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 10);
 
 fn main() {
-    let before = resident();
+    let before = resident("self");
     let services = services();
-    let known = resident();
+    let known = resident("self");
     // The server has a thread of its own, so that its processor time is known.
     let (ready, started) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -44,7 +49,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // The first answer comes after everything was indexed.
     runtime.block_on(ask(1));
-    let indexed = resident();
+    let indexed = resident("self");
     let (took, whole) = runtime.block_on(ask(QUERIES / CLIENTS));
     let _ = stop.send(());
     let busy = server.join().expect("the server ends");
@@ -58,16 +63,6 @@ fn main() {
     row("  as its clients on the other core see it", "", &format!("{:.0}/s", QUERIES as f64 / whole.as_secs_f64()));
     let memory = format!("{} MiB, with the Services {} MiB", (indexed - known) / 1024, (indexed - before) / 1024);
     row("  memory at 10000 Services with 2 endpoints", "", &memory);
-}
-
-fn row(what: &str, budget: &str, measured: &str) {
-    println!("{what:<44} {budget:>22} {measured:>34}");
-}
-
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Of the calling thread, as the kernel counts it in nanoseconds.

@@ -1,6 +1,8 @@
 //! What the overlay carries, beside a bare VXLAN link and the bare wire under both: one TCP stream between two network
 //! namespaces. Prints figures, asserts nothing. Needs root: the namespaces are its own, made by the helpers of `tests/net`.
 
+#[path = "measure/mod.rs"]
+mod measure;
 #[path = "../tests/net/support.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod support;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use orch::net::netns;
 
+use measure::row;
 use support::{Pod, on_host, run};
 use two_nodes::{HERE, THERE};
 
@@ -75,8 +78,4 @@ fn rate(to: IpAddr) -> f64 {
         sent += stream.write(&buffer).expect("a way");
     }
     sent as f64 * 8.0 / begun.elapsed().as_secs_f64() / 1e9
-}
-
-fn row(what: &str, budget: &str, measured: &str) {
-    println!("{what:<44} {budget:>22} {measured:>34}");
 }

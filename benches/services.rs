@@ -6,6 +6,8 @@
 mod api;
 #[path = "../tests/net/many.rs"]
 mod many;
+#[path = "measure/mod.rs"]
+mod measure;
 #[path = "../tests/net/support.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod support;
@@ -20,6 +22,7 @@ use orch::lifecycle::Component as _;
 use orch::net::netns;
 
 use api::Api;
+use measure::{quantile, resident, row};
 use support::{Pod, eventually, on_host};
 
 const ROUND_TRIPS: usize = 20_000;
@@ -66,16 +69,16 @@ impl Node {
     async fn measure(&self) {
         let count = self.count;
         many::fill(&self.api, count, 3);
-        let before = resident();
+        let before = resident("self");
         let services = Services::watch(self.api.client(), None);
         services.wait_ready().await;
-        let known = resident();
+        let known = resident("self");
         let begun = Instant::now();
         let mut proxy = ServiceProxy::new(many::proxy_config(&self.api, &services));
         proxy.start().await.expect("the proxy starts");
         eventually(async || self.connects().await, |connects| *connects).await;
         row(&format!("first sync of {count} Services"), "3 s", &format!("{:.0?}", begun.elapsed()));
-        let all = resident().saturating_sub(before);
+        let all = resident("self").saturating_sub(before);
         let measured = format!("{} MiB, of these {} MiB lists", all >> 10, known.saturating_sub(before) >> 10);
         row(&format!("agent's memory for {count} Services"), "", &measured);
         self.one_change().await;
@@ -153,21 +156,4 @@ fn round_trip(stream: &mut TcpStream) -> Duration {
     stream.write_all(&byte).expect("sent");
     stream.read_exact(&mut byte).expect("an answer");
     begun.elapsed()
-}
-
-/// One line of the table: what, the budget, what was measured.
-fn row(what: &str, budget: &str, measured: &str) {
-    println!("{what:<44} {budget:>22} {measured:>34}");
-}
-
-fn quantile(times: &mut [Duration], share: f64) -> Duration {
-    times.sort();
-    times[((times.len() - 1) as f64 * share) as usize]
-}
-
-/// Of this process, in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

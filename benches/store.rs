@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench store -- [directory]`; the directory decides which disk is measured.
 
+#[path = "measure/mod.rs"]
+mod measure;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use orch::store::sqlite::{SqliteOptions, SqliteStore};
 use orch::store::{Change, Durability, Expect, ListOptions, Store, Write};
+
+use measure::resident;
 
 const WRITERS: usize = 64;
 const OBJECT: usize = 1200;
@@ -26,10 +31,10 @@ fn main() {
         lone_writes(&store).await;
         creates(&store, 1, 2_000).await;
         creates(&store, 16, 20_000).await;
-        let before = resident();
+        let before = resident("self");
         creates(&store, WRITERS, 50_000).await;
-        let grown = resident().saturating_sub(before) as f64;
-        println!("memory       {:.2} × the objects' own size", grown / (50_000 * OBJECT) as f64);
+        let grown = resident("self").saturating_sub(before) as f64;
+        println!("memory       {:.2} × the objects' own size", grown * 1024.0 / (50_000 * OBJECT) as f64);
         reads(&store).await;
         store.close().await;
         drop(store);
@@ -118,10 +123,4 @@ async fn reopen(path: &Path) {
     let store = SqliteStore::open(path, SqliteOptions::default()).expect("the same store");
     println!("open         {} objects in {:.2?}", store.count(""), begun.elapsed());
     store.close().await;
-}
-
-/// Resident bytes of this process.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
 }

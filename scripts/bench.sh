@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 find_cargo
 # All at once: by itself the executable would be built a second time, without the features that tests add to tokio.
-cargo build --release --quiet --bins --bench cluster --bench authorization --bench services --bench dns --bench overlay
+cargo build --release --quiet --bins --bench cluster --bench authorization --bench services --bench dns --bench overlay --bench nodes
 newest() { find target -path "$1" -type f -executable -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2; }
 orch=$PWD/$(newest '*/release/orch')
 bench=$PWD/$(newest '*/release/deps/cluster-*')
@@ -17,6 +17,7 @@ authorization=$PWD/$(newest '*/release/deps/authorization-*')
 services=$PWD/$(newest '*/release/deps/services-*')
 dns=$PWD/$(newest '*/release/deps/dns-*')
 overlay=$PWD/$(newest '*/release/deps/overlay-*')
+nodes=$PWD/$(newest '*/release/deps/nodes-*')
 
 name=orch-bench-$$
 dir=$(mktemp -d "/tmp/$name.XXXX")
@@ -117,21 +118,30 @@ daily="($w1 - $w0) / $idle * 86400 + ($w2 - $w1) * 48"
 row "idle disk writes, with a flush each half hour" "5 MB a day" "$(awk "BEGIN {printf \"%.1f MB a day\", ($daily) / 1e6}")"
 
 # A machine that was never here joins, and leaves.
-token=$(inside "$orch" token create "${flags[@]}")
-begun=$(now)
-nsenter --net="/run/netns/$other" -- "$orch" agent --join=https://10.99.0.1:6443 --token="$token" "${other_flags[@]}" \
-  --node-name=other --log=warn 2>>"$dir/log" &
-other_pid=$!
-kubectl wait --for=create node/other --timeout=30s >/dev/null
-kubectl wait --for=condition=Ready node/other --timeout=30s >/dev/null
+join() {
+  token=$(inside "$orch" token create "${flags[@]}")
+  begun=$(now)
+  nsenter --net="/run/netns/$other" -- "$orch" agent --join=https://10.99.0.1:6443 --token="$token" "${other_flags[@]}" \
+    --node-name=other --log=warn 2>>"$dir/log" &
+  other_pid=$!
+  kubectl wait --for=create node/other --timeout=30s >/dev/null
+  kubectl wait --for=condition=Ready node/other --timeout=30s >/dev/null
+}
+leave() {
+  kill "$other_pid" && wait "$other_pid" || true
+  kubectl delete node other >/dev/null
+}
+join
 row "orch agent to node Ready, joining" "1000 ms" "$(ms "$begun" "$(now)")"
 row "  resident memory of that agent" "" "$(($(resident "$other_pid") / 1024)) MiB"
-kill "$other_pid" && wait "$other_pid" || true
-kubectl delete node other >/dev/null
+leave
 
 inside "$bench" "$dir/kubeconfig" "$pid"
 "$authorization"
 "$services"
+join
+inside "$nodes" "$dir/kubeconfig" 10.99.0.1 "$pid" "$other_pid"
+leave
 "$overlay"
 # In a namespace of its own: it holds the address on which the server above answers.
 unshare --net sh -c "ip link set lo up && exec '$dns'"

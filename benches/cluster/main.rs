@@ -4,8 +4,10 @@
 //! measures what only an outsider sees (start-up, idling).
 
 mod connection;
+#[path = "../measure/mod.rs"]
+mod measure;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -15,6 +17,7 @@ use kube::{Client, Config};
 use serde_json::json;
 
 use connection::Connection;
+use measure::{quantile, resident, row};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const CLIENTS: usize = 64;
@@ -53,15 +56,6 @@ struct Bench {
     pid: String,
 }
 
-/// One line of the table: what, the budget, what was measured.
-fn row(what: &str, budget: &str, measured: &str) {
-    println!("{what:<44} {budget:>22} {measured:>34}");
-}
-
-fn quantile(sorted: &[Duration], share: f64) -> Duration {
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
-}
-
 impl Bench {
     /// A connection of its own for each caller, as different programs have.
     async fn client(&self) -> Client {
@@ -69,12 +63,6 @@ impl Bench {
         let config =
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a configuration");
         Client::try_from(config).expect("a client")
-    }
-
-    fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 
     /// A connection without a client library, whose work would be measured too: it shares the server's cores.
@@ -87,7 +75,7 @@ impl Bench {
 
     /// Durable creates by many clients, each with its own connection.
     async fn creates(&self) {
-        let before = self.resident();
+        let before = resident(&self.pid);
         let mut connections = Vec::new();
         for _ in 0..CLIENTS {
             connections.push(self.connection().await);
@@ -112,11 +100,10 @@ impl Bench {
             took.extend(task.await.expect("a client"));
         }
         let rate = took.len() as f64 / begun.elapsed().as_secs_f64();
-        took.sort();
-        let (half, slowest) = (quantile(&took, 0.5), quantile(&took, 0.99));
+        let (half, slowest) = (quantile(&mut took, 0.5), quantile(&mut took, 0.99));
         let measured = format!("{rate:.0}/s, p50 {half:.1?}, p99 {slowest:.1?}");
         row("durable creates, 64 clients, TLS", "10000/s, p99 < 30ms", &measured);
-        let grown = self.resident().saturating_sub(before);
+        let grown = resident(&self.pid).saturating_sub(before);
         let each = grown as f64 / took.len() as f64;
         row("memory for these objects", "", &format!("{grown} KiB, {each:.1} KiB each"));
     }
@@ -174,7 +161,7 @@ impl Bench {
 
     /// What the server holds for many objects of a usual size.
     async fn held(&self) {
-        let before = self.resident();
+        let before = resident(&self.pid);
         let mut tasks = Vec::new();
         for number in 0..CLIENTS {
             let maps: Api<ConfigMap> = Api::namespaced(self.client().await, "default");
@@ -191,7 +178,7 @@ impl Bench {
         for task in tasks {
             task.await.expect("a client");
         }
-        let grown = self.resident().saturating_sub(before);
+        let grown = resident(&self.pid).saturating_sub(before);
         let request = http::Request::get("/api/v1/namespaces/default/configmaps").body(Vec::new()).expect("a request");
         let json = self.client().await.request_text(request).await.expect("a list").len() / 1024;
         let measured = format!("{} MiB, {:.1} times", grown / 1024, grown as f64 / json as f64);
@@ -239,8 +226,7 @@ impl Bench {
                 size = client.request_text(request).await.expect("a list").len();
                 took.push(begun.elapsed());
             }
-            took.sort();
-            row(what, budget, &format!("{:.0?} ({} MB)", quantile(&took, 0.5), size / 1_000_000));
+                row(what, budget, &format!("{:.0?} ({} MB)", quantile(&mut took, 0.5), size / 1_000_000));
         }
         let pods: Api<Pod> = Api::namespaced(client, "default");
         let zero = DeleteParams::default().grace_period(0);
@@ -273,15 +259,14 @@ impl Bench {
             }
             took.push(begun.elapsed());
         }
-        took.sort();
-        row(&format!("one write seen by {count} watchers"), "", &format!("p50 {:.1?}", quantile(&took, 0.5)));
+        row(&format!("one write seen by {count} watchers"), "", &format!("p50 {:.1?}", quantile(&mut took, 0.5)));
         maps.delete("fan-out", &DeleteParams::default()).await.expect("a delete");
     }
 
     /// Pods at once, from their creation until each has been seen Running.
     async fn pods(&self) {
         let pods: Api<Pod> = Api::namespaced(self.client().await, "default");
-        let before = self.resident();
+        let before = resident(&self.pid);
         let events = pods.watch(&WatchParams::default().labels("bench=start"), "0").await.expect("a watch");
         let mut events = Box::pin(events);
         let begun = Instant::now();
@@ -308,7 +293,7 @@ impl Bench {
             "bare + 50ms each",
             &format!("{took:.1?}, {:.0?} each", took / PODS as u32),
         );
-        let grown = self.resident().saturating_sub(before);
+        let grown = resident(&self.pid).saturating_sub(before);
         row("our memory for each pod", "2048 KiB", &format!("{} KiB", grown / PODS as u64));
         pods.delete_collection(&DeleteParams::default(), &ListParams::default().labels("bench=start"))
             .await

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::time::Instant;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -121,10 +120,8 @@ fn pods_ask_for_names_of_the_cluster_and_of_the_world_needs_root() {
         let answer = over_udp(&client, "no.n.svc.cluster.local.", RecordType::A).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
 
-        let begun = Instant::now();
         let answer = over_udp(&client, "example.org.", RecordType::A).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail, "there is no resolver");
-        assert!(begun.elapsed() < PATIENCE / 5, "and that is known at once");
 
         // The node joins a network with a resolver, and the kernel tells that the file changed.
         std::fs::write(&resolv_conf, format!("nameserver {ADDRESS}\nnameserver {}\n", outside.address)).unwrap();
