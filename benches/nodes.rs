@@ -106,9 +106,8 @@ impl Bench {
             let slice = slice(count - 1, PORTS[usize::from(!answers)], &here);
             let begun = Instant::now();
             assert_eq!(connection.call("PUT", &path, slice.to_string()).await, 200, "a change");
-            let nodes = self.pids.iter().map(async |pid| {
-                netns::run_in(&network(pid), move || until(service, answers)).await
-            });
+            let nodes =
+                self.pids.iter().map(async |pid| netns::run_in(&network(pid), move || until(service, answers)).await);
             try_join_all(nodes).await.expect("the change arrives");
             // The first waits for all that was filled in before it, too.
             if round > 0 {

@@ -226,7 +226,7 @@ impl Bench {
                 size = client.request_text(request).await.expect("a list").len();
                 took.push(begun.elapsed());
             }
-                row(what, budget, &format!("{:.0?} ({} MB)", quantile(&mut took, 0.5), size / 1_000_000));
+            row(what, budget, &format!("{:.0?} ({} MB)", quantile(&mut took, 0.5), size / 1_000_000));
         }
         let pods: Api<Pod> = Api::namespaced(client, "default");
         let zero = DeleteParams::default().grace_period(0);

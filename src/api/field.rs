@@ -127,6 +127,10 @@ impl Error {
     pub fn invalid_shown(path: &Path, value: &str, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Invalid, path, Some(value.to_owned()), detail.as_ref())
     }
+    /// A duplicate, with the value as upstream shows it where that is no JSON.
+    pub fn duplicate_shown(path: &Path, value: &str) -> Self {
+        Self::new(ErrorKind::Duplicate, path, Some(value.to_owned()), "")
+    }
     pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::TypeInvalid, path, Some(shown(value.into())), detail.as_ref())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 
 use super::named;
 use crate::api::field::{Error, Errors, Path};
@@ -31,6 +31,31 @@ pub fn annotations(errors: &mut Errors, path: &Path, annotations: Option<&BTreeM
     }
     if size > ANNOTATIONS_MAX {
         errors.push(Error::too_long(path, ANNOTATIONS_MAX));
+    }
+}
+
+/// The metadata of what will be made from a template: labels and annotations only.
+pub fn template_metadata(errors: &mut Errors, path: &Path, metadata: &ObjectMeta) {
+    annotations(errors, &path.child("annotations"), metadata.annotations.as_ref());
+    labels(errors, &path.child("labels"), metadata.labels.as_ref());
+    let full = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+    let set = [
+        ("name", full(&metadata.name)),
+        ("generateName", full(&metadata.generate_name)),
+        ("namespace", full(&metadata.namespace)),
+        ("selfLink", full(&metadata.self_link)),
+        ("uID", full(&metadata.uid)),
+        ("resourceVersion", full(&metadata.resource_version)),
+        ("generation", metadata.generation.is_some_and(|generation| generation != 0)),
+        ("creationTimestamp", metadata.creation_timestamp.is_some()),
+        ("deletionTimestamp", metadata.deletion_timestamp.is_some()),
+        ("deletionGracePeriodSeconds", metadata.deletion_grace_period_seconds.is_some()),
+        ("ownerReferences", metadata.owner_references.is_some()),
+        ("finalizers", metadata.finalizers.is_some()),
+        ("managedFields", metadata.managed_fields.is_some()),
+    ];
+    for (field, _) in set.iter().filter(|(_, set)| *set) {
+        errors.push(Error::forbidden(&path.child(field), "cannot be set"));
     }
 }
 

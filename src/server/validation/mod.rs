@@ -182,7 +182,7 @@ pub fn port_with_words(errors: &mut Errors, path: &Path, number: i32) {
 /// The name of a driver of storage or devices.
 pub fn driver_name(errors: &mut Errors, path: &Path, name: &str) {
     if name.is_empty() {
-        errors.push(Error::required(path, ""));
+        return errors.push(Error::required(path, ""));
     }
     if name.len() > names::LABEL_MAX {
         errors.push(Error::too_long(path, names::LABEL_MAX));

@@ -173,15 +173,6 @@ pub fn storage_os(errors: &mut Errors, path: &Path, volume: &Option<String>, nam
     }
 }
 
-/// The name of a CSI driver.
-pub fn csi_driver(errors: &mut Errors, path: &Path, driver: &str) {
-    required(errors, path, driver);
-    if driver.len() > 63 {
-        errors.push(Error::too_long(path, 63));
-    }
-    named(errors, path, driver, names::dns1123_subdomain(&driver.to_lowercase()));
-}
-
 /// What pods and volumes say of an iSCSI target.
 pub struct Iscsi<'a> {
     pub portal: &'a str,

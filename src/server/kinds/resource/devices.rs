@@ -1,12 +1,14 @@
 //! What a driver offers: devices with attributes, capacities, taints and counters that they share.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::resource::v1::{
     CapacityRequestPolicyRange, CounterSet, Device, DeviceAttribute, DeviceCapacity, DeviceTaint, ResourceSliceSpec,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use serde_json::Value;
 
-use super::{binding, pool_name, qualified_name, short_enough, unique};
+use super::{IDENTIFIER_MAX, binding, pool_name, qualified_name, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::api::quantity::Quantity;
@@ -19,6 +21,8 @@ const COUNTER_SETS_MAX: usize = 8;
 const COUNTERS_MAX: usize = 32;
 const FACTS_MAX: usize = 32;
 const VALUE_MAX: usize = 64;
+/// A domain, a slash and an identifier.
+const QUALIFIED_MAX: usize = names::LABEL_MAX + 1 + IDENTIFIER_MAX;
 const TAINTS_MAX: usize = 16;
 const CONSUMPTIONS_MAX: usize = 2;
 const VALID_VALUES_MAX: usize = 10;
@@ -116,19 +120,19 @@ fn place(errors: &mut Errors, path: &Path, spec: &ResourceSliceSpec) {
 }
 
 fn device(errors: &mut Errors, path: &Path, device: &Device, old: Option<&Device>, by_device: bool) {
-    validation::required_name(errors, &path.child("name"), &device.name, names::dns1123_label);
+    named(errors, &path.child("name"), &device.name, names::dns1123_label(&device.name));
     let facts = device.attributes.iter().flatten().count() + device.capacity.iter().flatten().count();
     if facts > FACTS_MAX {
         let detail = format!("the total number of attributes and capacities must not exceed {FACTS_MAX}");
         errors.push(Error::invalid(path, facts, detail));
     }
     for (name, value) in device.attributes.iter().flatten() {
-        let path = path.child("attributes").key(name);
+        let path = path.child("attributes").key(&shortened(name, QUALIFIED_MAX));
         qualified_name(errors, &path, name);
         attribute(errors, &path, value);
     }
     for (name, value) in device.capacity.iter().flatten() {
-        let path = path.child("capacity").key(name);
+        let path = path.child("capacity").key(&shortened(name, QUALIFIED_MAX));
         qualified_name(errors, &path, name);
         capacity(errors, &path.child("requestPolicy"), value, device.allow_multiple_allocations == Some(true));
     }
@@ -150,6 +154,17 @@ fn device(errors: &mut Errors, path: &Path, device: &Device, old: Option<&Device
     binding(errors, path, device.binding_conditions.as_ref(), device.binding_failure_conditions.as_ref());
 }
 
+/// A key as paths show it: what is too long loses its middle.
+fn shortened(key: &str, max: usize) -> Cow<'_, str> {
+    const GAP: &str = "...";
+    if key.len() <= max {
+        return key.into();
+    }
+    let rest = max - GAP.len();
+    let (head, tail) = (&key.as_bytes()[..rest.div_ceil(2)], &key.as_bytes()[key.len() - rest / 2..]);
+    [&String::from_utf8_lossy(head), GAP, &String::from_utf8_lossy(tail)].concat().into()
+}
+
 /// A set of counters, by the field that names it, and the names of those in it.
 fn counted<'a>(
     errors: &mut Errors,
@@ -164,7 +179,8 @@ fn counted<'a>(
         errors.push(Error::required(&path, ""));
     } else if short_enough(errors, &path, counters.len(), COUNTERS_MAX) {
         for counter in counters {
-            named(errors, &path.key(counter), counter, names::dns1123_label(counter));
+            let path = path.key(&shortened(counter, names::LABEL_MAX));
+            named(errors, &path, counter, names::dns1123_label(counter));
         }
     }
 }
@@ -287,7 +303,8 @@ fn valid_values(errors: &mut Errors, path: &Path, values: &[Wire], default: Quan
             let detail = format!("option is larger than capacity value: {all}");
             errors.push(Error::invalid(&path.index(at), value.to_string(), detail));
         }
-        if read[..at].contains(value) {
+        // Whole numbers are compared.
+        if read[..at].iter().any(|before| before.value() == value.value()) {
             errors.push(Error::duplicate(&path.index(at), value.value().to_string()));
         }
     }

@@ -30,9 +30,7 @@ impl Strategy for ResourceClaimTemplates {
             return errors;
         }
         if let Some(metadata) = &new.spec.metadata {
-            let path = path.child("metadata");
-            labels::labels(&mut errors, &path.child("labels"), metadata.labels.as_ref());
-            labels::annotations(&mut errors, &path.child("annotations"), metadata.annotations.as_ref());
+            labels::template_metadata(&mut errors, &path.child("metadata"), metadata);
         }
         if let Some(devices) = &new.spec.spec.devices {
             claim::claim(&mut errors, &path.child("spec").child("devices"), devices);

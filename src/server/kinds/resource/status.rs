@@ -8,7 +8,7 @@ use k8s_openapi::api::resource::v1::{
 use super::{binding, claim, pool_name, share, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{self, conditions, pod, required, text};
+use crate::server::validation::{self, conditions, named, pod, required, text};
 
 const CONSUMERS_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
@@ -24,8 +24,15 @@ pub fn status(new: &ResourceClaim, old: &ResourceClaim) -> Errors {
     reserved(&mut errors, &path.child("reservedFor"), consumers);
     let given = new.spec.devices.as_ref().and_then(|claim| claim.requests.as_deref()).unwrap_or_default();
     let results = status.allocation.as_ref().and_then(|allocation| allocation.devices.as_ref()?.results.as_deref());
-    for (at, device) in status.devices.iter().flatten().enumerate() {
-        self::device(&mut errors, &path.child("devices").index(at), device, results.unwrap_or_default());
+    let (at_devices, devices) = (path.child("devices"), status.devices.as_deref().unwrap_or_default());
+    for (at, device) in devices.iter().enumerate() {
+        self::device(&mut errors, &at_devices.index(at), device, results.unwrap_or_default());
+    }
+    for (at, device) in devices.iter().enumerate() {
+        let known = known_as(device);
+        if devices[..at].iter().any(|before| known_as(before) == known) {
+            errors.push(Error::duplicate_shown(&at_devices.index(at), &known));
+        }
     }
     let here = path.child("reservedFor");
     if !consumers.is_empty() && status.allocation.is_none() {
@@ -93,7 +100,16 @@ fn allocation(errors: &mut Errors, path: &Path, allocation: &AllocationResult, g
 fn identity(errors: &mut Errors, path: &Path, driver: &str, pool: &str, device: &str) {
     validation::driver_name(errors, &path.child("driver"), driver);
     pool_name(errors, &path.child("pool"), pool);
-    validation::required_name(errors, &path.child("device"), device, names::dns1123_label);
+    named(errors, &path.child("device"), device, names::dns1123_label(device));
+}
+
+/// `driver/pool/device`, and the share of it.
+fn known_as(device: &AllocatedDeviceStatus) -> String {
+    let AllocatedDeviceStatus { driver, pool, device, share_id, .. } = device;
+    match text(share_id) {
+        "" => format!("{driver}/{pool}/{device}"),
+        share => format!("{driver}/{pool}/{device}/{share}"),
+    }
 }
 
 fn device(errors: &mut Errors, path: &Path, device: &AllocatedDeviceStatus, results: &[DeviceRequestAllocationResult]) {
@@ -105,8 +121,7 @@ fn device(errors: &mut Errors, path: &Path, device: &AllocatedDeviceStatus, resu
         one == other && result.share_id == device.share_id
     };
     if !results.iter().any(is_it) {
-        let value = serde_json::json!({"Driver": device.driver, "Pool": device.pool, "Device": device.device, "ShareID": text(&device.share_id)});
-        errors.push(Error::invalid(path, value, "must be an allocated device in the claim"));
+        errors.push(Error::invalid_shown(path, &known_as(device), "must be an allocated device in the claim"));
     }
     let here = path.child("conditions");
     let count = device.conditions.as_ref().map_or(0, Vec::len);

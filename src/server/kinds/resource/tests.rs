@@ -56,6 +56,10 @@ fn claims_and_templates() {
     let changed = claims().update(json!({}), devices("requests", json!([]))).0;
     assert!(changed.len() == 1 && changed[0].ends_with("field is immutable"), "{changed:?}");
     let template = Sound::new(GROUP, "ResourceClaimTemplate", json!({"spec": {"spec": {}}}));
+    template.refuses(&[
+        (json!({"spec": {"metadata": {"name": "n"}}}), "spec.metadata.name: Forbidden: cannot be set"),
+        (json!({"spec": {"metadata": {"uid": "u"}}}), "spec.metadata.uID: Forbidden: cannot be set"),
+    ]);
     let problems = template.create(json!({"spec": {"spec": {"devices": {"requests": [{"name": "gpu"}]}}}}));
     assert!(problems.len() == 1 && problems[0].starts_with("spec.spec.devices.requests[0]: Required"), "{problems:?}");
 }
@@ -65,6 +69,7 @@ fn the_status_of_a_claim() {
     let user = json!([{"resource": "pods", "name": "p", "uid": "1"}]);
     let result = json!({"request": "gpu", "driver": "d.io", "pool": "p", "device": "dev0"});
     let allocation = json!({"devices": {"results": [result.clone()]}});
+    let known = json!({"driver": "d.io", "pool": "p", "device": "dev0"});
     let cases = [
         (json!({}), json!({"allocation": allocation, "reservedFor": user}), vec![]),
         (
@@ -82,9 +87,12 @@ fn the_status_of_a_claim() {
         (
             json!({"allocation": allocation}),
             json!({"allocation": allocation, "devices": [{"driver": "d.io", "pool": "p", "device": "dev1"}]}),
-            vec![
-                "status.devices[0]: Invalid value: {\"Device\":\"dev1\",\"Driver\":\"d.io\",\"Pool\":\"p\",\"ShareID\":\"\"}: must be an allocated device in the claim",
-            ],
+            vec!["status.devices[0]: Invalid value: d.io/p/dev1: must be an allocated device in the claim"],
+        ),
+        (
+            json!({"allocation": allocation}),
+            json!({"allocation": allocation, "devices": [known, known]}),
+            vec!["status.devices[1]: Duplicate value: d.io/p/dev0"],
         ),
     ];
     let with = |field: &str, value: Value| {
@@ -137,7 +145,9 @@ fn slices() {
         policy(json!({"default": "1Gi", "validRange": {"min": "1Gi", "step": "1Gi"}})),
         policy(json!({"default": "1Gi", "validValues": ["1Gi", "2Gi"]})),
     ]);
+    let long = "a".repeat(100);
     sound.refuses(&[
+        (json!({"spec": {"driver": ""}}), "spec.driver: Required value"),
         (
             json!({"spec": {"nodeName": null}}),
             "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required",
@@ -169,6 +179,10 @@ fn slices() {
         (
             device(json!({"name": "a", "bindingConditions": ["c"], "bindingFailureConditions": ["c"]})),
             "spec.devices[0].bindingFailureConditions[0]: Invalid value: \"c\": bindingFailureConditions must not overlap with bindingConditions",
+        ),
+        (
+            device(json!({"name": "a", "attributes": {long.clone(): {"bool": true}}})),
+            &format!("spec.devices[0].attributes[{}...{}]: Too long: may not be more than 32 bytes", "a".repeat(47), "a".repeat(46)),
         ),
         (
             policy(json!({"default": "3Gi", "validValues": ["1Gi", "2Gi"]})),

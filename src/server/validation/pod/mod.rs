@@ -73,6 +73,7 @@ pub fn create(pod: &Pod) -> Errors {
         let detail = "cannot be set until all schedulingGates have been cleared";
         errors.push(Error::forbidden(&path.child("nodeName"), detail));
     }
+    restart::resized_init(&mut errors, &path, spec);
     annotations::match_fields(&mut errors, &path, pod.metadata.annotations.as_ref(), spec);
     errors
 }
@@ -126,6 +127,7 @@ pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
     labels::annotations(errors, &path.child("annotations"), annotated);
     annotations::check(errors, &path.child("annotations"), annotated, spec);
     pod_spec(errors, &spec_path, spec, None);
+    restart::resized_init(errors, &spec_path, spec);
     annotations::match_fields(errors, &spec_path, annotated, spec);
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         let detail = "ephemeral containers not allowed in pod template";

@@ -1,10 +1,11 @@
 //! Whether and when a container starts again: its own policy and the rules before it (KEP-5307), and what a change of
 //! its resources does.
 
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, PodSpec};
 
 use super::super::one_of;
 use crate::api::field::{Error, Errors, Path};
+use crate::api::pod::is_sidecar;
 
 const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
@@ -42,6 +43,20 @@ fn rule(errors: &mut Errors, path: &Path, rule: &ContainerRestartRule) {
     let values = codes.values.as_ref().map_or(0, Vec::len);
     if values > MAX_CODES {
         errors.push(Error::too_many(&path.child("values"), values, MAX_CODES));
+    }
+}
+
+/// What runs once and ends is not restarted to be resized.
+pub fn resized_init(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+    for (at, container) in spec.init_containers.iter().flatten().enumerate().filter(|(_, one)| !is_sidecar(one)) {
+        let path = path.child("initContainers").index(at).child("resizePolicy");
+        for (at, policy) in container.resize_policy.iter().flatten().enumerate() {
+            if policy.restart_policy == "RestartContainer" {
+                let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                let path = path.index(at).child("restartPolicy");
+                errors.push(Error::invalid(&path, policy.restart_policy.as_str(), detail));
+            }
+        }
     }
 }
 

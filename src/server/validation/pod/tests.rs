@@ -289,6 +289,24 @@ fn parts_of_pods_are_checked_as_upstream_does() {
             ],
         ),
         (
+            "/spec/initContainers",
+            json!([
+                {"name": "s", "image": "i", "restartPolicy": "Always", "restartPolicyRules": [
+                    {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}
+                ], "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
+                {"name": "i", "image": "i", "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "Equals"}}],
+                    "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
+                {"name": "j", "image": "i", "restartPolicy": "Sometimes", "restartPolicyRules": [{"action": "Restart"}]}
+            ]),
+            vec![
+                "spec.initContainers[1].restartPolicy: Required value: must specify restartPolicy when restart rules are used".to_owned(),
+                "spec.initContainers[1].restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Equals\": supported values: \"In\", \"NotIn\"".to_owned(),
+                "spec.initContainers[2].restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"".to_owned(),
+                "spec.initContainers[2].restartPolicyRules[0].exitCodes: Required value: must be specified".to_owned(),
+                "spec.initContainers[1].resizePolicy[0].restartPolicy: Invalid value: \"RestartContainer\": must not be set to 'RestartContainer' for non-sidecar initContainers".to_owned(),
+            ],
+        ),
+        (
             "/spec/containers/0/lifecycle",
             json!({"stopSignal": "SIGTERM"}),
             vec![format!("{c}.lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`")],

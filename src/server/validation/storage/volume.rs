@@ -219,7 +219,7 @@ fn cinder(errors: &mut Errors, path: &Path, it: &CinderPersistentVolumeSource) {
 }
 
 fn csi(errors: &mut Errors, path: &Path, csi: &CSIPersistentVolumeSource) {
-    source::csi_driver(errors, &path.child("driver"), &csi.driver);
+    super::super::driver_name(errors, &path.child("driver"), &csi.driver);
     required(errors, &path.child("volumeHandle"), &csi.volume_handle);
     let secrets: [(&str, &Option<SecretReference>); 4] = [
         ("controllerPublishSecretRef", &csi.controller_publish_secret_ref),

@@ -143,7 +143,7 @@ fn iscsi(errors: &mut Errors, path: &Path, it: &ISCSIVolumeSource) {
 }
 
 fn csi(errors: &mut Errors, path: &Path, csi: &CSIVolumeSource) {
-    source::csi_driver(errors, &path.child("driver"), &csi.driver);
+    super::super::driver_name(errors, &path.child("driver"), &csi.driver);
     if let Some(secret) = &csi.node_publish_secret_ref {
         if secret.name.is_empty() {
             errors.push(Error::required(&path.child("nodePublishSecretRef").child("name"), ""));
@@ -159,20 +159,7 @@ fn ephemeral(errors: &mut Errors, path: &Path, ephemeral: &EphemeralVolumeSource
         return errors.push(Error::required(&path, ""));
     };
     if let Some(metadata) = &template.metadata {
-        let path = path.child("metadata");
-        labels::annotations(errors, &path.child("annotations"), metadata.annotations.as_ref());
-        labels::labels(errors, &path.child("labels"), metadata.labels.as_ref());
-        let present = [
-            ("name", metadata.name.is_some()),
-            ("generateName", metadata.generate_name.is_some()),
-            ("namespace", metadata.namespace.is_some()),
-            ("uID", metadata.uid.is_some()),
-            ("ownerReferences", metadata.owner_references.is_some()),
-            ("finalizers", metadata.finalizers.is_some()),
-        ];
-        for (field, _) in present.iter().filter(|(_, present)| *present) {
-            errors.push(Error::forbidden(&path.child(field), "cannot be set"));
-        }
+        labels::template_metadata(errors, &path.child("metadata"), metadata);
     }
     storage::claim(errors, &path.child("spec"), &template.spec);
 }
