@@ -38,6 +38,7 @@ impl Connection {
         let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
         request = request.header("content-type", "application/json").header("accept", "application/json");
         let request = request.body(Full::from(body)).expect("a request");
+        self.sender.ready().await.expect("an open connection");
         let answer = self.sender.send_request(request).await.expect("an answer");
         let code = answer.status().as_u16();
         answer.into_body().collect().await.expect("a body");

@@ -12,6 +12,7 @@ pub mod field;
 pub mod gvk;
 pub mod hex;
 pub mod json_text;
+pub mod jsonpath;
 pub mod names;
 pub mod object;
 pub mod patch;

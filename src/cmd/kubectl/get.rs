@@ -16,7 +16,7 @@ pub struct GetArgs {
     /// TYPE[,TYPE…] [NAME…], or TYPE/NAME…
     #[arg(required_unless_present = "raw")]
     what: Vec<String>,
-    /// wide, yaml, json, name or jsonpath=TEMPLATE.
+    /// wide, yaml, json, name, jsonpath=TEMPLATE, jsonpath-file=FILE or custom-columns=HEADER:PATH,….
     #[arg(long, short)]
     output: Option<Format>,
     /// Look in every namespace.
@@ -28,6 +28,9 @@ pub struct GetArgs {
     /// Only objects whose fields match.
     #[arg(long)]
     field_selector: Option<String>,
+    /// Order lists by what this JSONPath selects.
+    #[arg(long, value_name = "PATH")]
+    sort_by: Option<String>,
     /// Leave out the line of column names.
     #[arg(long)]
     no_headers: bool,
@@ -79,6 +82,9 @@ fn query(args: &GetArgs) -> String {
             query.append_pair(name, value);
         }
     }
+    if args.sort_by.is_some() {
+        query.append_pair("includeObject", "Object");
+    }
     query.finish()
 }
 
@@ -122,7 +128,10 @@ async fn tables(
         prefix: several.then(|| resource.display()),
     };
     let revision = answers.first().map(|table| table["metadata"]["resourceVersion"].clone());
-    let rows: Vec<Value> = answers.iter().flat_map(|table| array(&table["rows"])).cloned().collect();
+    let mut rows: Vec<Value> = answers.iter().flat_map(|table| array(&table["rows"])).cloned().collect();
+    if let Some(path) = &args.sort_by {
+        output::sort(&mut rows, path, |row| &row["object"])?;
+    }
     let found = !rows.is_empty();
     if let Some(mut table) = answers.into_iter().next().filter(|_| found) {
         table["rows"] = rows.into();
@@ -184,7 +193,7 @@ async fn objects(
     if !names.is_empty() {
         let found = !answers.is_empty();
         if found {
-            output::objects(format, resource, answers, true)?;
+            output::objects(format, resource, answers, true, !args.no_headers)?;
         }
         return Ok(found);
     }
@@ -198,7 +207,10 @@ async fn objects(
             items.push(item);
         }
     }
-    let found = !items.is_empty() || *format != Format::Name;
-    output::objects(format, resource, items, false)?;
+    if let Some(path) = &args.sort_by {
+        output::sort(&mut items, path, |item| item)?;
+    }
+    let found = !items.is_empty() || !matches!(format, Format::Name);
+    output::objects(format, resource, items, false, !args.no_headers)?;
     Ok(found)
 }

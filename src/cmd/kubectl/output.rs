@@ -1,19 +1,24 @@
-//! How objects are printed: the server's table, YAML, JSON, names, or a JSONPath.
+//! How objects are printed: the server's table, YAML, JSON, names, or what JSONPaths select.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::resources::{Resource, array};
+use crate::api::jsonpath::{self, Template};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Format {
-    Table { wide: bool },
+    Table {
+        wide: bool,
+    },
     Yaml,
     Json,
     Name,
-    JsonPath(String),
+    JsonPath(Arc<Template>),
+    /// A header and a path for each.
+    Columns(Arc<[(String, Template)]>),
 }
 
 impl FromStr for Format {
@@ -24,21 +29,57 @@ impl FromStr for Format {
             "yaml" => Self::Yaml,
             "json" => Self::Json,
             "name" => Self::Name,
-            other => match other.strip_prefix("jsonpath=") {
-                Some(path) => Self::JsonPath(path.to_owned()),
-                None => return Err("must be wide, yaml, json, name or jsonpath=…".to_owned()),
+            other => match other.split_once('=') {
+                Some(("jsonpath", template)) => Self::JsonPath(Arc::new(parsed(template)?)),
+                Some(("jsonpath-file", file)) => {
+                    let template = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+                    Self::JsonPath(Arc::new(parsed(&template)?))
+                }
+                Some(("custom-columns", columns)) => {
+                    Self::Columns(columns.split(',').map(column).collect::<Result<_, _>>()?)
+                }
+                _ => {
+                    return Err(
+                        "must be wide, yaml, json, name, jsonpath=…, jsonpath-file=… or custom-columns=…".to_owned()
+                    );
+                }
             },
         })
     }
 }
 
+fn parsed(template: &str) -> Result<Template, String> {
+    Template::parse(template).map_err(|error| format!("error parsing jsonpath {template}, {error}"))
+}
+
+fn column(spec: &str) -> Result<(String, Template), String> {
+    let (header, path) = spec
+        .split_once(':')
+        .ok_or_else(|| format!("unexpected custom-columns spec: {spec}, expected <header>:<json-path-expr>"))?;
+    let path = Template::relaxed(path).map_err(|error| format!("error parsing jsonpath {path}, {error}"))?;
+    Ok((header.to_owned(), path))
+}
+
 /// Prints objects (not tables): one as itself, many as a `List`.
-pub fn objects(format: &Format, resource: &Resource, mut items: Vec<Value>, single: bool) -> anyhow::Result<()> {
-    if *format == Format::Name {
-        for item in &items {
-            println!("{}/{}", resource.display(), item["metadata"]["name"].as_str().unwrap_or_default());
+pub fn objects(
+    format: &Format,
+    resource: &Resource,
+    mut items: Vec<Value>,
+    single: bool,
+    headers: bool,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Name => {
+            for item in &items {
+                println!("{}/{}", resource.display(), item["metadata"]["name"].as_str().unwrap_or_default());
+            }
+            return Ok(());
         }
-        return Ok(());
+        Format::Columns(columns) => {
+            print!("{}", custom(columns, &items, headers)?);
+            return Ok(());
+        }
+        _ => {}
     }
     for item in &mut items {
         if let Some(metadata) = item["metadata"].as_object_mut() {
@@ -53,7 +94,7 @@ pub fn objects(format: &Format, resource: &Resource, mut items: Vec<Value>, sing
     };
     match format {
         Format::Yaml => print!("{}", serde_yaml_ng::to_string(&value)?),
-        Format::JsonPath(path) => print!("{}", json_path(path, &value)?),
+        Format::JsonPath(template) => print!("{}", template.render(&value)?),
         _ => println!("{}", serde_json::to_string_pretty(&value)?),
     }
     Ok(())
@@ -129,76 +170,38 @@ pub fn align(lines: &[Vec<String>]) -> String {
     out
 }
 
-/// kubectl's JSONPath templates: text with `{.a.b[0].c}`, `{.items[*].x}`, `{"\n"}` and `{range}` left out.
-pub fn json_path(template: &str, value: &Value) -> anyhow::Result<String> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(open) = rest.find('{') {
-        out.push_str(&rest[..open]);
-        let close = rest[open..].find('}').map(|at| open + at).context("the JSONPath has a { without a }")?;
-        let inner = rest[open + 1..close].trim();
-        match inner.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            Some(text) => out.push_str(&text.replace("\\n", "\n").replace("\\t", "\t")),
-            None => {
-                let found = select(inner, value)?;
-                let texts: Vec<_> =
-                    found.into_iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
-                out.push_str(&texts.join(" "));
-            }
-        }
-        rest = &rest[close + 1..];
+fn custom(columns: &[(String, Template)], items: &[Value], headers: bool) -> Result<String, jsonpath::Error> {
+    let mut lines = Vec::new();
+    if headers {
+        lines.push(columns.iter().map(|(header, _)| header.clone()).collect());
     }
-    out.push_str(rest);
-    Ok(out)
+    for item in items {
+        let mut cells = Vec::new();
+        for (_, path) in columns {
+            let found: Vec<_> = path.select(item)?.into_iter().map(jsonpath::text).collect();
+            cells.push(if found.is_empty() { "<none>".to_owned() } else { found.join(",") });
+        }
+        lines.push(cells);
+    }
+    Ok(align(&lines))
 }
 
-/// The values a path selects: `.a.b`, `[0]`, `[*]`, `['a.b']`, and `\.` inside a name.
-pub fn select<'a>(path: &str, value: &'a Value) -> anyhow::Result<Vec<&'a Value>> {
-    let mut found = vec![value];
-    let mut rest = path.strip_prefix('$').unwrap_or(path);
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('[') {
-            let Some((index, tail)) = after.split_once(']') else { bail!("the JSONPath has a [ without a ]: {path}") };
-            rest = tail;
-            let name = index.trim_matches(['\'', '"']);
-            found = match (index, index.parse::<usize>()) {
-                ("*", _) => found.into_iter().flat_map(children).collect(),
-                (_, Ok(at)) => found.into_iter().filter_map(|v| v.get(at)).collect(),
-                _ => found.into_iter().filter_map(|v| v.get(name)).collect(),
-            };
-            continue;
-        }
-        let Some(after) = rest.strip_prefix('.') else { bail!("cannot read the JSONPath at {rest:?}") };
-        let (name, tail) = field_name(after);
-        rest = tail;
-        found = match name.as_str() {
-            "" => found,
-            "*" => found.into_iter().flat_map(children).collect(),
-            name => found.into_iter().filter_map(|v| v.get(name)).collect(),
-        };
+/// Orders by what `path` selects; what lacks it comes first. `of` finds the object.
+pub fn sort(items: &mut [Value], path: &str, of: impl Fn(&Value) -> &Value) -> anyhow::Result<()> {
+    let template = Template::relaxed(path)?;
+    let mut keyed = Vec::new();
+    for item in items.iter() {
+        keyed.push((template.select(of(item))?.first().map(|key| (*key).clone()), item.clone()));
     }
-    Ok(found)
-}
-
-fn children(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Array(items) => items.iter().collect(),
-        Value::Object(map) => map.values().collect(),
-        _ => Vec::new(),
+    if !keyed.is_empty() && keyed.iter().all(|(key, _)| key.is_none()) {
+        anyhow::bail!("error: couldn't find any field with path {path:?} in the list of objects");
     }
-}
-
-fn field_name(text: &str) -> (String, &str) {
-    let mut name = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => name.extend(chars.next().map(|(_, escaped)| escaped)),
-            '.' | '[' => return (name, &text[at..]),
-            c => name.push(c),
-        }
-    }
-    (name, "")
+    keyed.sort_by(|(a, _), (b, _)| match (a, b) {
+        (Some(a), Some(b)) => jsonpath::compare(a, b).unwrap_or_else(|_| a.to_string().cmp(&b.to_string())),
+        _ => a.is_some().cmp(&b.is_some()),
+    });
+    items.iter_mut().zip(keyed).for_each(|(item, (_, sorted))| *item = sorted);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -207,19 +210,30 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn json_paths_select() {
-        let value = json!({"items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}], "x": {"k8s.io/y": 7}});
-        let cases = [
-            ("{.items[0].metadata.name}", "a"),
-            ("{.items[*].metadata.name}", "a b"),
-            ("{.x.k8s\\.io/y}{\"\\n\"}", "7\n"),
-            ("{.x['k8s.io/y']} of {.none}", "7 of "),
-        ];
-        for (path, text) in cases {
-            assert_eq!(json_path(path, &value).unwrap(), text, "{path}");
+    fn columns_are_what_their_paths_select() {
+        let Format::Columns(columns) =
+            "custom-columns=NAME:.metadata.name,PORTS:.ports[*].port,ZONE:.zone".parse().unwrap()
+        else {
+            panic!("columns");
+        };
+        let items = [json!({"metadata": {"name": "b"}, "ports": [{"port": 80}, {"port": 81}]}), json!({"zone": "z"})];
+        let table = "NAME     PORTS    ZONE\nb        80,81    <none>\n<none>   <none>   z\n";
+        assert_eq!(custom(&columns, &items, true).unwrap(), table);
+        for (wrong, why) in [
+            ("custom-columns=NAME", "unexpected custom-columns spec: NAME, expected <header>:<json-path-expr>"),
+            ("jsonpath={.a", "error parsing jsonpath {.a, unclosed action"),
+            ("csv", "must be wide, yaml"),
+        ] {
+            assert!(wrong.parse::<Format>().unwrap_err().starts_with(why), "{wrong}");
         }
-        assert!(json_path("{.items[0", &value).is_err());
-        assert!(json_path("{items}", &value).is_err());
+    }
+
+    #[test]
+    fn objects_are_sorted_by_a_path() {
+        let mut items = [json!({"n": 10}), json!({}), json!({"n": 9})];
+        sort(&mut items, ".n", |item| item).unwrap();
+        assert_eq!(items, [json!({}), json!({"n": 9}), json!({"n": 10})]);
+        assert!(sort(&mut items, "{.x}", |item| item).is_err());
     }
 
     #[test]

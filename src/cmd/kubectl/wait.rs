@@ -1,5 +1,6 @@
 //! `wait`: until a condition of objects holds, by watching, never by asking again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -8,9 +9,9 @@ use futures::{AsyncBufReadExt, TryStreamExt};
 use serde_json::Value;
 
 use super::describe;
-use super::output::select;
 use super::resources::array;
 use super::session::{Session, worded};
+use crate::api::jsonpath::{Template, text};
 
 #[derive(Args)]
 pub struct WaitArgs {
@@ -31,12 +32,12 @@ pub struct WaitArgs {
     all: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Goal {
     Create,
     Delete,
     Condition { name: String, status: String },
-    JsonPath { path: String, value: Option<String> },
+    JsonPath { path: Arc<Template>, value: Option<String> },
 }
 
 impl std::str::FromStr for Goal {
@@ -54,7 +55,7 @@ impl std::str::FromStr for Goal {
         let rest = text.strip_prefix("jsonpath=").ok_or("must be create, delete, condition=… or jsonpath=…")?;
         let rest = rest.trim_matches('\'');
         let close = rest.rfind('}').ok_or("the JSONPath must be in braces")?;
-        let path = rest[..close].trim_start_matches('{').to_owned();
+        let path = Template::relaxed(&rest[..=close]).map_err(|error| error.to_string())?.into();
         let value = rest[close + 1..].strip_prefix('=').map(str::to_owned);
         Ok(Self::JsonPath { path, value })
     }
@@ -71,11 +72,8 @@ impl Goal {
                     |key: &str, wanted: &str| condition[key].as_str().is_some_and(|t| t.eq_ignore_ascii_case(wanted));
                 same("type", name) && same("status", status)
             }),
-            Self::JsonPath { path, value } => select(path, object).is_ok_and(|found| {
-                found.iter().any(|v| {
-                    let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-                    value.as_ref().is_none_or(|wanted| *wanted == text)
-                })
+            Self::JsonPath { path, value } => path.select(object).is_ok_and(|found| {
+                found.iter().any(|found| value.as_ref().is_none_or(|wanted| *wanted == text(found)))
             }),
         }
     }
@@ -119,7 +117,7 @@ async fn wait_all(session: &Session, args: &WaitArgs) -> anyhow::Result<()> {
             }
             let objects = describe::fetch(session, resource, &[], args.selector.as_deref()).await?;
             names = objects.iter().filter_map(|o| o["metadata"]["name"].as_str()).map(str::to_owned).collect();
-            if names.is_empty() && args.condition != Goal::Delete {
+            if names.is_empty() && !matches!(args.condition, Goal::Delete) {
                 bail!("error: no matching resources found");
             }
         }
@@ -187,6 +185,7 @@ mod tests {
             ("jsonpath={.status.phase}=Running", true),
             ("jsonpath={.status.phase}=Failed", false),
             ("jsonpath={.status.phase}", true),
+            ("jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}'=False", true),
             ("create", true),
         ];
         for (text, met) in cases {

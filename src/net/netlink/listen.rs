@@ -15,6 +15,13 @@ pub struct Listener {
     subject: &'static str,
 }
 
+/// Whether a message that matters came, or may have been among those that were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    It,
+    Perhaps,
+}
+
 impl Listener {
     /// Joins these groups of a netlink protocol in the network namespace of the calling thread.
     pub fn open(protocol: isize, groups: &[u32], subject: &'static str) -> io::Result<Self> {
@@ -27,13 +34,13 @@ impl Listener {
     }
 
     /// Waits for a message that matters, or for one that may have been missed. Cancel-safe.
-    pub async fn next(&mut self, matters: impl Fn(&[u8]) -> bool) {
+    pub async fn next(&mut self, matters: impl Fn(&[u8]) -> bool) -> Heard {
         loop {
             match self.socket.recv_from_full().await {
-                Ok((datagram, _)) if messages(&datagram).any(&matters) => return,
+                Ok((datagram, _)) if messages(&datagram).any(&matters) => return Heard::It,
                 Ok(_) => {}
-                // The kernel drops events rather than queue them without bound: perhaps one that matters.
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => return,
+                // The kernel drops events rather than queue them without bound.
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => return Heard::Perhaps,
                 Err(error) => {
                     tracing::warn!(%error, "no longer listening for {}", self.subject);
                     return std::future::pending().await;

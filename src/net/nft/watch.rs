@@ -2,15 +2,18 @@
 
 use std::io;
 
+use rtnetlink::packet_core::NLM_F_ACK;
 use rtnetlink::sys::protocols;
 
-use crate::net::netlink::listen::Listener;
-use crate::net::netlink::{attributes, kind, number};
-use crate::net::nft::encode::message::DELETE_TABLE;
+use crate::net::netlink::listen::{Heard, Listener};
+use crate::net::netlink::{Netlink, attributes, kind, number};
+use crate::net::nft::encode;
+use crate::net::nft::encode::message::{DELETE_TABLE, GET_TABLE};
 
 /// Deletions of one table by others than us.
 pub struct Deletions {
     listener: Listener,
+    kernel: Netlink,
     table: String,
     /// The netlink port of our own changes.
     own: u32,
@@ -21,13 +24,24 @@ impl Deletions {
     pub fn listen(table: &str, own: u32) -> io::Result<Self> {
         const NFTABLES: u32 = 7;
         let listener = Listener::open(protocols::NETLINK_NETFILTER, &[NFTABLES], "deleted tables")?;
-        Ok(Self { listener, table: table.to_owned(), own })
+        Ok(Self { listener, kernel: Netlink::netfilter()?, table: table.to_owned(), own })
     }
 
     /// Waits for the next deletion. Cancel-safe.
     pub async fn next(&mut self) {
-        let Self { listener, table, own } = self;
-        listener.next(|message| is_deletion(message, table, *own)).await;
+        loop {
+            let Self { listener, table, own, .. } = self;
+            let heard = listener.next(|message| is_deletion(message, table, *own)).await;
+            // A large change, also one of our own, says more than is kept for us: then only a missing table was deleted.
+            if heard == Heard::It || !self.is_there() {
+                return;
+            }
+        }
+    }
+
+    fn is_there(&mut self) -> bool {
+        let body = encode::table(&self.table, GET_TABLE).body;
+        self.kernel.request(GET_TABLE, NLM_F_ACK, &body).is_ok()
     }
 }
 

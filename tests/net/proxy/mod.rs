@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use orch::agent::proxy::{ProxyConfig, ServiceProxy};
 use orch::agent::services::Services;
 use orch::lifecycle::Component;
+use orch::net::nft::watch::Deletions;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -113,6 +114,32 @@ fn a_service_is_reached_from_pods_host_and_outside_needs_root() {
         drop(eventually(async || client.ask((IP, 80)).await, refused).await);
         node.api.delete("services", "web");
         node.proxy.stop().await;
+    });
+}
+
+#[test]
+fn a_change_too_large_to_be_heard_of_is_no_deletion_needs_root() {
+    on_host(|host| async move {
+        run("nft", "add table inet ours");
+        run("nft", "add table inet marker");
+        let listen = |table| Deletions::listen(table, 0).unwrap();
+        let (mut ours, mut marker) = (listen("ours"), listen("marker"));
+        let elements: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        let set = format!(
+            "add table inet other\nadd set inet other many {{ type mark; }}\nadd element inet other many {{ {} }}\n\
+             delete table inet marker\n",
+            elements.join(", ")
+        );
+        let file = host.path().join("flood");
+        std::fs::write(&file, set).unwrap();
+        run("nft", &format!("-f {}", file.display()));
+        tokio::select! {
+            biased;
+            () = ours.next() => panic!("the table is there"),
+            () = marker.next() => {}
+        }
+        run("nft", "delete table inet ours");
+        ours.next().await;
     });
 }
 
