@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, PodCondition, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, ContainerRestartRule, Pod, PodCondition, PodSpec, ResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use super::quantity::Quantity;
@@ -55,6 +57,27 @@ pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
 /// An init container that keeps running beside the others.
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
+}
+
+/// The action of a restart rule that starts all of a pod's containers again.
+pub const RESTART_ALL: &str = "RestartAllContainers";
+/// What a node declares that can do so.
+pub const RESTARTS_ALL: &str = "RestartAllContainersOnContainerExits";
+
+/// The first of a container's rules that is about such an end.
+pub fn restart_rule(container: &Container, exit_code: i32) -> Option<&ContainerRestartRule> {
+    container.restart_policy_rules.iter().flatten().find(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let listed = codes.values.iter().flatten().any(|code| *code == exit_code);
+            listed == (codes.operator == "In")
+        })
+    })
+}
+
+/// Whether some container's end may start all of them again.
+pub fn restarts_all(spec: &PodSpec) -> bool {
+    let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    all.any(|container| container.restart_policy_rules.iter().flatten().any(|rule| rule.action == RESTART_ALL))
 }
 
 /// Every port with a host port, of containers and sidecars.

@@ -108,6 +108,18 @@ fn containers_end_as_their_policy_says_needs_root() {
     assert_eq!(message, format!("back-off 10s restarting failed container=main pod=crash_default({uid})"));
     assert_eq!(field(&cluster, "crash", ".status.containerStatuses[0].lastState.terminated.exitCode"), "5");
     becomes(&cluster, "crash", RESTARTS, "2");
+
+    // One container's end starts all of them again, also what had ended well; hooks are left out.
+    for container in
+        ["initContainerStatuses[0]", "containerStatuses[0]", "containerStatuses[1]", "containerStatuses[2]"]
+    {
+        becomes(&cluster, "whole", &format!(".status.{container}.restartCount"), "1");
+    }
+    becomes(&cluster, "whole", &format!("{END}.exitCode"), "0");
+    let order = cluster.kubectl(&["exec", "whole", "-c", "main", "--", "sort", "/kept/order"]);
+    assert_eq!(order, "done\ndone\nfirst\nfirst\nmain\nmain\n");
+    let restarting = ".status.conditions[?(@.type==\"AllContainersRestarting\")].status";
+    assert_eq!(field(&cluster, "whole", restarting), "False");
 }
 
 #[test]

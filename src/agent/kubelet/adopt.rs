@@ -16,7 +16,7 @@ pub fn observe(host: &Host, pod: &Pod, record: Option<Record>, containers: &[Con
     let mut seen = Observed { start_time: start_time(pod), ..Observed::default() };
     let same_boot = record.as_ref().is_some_and(|record| record.boot == host.boot);
     if let Some(record) = record {
-        seen.epoch = record.epoch;
+        (seen.epoch, seen.anew) = (record.epoch, record.anew);
         seen.start_time = record.start_time.or(seen.start_time);
         seen.containers = record.containers;
     }

@@ -29,7 +29,7 @@ pub struct Instance {
     pub id: String,
     /// 0 for the first run; the restart count that the API shows.
     pub attempt: u32,
-    /// Which sandbox of the pod it ran in; a host reboot makes a new one.
+    /// Which [`Observed::epoch`] of the pod it ran in.
     pub epoch: u32,
     /// [`spec_hash`] of the container as it was started.
     pub hash: String,
@@ -115,7 +115,7 @@ impl ContainerState {
         self.current.as_ref().is_some_and(Instance::is_running)
     }
 
-    /// The current run, if it belongs to sandbox `epoch`.
+    /// The current run, if it belongs to `epoch`.
     pub fn in_epoch(&self, epoch: u32) -> Option<&Instance> {
         self.current.as_ref().filter(|instance| instance.epoch == epoch)
     }
@@ -177,8 +177,10 @@ pub struct Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     pub sandbox: Option<Sandbox>,
-    /// Counts the sandboxes this pod has had.
+    /// Counts how often the pod was begun: with each sandbox, and when all containers are started again.
     pub epoch: u32,
+    /// What ran in an epoch before this one counts as if it had never run.
+    pub anew: u32,
     pub containers: BTreeMap<String, ContainerState>,
     pub ending: Option<Ending>,
     pub resize: Progress,
@@ -189,6 +191,11 @@ pub struct Observed {
 impl Observed {
     pub fn container(&self, name: &str) -> Option<&ContainerState> {
         self.containers.get(name)
+    }
+
+    /// The run of a container that its policy is about.
+    pub fn run(&self, name: &str) -> Option<&Instance> {
+        self.container(name)?.current.as_ref().filter(|run| run.epoch >= self.anew)
     }
 
     /// Nothing runs and nothing is being started or stopped.

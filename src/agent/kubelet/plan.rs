@@ -4,9 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-use super::model::{Activity, ContainerState, Ending, Instance, Observed, PodId, Role, Waiting, containers, spec_hash};
+use super::model::{
+    Activity, ContainerState, Ending, Finished, Instance, Observed, PodId, Role, Waiting, containers, spec_hash,
+};
 use super::resize::{self, Change, Verdict};
 use super::words;
+use crate::api::pod::{RESTART_ALL, restart_rule};
 
 /// The next steps, all of which may be taken at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Plan {
     pub resize: Vec<String>,
     /// Containers that wait, and why, until something else happens.
     pub waiting: Vec<(String, Waiting)>,
+    /// The container whose end starts all of them again, as soon as nothing runs any more.
+    pub begin_anew: Option<String>,
     /// The kubelet itself ends the pod.
     pub end: Option<Ending>,
     /// Nothing is left to run, ever: network and volumes can go.
@@ -63,6 +68,10 @@ pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> Plan {
         plan.end = Some(over);
         return plan;
     }
+    if let Some((name, end)) = trigger(spec, seen) {
+        Planner { pod, spec, seen, now }.all_again(name, end, &mut plan);
+        return plan;
+    }
     if is_complete(spec, seen) {
         let grace = grace_seconds(pod);
         stop_in_order(spec, seen, grace, &mut plan);
@@ -102,17 +111,13 @@ fn deadline_passed(pod: &Pod, seen: &Observed, now: Timestamp, plan: &mut Plan) 
 /// The pod has run to its end: every main container is over for good, or an init container failed for good.
 pub fn is_complete(spec: &PodSpec, seen: &Observed) -> bool {
     let over = |role, container: &Container| {
-        seen.container(&container.name).is_some_and(|state| {
-            state.activity != Activity::Starting
-                && state
-                    .current
-                    .as_ref()
-                    .is_some_and(|run| run.finished.is_some() && !restarts(spec, role, container, run))
-        })
+        seen.container(&container.name).is_some_and(|state| state.activity != Activity::Starting)
+            && seen
+                .run(&container.name)
+                .is_some_and(|run| run.finished.is_some() && !restarts(spec, role, container, run))
     };
     let init_failed = containers(spec).filter(|(role, _)| *role == Role::Init).any(|(role, container)| {
-        let failed = seen.container(&container.name).and_then(|state| state.current.as_ref());
-        over(role, container) && failed.is_some_and(|run| !run.succeeded())
+        over(role, container) && seen.run(&container.name).is_some_and(|run| !run.succeeded())
     });
     init_failed || spec.containers.iter().all(|container| over(Role::Main, container))
 }
@@ -123,12 +128,9 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, run: &Instanc
     if role == Role::Ephemeral {
         return false;
     }
-    for rule in container.restart_policy_rules.iter().flatten() {
-        let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.iter().flatten().any(|code| *code == end.exit_code);
-        if listed == (codes.operator == "In") && rule.action == "Restart" {
-            return true;
-        }
+    // Whatever a rule does, it starts the container again.
+    if restart_rule(container, end.exit_code).is_some() {
+        return true;
     }
     let policy = container.restart_policy.as_deref().or(spec.restart_policy.as_deref()).unwrap_or("Always");
     match (role, policy) {
@@ -137,6 +139,14 @@ pub fn restarts(spec: &PodSpec, role: Role, container: &Container, run: &Instanc
         (_, "Never") => false,
         _ => true,
     }
+}
+
+/// The container whose end has all of the pod's containers start again, by one of its rules.
+pub fn trigger<'a>(spec: &'a PodSpec, seen: &'a Observed) -> Option<(&'a str, &'a Finished)> {
+    containers(spec).find_map(|(_, container)| {
+        let end = seen.run(&container.name)?.finished.as_ref()?;
+        (restart_rule(container, end.exit_code)?.action == RESTART_ALL).then_some((container.name.as_str(), end))
+    })
 }
 
 /// Main containers first, then sidecars one by one, the last started first.
@@ -199,6 +209,28 @@ impl Planner<'_> {
         true
     }
 
+    /// Everything but ephemeral containers is killed, whatever it would like to do before; then the pod begins anew in its
+    /// sandbox, not more often than a container that crashes.
+    fn all_again(&self, trigger: &str, end: &Finished, plan: &mut Plan) {
+        let mut busy = false;
+        for (_, container) in containers(self.spec) {
+            let Some(state) = self.seen.container(&container.name) else { continue };
+            busy |= state.is_running() || state.activity != Activity::None;
+            if state.is_running() && state.activity == Activity::None {
+                let message = format!("Stopping container {}", container.name);
+                plan.stop.push(Stop { name: container.name.clone(), message, grace: 0 });
+            }
+        }
+        let loops = self.seen.container(trigger).and_then(|state| state.crash.delay(end.at, self.now));
+        if let Some((until, seconds)) = loops {
+            let message = words::crash_loop(seconds, trigger, &PodId::of(self.pod));
+            plan.waiting.push((trigger.to_owned(), Waiting { reason: "CrashLoopBackOff", message }));
+            plan.wake(until);
+        } else if !busy {
+            plan.begin_anew = Some(trigger.to_owned());
+        }
+    }
+
     fn ephemeral(&self, plan: &mut Plan) {
         for container in self.spec.ephemeral_containers.iter().flatten() {
             let state = self.seen.container(&container.name);
@@ -225,7 +257,7 @@ impl Planner<'_> {
         match current {
             Some(run) if run.is_running() => self.running(container, state, run, plan),
             Some(run) if run.finished.is_some() => {
-                let anew = run.epoch != self.seen.epoch && role == Role::Init;
+                let anew = run.epoch < self.seen.anew || run.epoch != self.seen.epoch && role == Role::Init;
                 let replaced = run.hash != spec_hash(container);
                 if anew || replaced || restarts(self.spec, role, container, run) {
                     self.start_again(role, container, state, run, plan);

@@ -140,6 +140,71 @@ fn a_new_sandbox_runs_everything_anew_with_counts_continued() {
 }
 
 #[test]
+fn an_end_by_rule_starts_all_containers_again() {
+    let rules =
+        |action: &str, code: i32| json!([{"action": action, "exitCodes": {"operator": "In", "values": [code]}}]);
+    let mut watcher =
+        json!({"name": "w", "restartPolicy": "Never", "restartPolicyRules": rules("RestartAllContainers", 42)});
+    let spec = |watcher: &Value| {
+        json!({"restartPolicy": "Never",
+            "initContainers": [{"name": "i"}, {"name": "side", "restartPolicy": "Always"}],
+            "containers": [{"name": "a"}, {"name": "b"}, watcher]})
+    };
+    let whole = pod(spec(&watcher));
+    let shown = |seen: &Observed| {
+        let status = status(&whole, seen);
+        let condition = |kind: &str| {
+            let found = status.conditions.as_ref().unwrap().iter().find(|condition| condition.type_ == kind).unwrap();
+            (found.status.clone(), found.reason.clone())
+        };
+        (status.phase.clone().unwrap(), condition("AllContainersRestarting"), condition("Initialized").0)
+    };
+    let phase = |phase: &str, restarting: &str, reason: Option<&str>| {
+        (phase.to_owned(), (restarting.to_owned(), reason.map(str::to_owned)), "True".to_owned())
+    };
+    let usual = [("i", "exit:0"), ("side", "up"), ("a", "up"), ("b", "exit:0"), ("w", "up")];
+    assert_eq!(shown(&seen(&usual)), phase("Running", "False", None));
+
+    // Everything is killed at once, whatever has ended stays so for the moment.
+    let mut now = seen(&[("i", "exit:0"), ("side", "up"), ("a", "up"), ("b", "exit:0"), ("w", "exit:42")]);
+    let killing = plan(&whole, &now, at(6));
+    assert_eq!((brief(&killing).as_str(), killing.begin_anew.as_deref()), ("-side -a", None));
+    assert!(killing.stop.iter().all(|stop| stop.grace == 0));
+    assert_eq!(shown(&now), phase("Running", "True", Some("RestartAllContainersStarted")));
+
+    // Then all begin anew in the same sandbox, those too that had ended well or may never restart.
+    for name in ["side", "a"] {
+        now.containers.get_mut(name).unwrap().current = Some(run(name, 0, Some(137)));
+    }
+    assert_eq!(plan(&whole, &now, at(6)).begin_anew.as_deref(), Some("w"));
+    (now.epoch, now.anew) = (2, 2);
+    assert_eq!(brief(&plan(&whole, &now, at(6))), "+i#1");
+    assert_eq!(shown(&now), phase("Pending", "False", None));
+    let again = status(&whole, &now);
+    let b = &again.container_statuses.as_ref().unwrap()[1];
+    assert_eq!(json!(b.state), json!({"waiting": {"reason": "PodInitializing"}}));
+    assert_eq!(json!(b.last_state)["terminated"]["exitCode"], 0);
+    let ran = |name: &str, exit: Option<i32>| Some(Instance { epoch: 2, ..run(name, 1, exit) });
+    now.containers.get_mut("i").unwrap().current = ran("i", Some(0));
+    assert_eq!(brief(&plan(&whole, &now, at(6))), "+side#1");
+    now.containers.get_mut("side").unwrap().current = ran("side", None);
+    now.containers.get_mut("side").unwrap().started = true;
+    assert_eq!(brief(&plan(&whole, &now, at(6))), "+a#1 +b#1 +w#1");
+
+    // One that does so again and again waits as others that crash.
+    let mut looping = seen(&[("w", "exit:42")]);
+    looping.containers.get_mut("w").unwrap().crash.restarted(at(0));
+    let waits = plan(&whole, &looping, at(6));
+    assert_eq!((brief(&waits).as_str(), waits.begin_anew, waits.wake_at), ("~w", None, Some(at(15))));
+
+    // The first rule that is about the code counts.
+    watcher["restartPolicyRules"] = json!([rules("Restart", 42)[0], rules("RestartAllContainers", 42)[0]]);
+    let first = pod(spec(&watcher));
+    let now = seen(&[("i", "exit:0"), ("side", "up"), ("a", "up"), ("b", "exit:0"), ("w", "exit:42")]);
+    assert_eq!(brief(&plan(&first, &now, at(6))), "+w#1");
+}
+
+#[test]
 fn illness_and_change_stop_a_container() {
     let healthy = pod(json!({"containers": [{"name": "a"}]}));
     let mut ill = seen(&[("a", "up")]);

@@ -222,6 +222,7 @@ fn unrecorded(host: &Host, info: &ContainerInfo) -> Record {
         grace: 30,
         boot: host.boot.clone(),
         epoch: 1,
+        anew: 0,
         start_time: None,
         containers: Default::default(),
     }

@@ -20,6 +20,8 @@ pub struct Record {
     /// The boot in which the sandbox was made; in another one it is gone.
     pub boot: String,
     pub epoch: u32,
+    #[serde(default)]
+    pub anew: u32,
     pub start_time: Option<Timestamp>,
     pub containers: BTreeMap<String, ContainerState>,
 }
@@ -86,6 +88,7 @@ mod tests {
             grace: 30,
             boot: "b".into(),
             epoch: 1,
+            anew: 1,
             start_time: Some(at),
             containers: [("c".to_owned(), state)].into(),
         };

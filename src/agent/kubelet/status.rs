@@ -14,6 +14,7 @@ use super::model::{self, Instance, Observed, Role, Waiting, common, containers};
 use super::plan;
 use super::qos;
 use super::resize::{self, Verdict};
+use crate::api::pod::restarts_all;
 
 /// The node's address, as pods on the host's network and `hostIP` show it.
 #[derive(Clone, Copy, Debug)]
@@ -84,11 +85,11 @@ fn container_status(spec: &PodSpec, role: Role, container: &Container, seen: &Ob
     let role = if role == Role::Init { model::init_role(container) } else { role };
     let running = state.is_running();
     let ready = match role {
-        Role::Init => run.is_some_and(Instance::succeeded),
+        Role::Init => seen.run(&container.name).is_some_and(Instance::succeeded),
         Role::Ephemeral => false,
         _ => running && state.ready && state.started,
     };
-    let (now, last) = states(spec, role, state);
+    let (now, last) = states(spec, role, state, seen.anew);
     let spec_resources = container.resources.as_ref();
     // Allocated is what the node has agreed to, whether the container has it already or not.
     let pending = seen.resize.verdict != Verdict::Fits;
@@ -131,7 +132,12 @@ pub fn container_uri(id: &str) -> String {
 }
 
 /// A container's state and last state.
-fn states(spec: &PodSpec, role: Role, state: &model::ContainerState) -> (ContainerState, Option<ContainerState>) {
+fn states(
+    spec: &PodSpec,
+    role: Role,
+    state: &model::ContainerState,
+    anew: u32,
+) -> (ContainerState, Option<ContainerState>) {
     let previous = state.previous.as_ref().filter(|run| run.finished.is_some()).map(terminated);
     let Some(run) = &state.current else {
         let why = state.waiting.clone().unwrap_or_else(|| not_created(spec, role));
@@ -142,6 +148,9 @@ fn states(spec: &PodSpec, role: Role, state: &model::ContainerState) -> (Contain
         return (ContainerState { running: Some(running), ..ContainerState::default() }, previous);
     }
     match (&state.waiting, &run.finished) {
+        (why, Some(_)) if run.epoch < anew && role != Role::Ephemeral => {
+            (waiting(why.clone().unwrap_or_else(|| not_created(spec, role))), Some(terminated(run)))
+        }
         (Some(why), Some(_)) => (waiting(why.clone()), Some(terminated(run))),
         (None, Some(_)) => (terminated(run), previous),
         (why, None) => (waiting(why.clone().unwrap_or_else(|| not_created(spec, role))), previous),
@@ -176,7 +185,7 @@ fn terminated(run: &Instance) -> ContainerState {
 
 /// The phase, by upstream's counting.
 pub fn phase(spec: &PodSpec, seen: &Observed) -> &'static str {
-    let run = |name: &str| seen.container(name).and_then(|state| state.current.as_ref());
+    let run = |name: &str| seen.run(name);
     let never = spec.restart_policy.as_deref() == Some("Never");
     for (role, container) in containers(spec).filter(|(role, _)| *role != Role::Main) {
         let run = run(&container.name);
@@ -244,8 +253,24 @@ fn conditions(pod: &Pod, spec: &PodSpec, seen: &Observed, phase: &str, status: &
     let sandbox =
         Wanted { kind: "PodReadyToStartContainers", status: seen.sandbox.is_some(), reason: None, message: None };
     let mut all = vec![sandbox, initialized, ready, containers_ready, Wanted::yes("PodScheduled")];
+    all.extend(restarts_all(spec).then(|| restarting_all(spec, seen, phase)));
     all.extend(resizing(spec, seen));
     all
+}
+
+/// From the end that triggers it until nothing runs any more.
+fn restarting_all(spec: &PodSpec, seen: &Observed, phase: &str) -> Wanted {
+    const KIND: &str = "AllContainersRestarting";
+    match phase {
+        "Succeeded" => Wanted::no(KIND, "PodCompleted", None),
+        "Failed" => Wanted::no(KIND, "PodFailed", None),
+        _ if plan::trigger(spec, seen).is_some() => Wanted {
+            reason: Some("RestartAllContainersStarted"),
+            message: Some("container exited with restart policy rule".to_owned()),
+            ..Wanted::yes(KIND)
+        },
+        _ => Wanted { status: false, ..Wanted::yes(KIND) },
+    }
 }
 
 /// Present only while a resize waits or is being made.
@@ -271,7 +296,13 @@ fn initialized(spec: &PodSpec, seen: &Observed, phase: &str) -> Wanted {
     if phase == "Succeeded" {
         return Wanted { reason: Some("PodCompleted"), ..Wanted::yes("Initialized") };
     }
-    if main_begun(spec, seen) {
+    // Once is enough: it stays so while all containers are started again.
+    let before = || {
+        spec.containers
+            .iter()
+            .any(|container| seen.containers.get(&container.name).is_some_and(|state| state.current.is_some()))
+    };
+    if main_begun(spec, seen) || seen.anew > 0 && before() {
         return Wanted::yes("Initialized");
     }
     let incomplete = containers(spec).filter(|(role, container)| {

@@ -35,8 +35,8 @@ const SIGKILL: i32 = 9;
 /// Returns when the container is gone, or could not be killed in time.
 pub async fn stop(host: &Host, mut job: Job) {
     let hook = job.target.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
-    let begun = Timestamp::now();
-    if let Some(hook) = hook {
+    let immediately = *job.deadline.borrow() <= Timestamp::now();
+    if let Some(hook) = hook.filter(|_| !immediately) {
         let run = job.target.hook(&hook);
         let outcome = tokio::select! {
             outcome = run => Some(outcome),
@@ -48,7 +48,6 @@ pub async fn stop(host: &Host, mut job: Job) {
             host.event(&job.pod, Some(name), Warning, "FailedPreStopHook", format!("PreStopHook failed: {why}"));
         }
     }
-    let immediately = *job.deadline.borrow() <= begun;
     if !immediately {
         let signal = stop_signal(&*host.runtime, &job).await;
         send(host, &job, signal).await;

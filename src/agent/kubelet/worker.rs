@@ -250,6 +250,12 @@ impl Worker {
             self.end(ending);
             sooner(Some(Timestamp::now()));
         }
+        if let Some(trigger) = plan.begin_anew {
+            self.seen.epoch += 1;
+            self.seen.anew = self.seen.epoch;
+            self.state(&trigger).crash.restarted(Timestamp::now());
+            sooner(Some(Timestamp::now()));
+        }
         let wanted = plan.create_sandbox || !plan.start.is_empty();
         if wanted && self.prepared.is_none() {
             sooner(self.prepare());
@@ -306,6 +312,7 @@ impl Worker {
             grace: plan::grace_seconds(&pod),
             boot: self.host.boot.clone(),
             epoch: self.seen.epoch,
+            anew: self.seen.anew,
             start_time: self.seen.start_time,
             containers: self.seen.containers.clone(),
         };

@@ -16,7 +16,7 @@ mod snapshot;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Binding, Node, NodeStatus, ObjectReference, Pod, PodCondition};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::Mutex;
@@ -151,8 +151,8 @@ impl Shared {
         let Some(new) = &change.new else { return state.snapshot.remove_node(&name) };
         state.snapshot.set_node(new.clone());
         let matters = |node: &Node| {
-            let allocatable = node.status.as_ref().and_then(|status| status.allocatable.clone());
-            (node.metadata.labels.clone(), node.spec.clone(), allocatable)
+            let of_status = |status: &NodeStatus| (status.allocatable.clone(), status.declared_features.clone());
+            (node.metadata.labels.clone(), node.spec.clone(), node.status.as_ref().map(of_status))
         };
         if change.old.as_ref().is_none_or(|old| matters(old) != matters(new)) {
             self.wake(&mut state, Wake::Node);

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::facts::{Machine, Pressure};
 use super::{Capacity, Identity};
 use crate::agent::runtime::ImageInfo;
+use crate::api::pod::RESTARTS_ALL;
 
 /// The release whose behaviour we keep, and ours.
 pub const VERSION: &str = "v1.36.0+orch";
@@ -33,6 +34,7 @@ pub fn generate(inputs: &Inputs, old: Option<&NodeStatus>, now: Timestamp) -> No
     let machine = &inputs.machine;
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     NodeStatus {
+        declared_features: Some(FEATURES.map(str::to_owned).into()),
         addresses: Some(vec![
             address("InternalIP", inputs.identity.address.get().to_string()),
             address("Hostname", inputs.identity.name.clone()),
@@ -60,6 +62,9 @@ pub fn generate(inputs: &Inputs, old: Option<&NodeStatus>, now: Timestamp) -> No
         ..NodeStatus::default()
     }
 }
+
+/// What not every node of this version can do, by upstream's names.
+const FEATURES: [&str; 2] = ["GuaranteedQoSPodCPUResize", RESTARTS_ALL];
 
 /// Upstream's default threshold of eviction.
 const RESERVED_MEMORY: i64 = 100 << 20;

@@ -1,6 +1,7 @@
 //! The registry of plugins, in the order they run. A new one is a file and a line.
 
 mod node_affinity;
+mod node_declared_features;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
@@ -20,6 +21,7 @@ pub fn default_profile() -> Profile {
             Box::new(node_affinity::NodeAffinity),
             Box::new(node_ports::NodePorts),
             Box::new(resources_fit::NodeResourcesFit),
+            Box::new(node_declared_features::NodeDeclaredFeatures),
         ],
         scores: vec![
             Box::new(taint_toleration::TaintToleration),

@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, PodSpec};
 
 use super::super::one_of;
 use crate::api::field::{Error, Errors, Path};
-use crate::api::pod::is_sidecar;
+use crate::api::pod::{RESTART_ALL, is_sidecar};
 
 const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
-const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+const ACTIONS: &[&str] = &["Restart", RESTART_ALL];
 const OPERATORS: &[&str] = &["In", "NotIn"];
 const MAX_RULES: usize = 20;
 const MAX_CODES: usize = 255;

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerRestartRule, ContainerStatus, Pod, PodExtendedResourceClaimStatus, PodSpec, PodStatus,
-    ResourceStatus,
+    Container, ContainerStatus, Pod, PodExtendedResourceClaimStatus, PodSpec, PodStatus, ResourceStatus,
 };
 use serde_json::json;
 
@@ -13,6 +12,7 @@ use super::super::{json, named, network, required_name, text};
 use super::annotations;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
+use crate::api::pod::{restart_rule, restarts_all};
 
 pub fn update(new: &Pod, old: &Pod) -> Errors {
     let mut errors = Errors::new();
@@ -67,8 +67,7 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
 /// What has ended for good does not run again, unless some rule starts all containers again.
 fn transitions(errors: &mut Errors, path: &Path, spec: &PodSpec, new: &PodStatus, old: &PodStatus) {
     let inits = spec.init_containers.as_deref().unwrap_or_default();
-    let mut rules = spec.containers.iter().chain(inits).flat_map(|one| one.restart_policy_rules.iter().flatten());
-    if !rules.any(|rule| rule.action == "RestartAllContainers") {
+    if !restarts_all(spec) {
         let regular = [
             ("containerStatuses", &new.container_statuses, &old.container_statuses, spec.containers.as_slice()),
             ("initContainerStatuses", &new.init_container_statuses, &old.init_container_statuses, inits),
@@ -87,15 +86,9 @@ fn transitions(errors: &mut Errors, path: &Path, spec: &PodSpec, new: &PodStatus
 
 /// Whether a container that ended with `code` is to run again: its rules say, then its own policy, then the pod's.
 fn starts_again(spec: &PodSpec, container: &Container, code: i32) -> bool {
-    let holds = |rule: &&ContainerRestartRule| {
-        rule.exit_codes.as_ref().is_some_and(|codes| {
-            let listed = codes.values.iter().flatten().any(|value| *value == code);
-            listed == (codes.operator == "In")
-        })
-    };
     let own = container.restart_policy.as_deref();
-    let mut rules = container.restart_policy_rules.iter().flatten().filter(|_| own.is_some());
-    if rules.find(holds).is_some_and(|rule| rule.action == "Restart") {
+    let rule = restart_rule(container, code).filter(|_| own.is_some());
+    if rule.is_some_and(|rule| rule.action == "Restart") {
         return true;
     }
     match own.unwrap_or(text(&spec.restart_policy)) {
