@@ -21,6 +21,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod quota;
 pub mod reading;
+pub mod references;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -4,10 +4,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodResourceClaimStatus};
 
 use super::{Asked, name_of};
 use crate::api::gvk::GroupResource;
+use crate::api::references::{Kind, MIRROR, PodView};
 use crate::api::status::{Failure, Result};
 use crate::server::admission::Operation;
-use crate::server::authorization::node::graph::Kind;
-use crate::server::authorization::node::pod::{MIRROR, PodView, named};
 
 fn node_of(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
@@ -77,10 +76,8 @@ fn owned_by_node(asked: &Asked<'_>, pod: &Pod) -> Result<()> {
 
 /// What the pod names that a node could read through it.
 fn names(pod: &Pod) -> Result<Option<&'static str>> {
-    let text = serde_json::to_vec(pod).map_err(Failure::internal)?;
-    let view: PodView = serde_json::from_slice(&text).map_err(Failure::internal)?;
-    let named = named(&view, "", "");
-    let names = |kind: Kind| named.iter().any(|vertex| vertex.kind == kind);
+    let view = PodView::of(pod).map_err(Failure::internal)?;
+    let names = |kind: Kind| view.names(kind);
     let trusts = || {
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         let mut sources =

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::pod::{self, PodView};
+use crate::api::references::{self, PodView};
 use crate::server::authorization::follow;
 use crate::store::Item;
 
@@ -24,6 +24,18 @@ pub enum Kind {
     Volume,
     VolumeAttachment,
     ResourceSlice,
+}
+
+impl From<references::Kind> for Kind {
+    fn from(named: references::Kind) -> Self {
+        match named {
+            references::Kind::ServiceAccount => Self::ServiceAccount,
+            references::Kind::Secret => Self::Secret,
+            references::Kind::ConfigMap => Self::ConfigMap,
+            references::Kind::Claim => Self::Claim,
+            references::Kind::ResourceClaim => Self::ResourceClaim,
+        }
+    }
 }
 
 /// An object that a node may reach; no namespace where it has none.
@@ -102,8 +114,13 @@ impl Graph {
         }
         let pod: PodView = serde_json::from_slice(&item.value)?;
         let Some(node) = pod.spec.node_name.as_deref().filter(|node| !node.is_empty()) else { return Ok(()) };
-        let mut used = pod::uses(&pod, namespace, name);
-        used.insert(Vertex::new(Kind::Pod, namespace, name));
+        let mut used = BTreeSet::from([Vertex::new(Kind::Pod, namespace, name)]);
+        // A mirror pod gives nothing: the node made it, and must not gain by that.
+        if !pod.is_mirror() {
+            pod.visit(|kind, name| {
+                used.insert(Vertex::new(kind.into(), namespace, name));
+            });
+        }
         self.add(&item.key, node, used);
         Ok(())
     }

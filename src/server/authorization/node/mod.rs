@@ -3,7 +3,6 @@
 //! its words, and that a node may open its tunnel; the admission plugin NodeRestriction looks at the rest, which needs the objects.
 
 pub mod graph;
-pub mod pod;
 
 use std::sync::Arc;
 

@@ -45,6 +45,10 @@ async fn world() -> NodeAuthorizer {
         "volumes": [{"name": "s", "secret": {"secretName": "s"}}, {"name": "c", "configMap": {"name": "c"}},
                     {"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]}});
     put(&store, "/registry/core/pods/a/p", pod).await;
+    // A mirror pod gives nothing: its node made it.
+    let pod = json!({"metadata": {"name": "m", "annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {
+        "nodeName": "n1", "containers": [], "volumes": [{"name": "s", "secret": {"secretName": "mirrored"}}]}});
+    put(&store, "/registry/core/pods/a/m", pod).await;
     let claim = json!({"namespace": "a", "name": "data"});
     let volume = json!({"metadata": {}, "spec": {"claimRef": claim}});
     put(&store, "/registry/core/persistentvolumes/v", volume).await;
@@ -58,6 +62,7 @@ async fn a_node_reads_what_its_pods_use_and_writes_what_is_its_own() {
     let cases = [
         ("get /secrets a/s", Ok(())),
         ("get /secrets a/other", Err(none)),
+        ("get /secrets a/mirrored", Err(none)),
         ("get /secrets b/s", Err(none)),
         ("list /secrets a/ ?metadata.name=s", Ok(())),
         ("watch /configmaps a/ ?metadata.name=c", Ok(())),

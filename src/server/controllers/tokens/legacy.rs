@@ -12,10 +12,11 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::api::{DeleteParams, Preconditions};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::service_account::{TYPE, is_of, owner};
 use super::uses::LAST_USED;
+use crate::api::references::{Kind, PodView};
 use crate::reconcile::clock::until;
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Key, Watches};
 
@@ -147,24 +148,12 @@ fn verdict(secret: &Secret, now: Timestamp, automatic: bool, mounted: impl FnOnc
     kept_until(over(marked)).map_or(Verdict::Delete, |end| Verdict::Keep(Some(end)))
 }
 
-/// Whether the pod names the Secret, wherever a pod can.
 fn uses(pod: &Pod, secret: &str) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let pulls = spec.image_pull_secrets.iter().flatten().any(|reference| reference.name == secret);
-    pulls || serde_json::to_value(spec).is_ok_and(|spec| names(&spec, secret))
-}
-
-fn names(value: &Value, secret: &str) -> bool {
-    let named = |key: &str, value: &Value| match key {
-        "secretName" => value.as_str() == Some(secret),
-        "secret" | "secretRef" | "secretKeyRef" | "nodePublishSecretRef" => value["name"].as_str() == Some(secret),
-        _ => false,
-    };
-    match value {
-        Value::Array(items) => items.iter().any(|item| names(item, secret)),
-        Value::Object(fields) => fields.iter().any(|(key, value)| named(key, value) || names(value, secret)),
-        _ => false,
+    let mut found = false;
+    if let Ok(pod) = PodView::of(pod) {
+        pod.visit(|kind, name| found |= kind == Kind::Secret && name == secret);
     }
+    found
 }
 
 #[async_trait]
@@ -215,6 +204,8 @@ impl Controller for LegacyTokens {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const NOW: &str = "2026-06-15T12:00:00Z";
@@ -260,27 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_uses_a_secret_wherever_it_names_it() {
-        let container =
-            |fields: Value| json!({"containers": [{"name": "c", "env": fields["env"], "envFrom": fields["envFrom"]}]});
-        let volume = |source: Value| {
-            let mut volume = source;
-            volume["name"] = json!("v");
-            json!({"containers": [], "volumes": [volume]})
-        };
-        for spec in [
-            json!({"containers": [], "imagePullSecrets": [{"name": "s"}]}),
-            container(json!({"env": [{"name": "a", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]})),
-            container(json!({"envFrom": [{"secretRef": {"name": "s"}}]})),
-            volume(json!({"secret": {"secretName": "s"}})),
-            volume(json!({"projected": {"sources": [{"secret": {"name": "s"}}]}})),
-            volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "s"}}})),
-            volume(json!({"azureFile": {"secretName": "s", "shareName": "x"}})),
-        ] {
-            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
-            assert!(uses(&pod, "s") && !uses(&pod, "t"), "{spec}");
-        }
-        let map = volume(json!({"configMap": {"name": "s"}}));
-        assert!(!uses(&serde_json::from_value(json!({"spec": map})).unwrap(), "s"));
+    fn a_pod_uses_a_secret_by_its_name() {
+        let pod = json!({"spec": {"containers": [], "volumes": [
+            {"name": "v", "secret": {"secretName": "s"}}, {"name": "w", "configMap": {"name": "t"}}]}});
+        let pod = serde_json::from_value(pod).unwrap();
+        assert!(uses(&pod, "s") && !uses(&pod, "t"));
     }
 }

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, Toler
 use super::super::paths;
 use super::visit;
 use crate::api::field::{Error, Errors, Path};
+use crate::api::references::MIRROR;
 
 pub type Annotations = BTreeMap<String, String>;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";

@@ -1,15 +1,24 @@
-//! What a pod names: the objects its node may read for it (upstream's `VisitPodSecretNames` and its
-//! kin). Also read by the admission plugin that keeps nodes from making pods that name something. Pure.
+//! What a pod names (upstream's `VisitPodSecretNames` and its kin): what its node may read for it, what a mirror pod
+//! may not name, which Secrets are in use. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, Pod};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::graph::{Kind, Vertex};
-
+/// The annotation of pods that a node shows of its static ones.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What can be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    ServiceAccount,
+    Secret,
+    ConfigMap,
+    Claim,
+    ResourceClaim,
+}
 
 /// The fields of a pod that name other objects; the rest is not even decoded.
 #[derive(Default, Deserialize)]
@@ -23,8 +32,9 @@ pub struct PodView {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Metadata {
-    #[serde(default)]
+    name: String,
     annotations: BTreeMap<String, String>,
 }
 
@@ -61,36 +71,47 @@ struct Claim {
     resource_claim_name: Option<String>,
 }
 
-/// What the pod gives its node. A mirror pod gives nothing: the node made it, and must not gain by that.
-pub fn uses(pod: &PodView, namespace: &str, name: &str) -> BTreeSet<Vertex> {
-    match pod.metadata.annotations.contains_key(MIRROR) {
-        true => BTreeSet::new(),
-        false => named(pod, namespace, name),
+impl PodView {
+    /// Of a pod that is decoded already.
+    ///
+    /// # Errors
+    /// None that a pod could make.
+    pub fn of(pod: &Pod) -> serde_json::Result<Self> {
+        serde_json::from_value(serde_json::to_value(pod)?)
     }
-}
 
-/// Everything the pod names.
-pub fn named(pod: &PodView, namespace: &str, name: &str) -> BTreeSet<Vertex> {
-    let mut found = BTreeSet::new();
-    let mut add = |kind, name: &str| {
-        if !name.is_empty() {
-            found.insert(Vertex::new(kind, namespace, name));
+    pub fn is_mirror(&self) -> bool {
+        self.metadata.annotations.contains_key(MIRROR)
+    }
+
+    /// Whether it names anything of the kind.
+    pub fn names(&self, kind: Kind) -> bool {
+        let mut found = false;
+        self.visit(|named, _| found |= named == kind);
+        found
+    }
+
+    /// Shows everything that it names.
+    pub fn visit(&self, mut see: impl FnMut(Kind, &str)) {
+        let mut add = |kind, name: &str| {
+            if !name.is_empty() {
+                see(kind, name);
+            }
+        };
+        let spec = &self.spec;
+        add(Kind::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
+        spec.image_pull_secrets.iter().for_each(|secret| add(Kind::Secret, &secret.name));
+        let containers = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
+        for container in containers {
+            environment(container, &mut add);
         }
-    };
-    let spec = &pod.spec;
-    add(Kind::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
-    spec.image_pull_secrets.iter().for_each(|secret| add(Kind::Secret, &secret.name));
-    let containers = spec.init_containers.iter().chain(&spec.containers).chain(&spec.ephemeral_containers);
-    for container in containers {
-        environment(container, &mut add);
+        spec.volumes.iter().for_each(|source| volume(source, &self.metadata.name, &mut add));
+        let status = &self.status;
+        let claims = spec.resource_claims.iter().chain(&status.resource_claim_statuses);
+        for claim in claims.chain(&status.extended_resource_claim_status) {
+            add(Kind::ResourceClaim, claim.resource_claim_name.as_deref().unwrap_or_default());
+        }
     }
-    spec.volumes.iter().for_each(|source| volume(source, name, &mut add));
-    let status = &pod.status;
-    let claims = spec.resource_claims.iter().chain(&status.resource_claim_statuses);
-    for claim in claims.chain(&status.extended_resource_claim_status) {
-        add(Kind::ResourceClaim, claim.resource_claim_name.as_deref().unwrap_or_default());
-    }
-    found
 }
 
 fn environment(container: &Container, add: &mut impl FnMut(Kind, &str)) {
@@ -131,11 +152,6 @@ mod tests {
 
     use super::*;
 
-    fn found(pod: Value) -> Vec<String> {
-        let pod: PodView = serde_json::from_value(pod).unwrap();
-        uses(&pod, "a", "p").iter().map(|vertex| format!("{:?} {}", vertex.kind, vertex.name)).collect()
-    }
-
     #[test]
     fn every_place_that_names_an_object_is_seen() {
         let container = |from: &str| {
@@ -161,6 +177,7 @@ mod tests {
                     {"name": "v6", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "csi"}}},
                     {"name": "v7", "iscsi": {"secretRef": {"name": "iscsi"}}},
                     {"name": "v8", "emptyDir": {}},
+                    {"name": "v9", "azureFile": {"secretName": "azure", "shareName": "x"}},
                 ],
                 "resourceClaims": [{"name": "x", "resourceClaimName": "gpu"}],
             },
@@ -173,21 +190,22 @@ mod tests {
         }
         let rest = ["ServiceAccount bot", "Secret pull", "Secret vol", "ConfigMap vol", "Secret pro", "ConfigMap pro"];
         expected.extend(rest.map(str::to_owned));
-        let rest =
-            ["Claim data", "Claim p-v5", "Secret csi", "Secret iscsi", "ResourceClaim gpu", "ResourceClaim made"];
+        let rest = [
+            "Claim data",
+            "Claim p-v5",
+            "Secret csi",
+            "Secret iscsi",
+            "Secret azure",
+            "ResourceClaim gpu",
+            "ResourceClaim made",
+        ];
         expected.extend(rest.map(str::to_owned));
-        let mut found = found(pod);
+        let mut found = Vec::new();
+        let pod = PodView::of(&serde_json::from_value(pod).unwrap()).unwrap();
+        pod.visit(|kind, name| found.push(format!("{kind:?} {name}")));
+        assert!(pod.names(Kind::Claim) && !PodView::default().names(Kind::Claim));
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_mirror_pod_gives_its_node_nothing() {
-        let pod = json!({
-            "metadata": {"annotations": {MIRROR: "x"}},
-            "spec": {"volumes": [{"name": "v", "secret": {"secretName": "s"}}], "containers": []},
-        });
-        assert!(found(pod).is_empty());
     }
 }
