@@ -244,10 +244,20 @@ fn raise(total: &mut Resources, floor: &Resources) {
     }
 }
 
-/// Resources that may be set for the whole pod (KEP-2837) replace the sum of the containers'.
+/// What may be set for the whole pod (KEP-2837).
+fn is_pod_level(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
+
+/// Whether the pod says as a whole what it needs.
+pub fn has_pod_level(spec: &PodSpec) -> bool {
+    let lists = spec.resources.iter().flat_map(|whole| [&whole.requests, &whole.limits]);
+    lists.flatten().flat_map(|list| list.keys()).any(|name| is_pod_level(name))
+}
+
+/// That replaces the sum of the containers'.
 fn override_with_pod_level(total: &mut Resources, pod_level: Resources) {
-    let may = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
-    total.extend(pod_level.into_iter().filter(|(name, _)| may(name)));
+    total.extend(pod_level.into_iter().filter(|(name, _)| is_pod_level(name)));
 }
 
 /// The QoS class, from cpu and memory alone: Guaranteed where every container limits both and requests

@@ -11,8 +11,12 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A quota whose status says what is used, as the controller would.
 async fn quota(cluster: &Cluster, hard: Value, used: Value) {
-    let mut made = cluster.post(QUOTAS, json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await.ok();
-    made["status"] = json!({"hard": hard, "used": used});
+    scoped(cluster, json!({"hard": hard}), used).await;
+}
+
+async fn scoped(cluster: &Cluster, spec: Value, used: Value) {
+    let mut made = cluster.post(QUOTAS, json!({"metadata": {"name": "q"}, "spec": spec})).await.ok();
+    made["status"] = json!({"hard": spec["hard"], "used": used});
     cluster.put(&format!("{QUOTAS}/q/status"), made).await.ok();
 }
 
@@ -128,5 +132,59 @@ async fn a_resize_is_charged_until_the_node_has_done_it_and_stays_within_bounds(
     assert_eq!(
         cluster.put(&resize, with(&object, "10m")).await.said(),
         "Forbidden: pods \"a\" is forbidden: minimum cpu usage per Container is 50m, but request is 10m"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_gets_a_deadline_comes_into_that_scope() {
+    let cluster = Cluster::new().await;
+    scoped(&cluster, json!({"hard": {"pods": "1"}, "scopes": ["Terminating"]}), json!({"pods": "0"})).await;
+    for (name, said) in [
+        ("a", None),
+        (
+            "b",
+            Some(
+                "Forbidden: pods \"b\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1",
+            ),
+        ),
+    ] {
+        let mut object = cluster.post(PODS, pod(name)).await.ok();
+        object["spec"]["activeDeadlineSeconds"] = json!(60);
+        let reply = cluster.put(&format!("{PODS}/{name}"), object).await;
+        assert_eq!((reply.code != 200).then(|| reply.said()).as_deref(), said);
+        assert_eq!(used(&cluster).await, json!({"pods": "1"}));
+    }
+}
+
+#[tokio::test]
+async fn a_claims_status_is_counted_and_never_refused() {
+    let cluster = Cluster::new().await;
+    let expression = json!({"scopeName": "VolumeAttributesClass", "operator": "In", "values": ["gold"]});
+    let spec = json!({"hard": {"persistentvolumeclaims": "0"}, "scopeSelector": {"matchExpressions": [expression]}});
+    scoped(&cluster, spec, json!({"persistentvolumeclaims": "0"})).await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "volumeAttributesClassName": "silver", "resources": {"requests": {"storage": "1Gi"}}}});
+    let mut made = cluster.post(claims, claim).await.ok();
+    made["status"]["currentVolumeAttributesClassName"] = json!("gold");
+    cluster.put(&format!("{claims}/c/status"), made).await.ok();
+    assert_eq!(used(&cluster).await, json!({"persistentvolumeclaims": "1"}));
+}
+
+/// Also where the write would change nothing of it.
+#[tokio::test]
+async fn a_quota_that_nobody_has_counted_yet_refuses_updates() {
+    let cluster = Cluster::new().await;
+    let services = "/api/v1/namespaces/default/services";
+    let mut made =
+        cluster.post(services, json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})).await.ok();
+    let mut uncounted =
+        cluster.post(QUOTAS, json!({"metadata": {"name": "q"}, "spec": {"hard": {"services": "5"}}})).await.ok();
+    uncounted["status"] = json!({"hard": {"services": "5"}});
+    cluster.put(&format!("{QUOTAS}/q/status"), uncounted).await.ok();
+    made["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(
+        cluster.put(&format!("{services}/s"), made).await.said(),
+        "Forbidden: services \"s\" is forbidden: status unknown for quota: q, resources: services"
     );
 }

@@ -22,6 +22,7 @@ use super::pod::Resources;
 use super::quantity::{Format, Quantity};
 
 pub use pod::{expires, missing};
+pub use scope::ends;
 
 /// An object as quotas see it.
 #[derive(Clone, Copy, Debug)]

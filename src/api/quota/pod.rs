@@ -20,11 +20,10 @@ pub(super) fn is_limited_by(name: &str) -> bool {
         || name.strip_prefix("requests.").is_some_and(is_extended)
 }
 
-/// A resource of somebody's own domain.
+/// A resource of somebody's own domain, or devices by the name of their class.
 fn is_extended(name: &str) -> bool {
-    let domain = name.split_once('/').map(|(domain, _)| domain);
-    domain.is_some_and(|domain| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"))
-        && !name.starts_with("requests.")
+    let foreign = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+    foreign || name.starts_with("deviceclass.resource.kubernetes.io/")
 }
 
 /// `count/pods` counts what is stored; everything else only pods that still run.
@@ -65,16 +64,16 @@ fn said(resources: Option<&ResourceRequirements>) -> Resources {
     compute(&list(|own| own.requests.as_ref()), &list(|own| own.limits.as_ref()))
 }
 
-/// What containers leave out although `limited` limits it, worded; `None` where nothing is missing.
+/// What containers leave out although `limited` limits it, worded; `None` where nothing is missing. A pod that says
+/// anything as a whole need not say it of its containers.
 pub fn missing<'a>(pod: &Pod, limited: impl Iterator<Item = &'a str>) -> Option<String> {
     let required: BTreeSet<&str> = limited.filter(|name| REQUIRED.contains(name)).collect();
-    let spec = pod.spec.as_ref()?;
-    let of_pod = said(spec.resources.as_ref());
+    let spec = pod.spec.as_ref().filter(|spec| !pods::has_pod_level(spec))?;
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let init = spec.init_containers.iter().flatten();
     for Container { name, resources, .. } in spec.containers.iter().chain(init) {
         let own = said(resources.as_ref());
-        for wanted in required.iter().filter(|wanted| !own.contains_key(**wanted) && !of_pod.contains_key(**wanted)) {
+        for wanted in required.iter().filter(|wanted| !own.contains_key(**wanted)) {
             missing.entry(*wanted).or_default().insert(name.as_str());
         }
     }

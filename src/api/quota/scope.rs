@@ -23,9 +23,15 @@ pub(super) fn holds(quota: &ResourceQuotaSpec, object: &Counted<'_>) -> bool {
     })
 }
 
+/// What the scopes call terminating: the pod has a deadline.
+pub fn ends(pod: &Pod) -> bool {
+    let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    deadline.is_some_and(|seconds| seconds >= 0)
+}
+
 fn of_pod(pod: &Pod, wanted: &ScopedResourceSelectorRequirement) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let ends = spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0);
+    let ends = ends(pod);
     match wanted.scope_name.as_str() {
         "Terminating" => ends,
         "NotTerminating" => !ends,
@@ -54,12 +60,13 @@ fn of_claim(claim: &PersistentVolumeClaim, wanted: &ScopedResourceSelectorRequir
 }
 
 fn selects(wanted: &ScopedResourceSelectorRequirement, names: &[&str]) -> bool {
-    let listed = names.iter().any(|name| wanted.values.iter().flatten().any(|value| value == name));
+    let listed = |name: &&str| wanted.values.iter().flatten().any(|value| value == name);
     match wanted.operator.as_str() {
         "Exists" => !names.is_empty(),
         "DoesNotExist" => names.is_empty(),
-        "In" => listed,
-        "NotIn" => !listed,
+        "In" => names.iter().any(listed),
+        // Of several names one is enough that is not listed.
+        "NotIn" => names.is_empty() || !names.iter().all(listed),
         _ => false,
     }
 }

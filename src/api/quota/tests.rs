@@ -67,10 +67,14 @@ fn usages() {
 fn names_that_limit_pods() {
     let none = Pod::default();
     let limited = |name: &str| Counted::Pod(&none).is_limited_by(name);
-    for name in ["pods", "count/pods", "cpu", "limits.memory", "requests.hugepages-2Mi", "requests.example.com/gpu"] {
+    let devices = "requests.deviceclass.resource.kubernetes.io/gpu";
+    for name in
+        ["pods", "count/pods", "cpu", "limits.memory", "requests.hugepages-2Mi", "requests.example.com/gpu", devices]
+    {
         assert!(limited(name), "{name}");
     }
-    for name in ["services", "example.com/gpu", "requests.storage", "limits.example.com/gpu", "count/secrets"] {
+    let native = "requests.notkubernetes.io/gpu";
+    for name in ["services", "example.com/gpu", "requests.storage", "limits.example.com/gpu", "count/secrets", native] {
         assert!(!limited(name), "{name}");
     }
 }
@@ -102,6 +106,32 @@ fn scopes_choose_pods() {
     assert!(!Counted::Other("", "secrets").is_in_scope(&quota));
 }
 
+/// A claim is in a class's scope by what it wants, has, and is on its way to.
+#[test]
+fn scopes_choose_claims() {
+    let claim = |wants: &str, has: &str| -> PersistentVolumeClaim {
+        let object =
+            json!({"spec": {"volumeAttributesClassName": wants}, "status": {"currentVolumeAttributesClassName": has}});
+        serde_json::from_value(object).unwrap()
+    };
+    for (operator, values, wants, has, holds) in [
+        ("In", json!(["gold"]), "gold", "", true),
+        ("In", json!(["gold"]), "silver", "gold", true),
+        ("In", json!(["gold"]), "", "", false),
+        ("NotIn", json!(["gold"]), "gold", "gold", false),
+        ("NotIn", json!(["gold"]), "silver", "gold", true),
+        ("NotIn", json!(["gold"]), "", "", true),
+        ("Exists", Value::Null, "", "gold", true),
+        ("DoesNotExist", Value::Null, "", "gold", false),
+    ] {
+        let scope = json!({"scopeName": "VolumeAttributesClass", "operator": operator, "values": values});
+        let quota = json!({"scopeSelector": {"matchExpressions": [scope]}});
+        let quota: ResourceQuotaSpec = serde_json::from_value(quota).unwrap();
+        let found = Counted::Claim(&claim(wants, has)).is_in_scope(&quota);
+        assert_eq!(found, holds, "{operator} {values}: {wants}, {has}");
+    }
+}
+
 #[test]
 fn refusals_are_upstreams() {
     let read = |value: Value| amounts(Some(&serde_json::from_value(value).unwrap()));
@@ -120,4 +150,8 @@ fn refusals_are_upstreams() {
         "must specify limits.memory for: a,b,i; requests.cpu for: a,b"
     );
     assert_eq!(missing(&two, ["pods"].into_iter()), None);
+    let whole = |resources: Value| pod(json!({"spec": {"containers": [{"name": "a"}], "resources": resources}}));
+    let limits = || ["limits.memory"].into_iter();
+    assert_eq!(missing(&whole(json!({"requests": {"cpu": "1"}})), limits()), None);
+    assert_eq!(missing(&whole(json!({"requests": {}})), limits()).unwrap(), "must specify limits.memory for: a");
 }

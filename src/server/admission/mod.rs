@@ -85,10 +85,12 @@ impl Attributes<'_> {
         }
     }
 
-    /// The usual refusal: 403 with the plugin's reason.
+    /// The usual refusal: 403 with the plugin's reason. What has no name yet is called by what its name will begin with.
     pub fn forbidden(&self, object: Option<&dyn Object>, why: &str) -> Failure {
-        let named = object.map(Object::meta).and_then(|meta| meta.name.as_deref()).filter(|name| !name.is_empty());
-        let name = if self.context.name.is_empty() { named.unwrap_or("Unknown") } else { &self.context.name };
+        let meta = object.map(Object::meta);
+        let said = [meta.and_then(|meta| meta.name.as_deref()), meta.and_then(|meta| meta.generate_name.as_deref())];
+        let mut names = [Some(self.context.name.as_str())].into_iter().chain(said).flatten();
+        let name = names.find(|name| !name.is_empty()).unwrap_or("Unknown");
         Failure::forbidden(self.context.kind.meta().resource(), name, why)
     }
 }

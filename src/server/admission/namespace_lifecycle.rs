@@ -80,7 +80,7 @@ impl Plugin for NamespaceLifecycle {
             message: Some(format!("namespace {name} is being terminated")),
             field: Some("metadata.namespace".to_owned()),
         };
-        Err(Failure::forbidden(meta.resource(), object.name(), &why).with_causes(vec![cause]))
+        Err(attributes.forbidden(Some(object), &why).with_causes(vec![cause]))
     }
 
     async fn validate(&self, attributes: &Attributes<'_>, _: Option<&dyn Object>) -> Result<()> {

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use super::{Attributes, Operation, Plugin};
 use crate::api::gvk::split_api_version;
 use crate::api::object::Object;
-use crate::api::status::{Failure, Result};
+use crate::api::status::Result;
 use crate::server::authorization::{Decision, RequestInfo};
 use crate::server::catalog::catalog;
 
@@ -33,7 +33,7 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
         if before == after {
             return Ok(());
         }
-        let forbidden = |why: &str| Failure::forbidden(meta.resource(), object.name(), why);
+        let forbidden = |why: &str| attributes.forbidden(Some(object), why);
         if attributes.operation == Operation::Update {
             let delete = RequestInfo { verb: "delete".to_owned(), ..of_object(attributes) };
             if let Decision::Deny(reason) = context.decide(&delete).await {

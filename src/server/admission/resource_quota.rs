@@ -19,6 +19,7 @@ use crate::api::pod::Resources;
 use crate::api::quota::{self, Counted};
 use crate::api::status::Result;
 use crate::server::catalog::catalog;
+use crate::server::strategy::Meta;
 use crate::store::{Change, Durability, Expect, Write};
 
 type Turn = tokio::sync::Mutex<()>;
@@ -50,65 +51,70 @@ impl Plugin for ResourceQuota {
 
     async fn reserve(&self, attributes: &Attributes<'_>, object: &dyn Object) -> Result<Option<Reservation>> {
         let context = attributes.context;
-        let Some(counted) = counted(attributes, object) else { return Ok(None) };
+        let old = attributes.old.and_then(|old| counted(context.kind.meta(), old));
+        let Some(new) = counted(context.kind.meta(), object).filter(|new| handles(attributes, new, old)) else {
+            return Ok(None);
+        };
         if !has_quota(attributes).await? {
             return Ok(None);
         }
-        let turn = self.turn(&context.namespace).lock_owned().await;
-        let now = Timestamp::now();
-        let mut delta = counted.usage(now);
-        if attributes.operation == Operation::Update {
-            let old = attributes.old.and_then(|old| self::counted(attributes, old));
-            delta = quota::subtract(delta, &old.map(|old| old.usage(now)).unwrap_or_default());
-        }
-        delta.retain(|_, amount| !amount.is_zero());
-        if delta.is_empty() {
-            return Ok(None);
-        }
-        let mut reservation = Reservation { writes: Vec::new(), _turn: turn };
+        let mut reservation =
+            Reservation { writes: Vec::new(), _turn: self.turn(&context.namespace).lock_owned().await };
         let refuse = |why: String| attributes.forbidden(Some(object), &why);
         // What one of the quotas cannot count is told before what another has no room for.
         let mut concerned = Vec::new();
         for quota in attributes.reader.list::<Quota>(&context.namespace).await? {
-            if concerns(&quota, &counted).map_err(refuse)? {
+            if concerns(&quota, &new).map_err(refuse)? {
                 concerned.push(quota);
             }
         }
+        let now = Timestamp::now();
         for mut quota in concerned {
-            if charge(&mut quota, &delta).map_err(refuse)? {
+            let mut delta = new.usage(now);
+            // What comes into the scope of a quota is new to it.
+            if let Some(old) = old.filter(|old| old.is_in_scope(&quota.spec.clone().unwrap_or_default())) {
+                delta = quota::subtract(delta, &old.usage(now));
+            }
+            // What has happened is counted, not refused.
+            if charge(&mut quota, &delta, context.subresource != "status").map_err(refuse)? {
                 reservation.writes.push(write(&mut quota));
             }
         }
-        Ok(Some(reservation))
+        Ok((!reservation.writes.is_empty()).then_some(reservation))
     }
 }
 
-/// The object, if this request can change what is used.
-fn counted<'a>(attributes: &Attributes<'a>, object: &'a dyn Object) -> Option<Counted<'a>> {
-    let meta = attributes.context.kind.meta();
-    let creates = attributes.operation == Operation::Create;
-    let subresource = attributes.context.subresource.as_str();
+/// The object, if anything like it is counted.
+fn counted<'a>(kind: &'a Meta, object: &'a dyn Object) -> Option<Counted<'a>> {
     // Events come and go by themselves.
-    if !meta.namespaced || meta.plural == "events" {
+    if !kind.namespaced || kind.plural == "events" {
         return None;
     }
-    if let Some(pod) = object.downcast_ref::<Pod>() {
-        let resizes = attributes.operation == Operation::Update && subresource == "resize";
-        return (resizes || (creates && subresource.is_empty())).then_some(Counted::Pod(pod));
+    Some(if let Some(pod) = object.downcast_ref::<Pod>() {
+        Counted::Pod(pod)
+    } else if let Some(service) = object.downcast_ref::<Service>() {
+        Counted::Service(service)
+    } else if let Some(claim) = object.downcast_ref::<PersistentVolumeClaim>() {
+        Counted::Claim(claim)
+    } else if let Some(claim) = object.downcast_ref::<ResourceClaim>() {
+        Counted::Devices(claim)
+    } else {
+        Counted::Other(kind.group, kind.plural)
+    })
+}
+
+/// Whether this request can change what is used.
+fn handles(attributes: &Attributes<'_>, new: &Counted<'_>, old: Option<Counted<'_>>) -> bool {
+    let creates = attributes.operation == Operation::Create;
+    match (attributes.context.subresource.as_str(), new) {
+        ("", Counted::Pod(pod)) => {
+            creates || matches!(old, Some(Counted::Pod(old)) if quota::ends(old) != quota::ends(pod))
+        }
+        ("", Counted::Other(..)) => creates,
+        ("", Counted::Service(_) | Counted::Claim(_) | Counted::Devices(_)) | ("status", Counted::Claim(_)) => true,
+        ("resize", Counted::Pod(_)) => !creates,
+        _ => false,
     }
-    if !subresource.is_empty() {
-        return None;
-    }
-    if let Some(service) = object.downcast_ref::<Service>() {
-        return Some(Counted::Service(service));
-    }
-    if let Some(claim) = object.downcast_ref::<PersistentVolumeClaim>() {
-        return Some(Counted::Claim(claim));
-    }
-    if let Some(claim) = object.downcast_ref::<ResourceClaim>() {
-        return creates.then_some(Counted::Devices(claim));
-    }
-    creates.then_some(Counted::Other(meta.group, meta.plural))
 }
 
 async fn has_quota(attributes: &Attributes<'_>) -> Result<bool> {
@@ -137,12 +143,13 @@ fn concerns(quota: &Quota, object: &Counted<'_>) -> std::result::Result<bool, St
 }
 
 /// Adds the usage to the quota's status, or says why it may not be. False where nothing changes.
-fn charge(quota: &mut Quota, delta: &Resources) -> std::result::Result<bool, String> {
+fn charge(quota: &mut Quota, delta: &Resources, bounded: bool) -> std::result::Result<bool, String> {
     let name = quota.metadata.name.clone().unwrap_or_default();
     let status = quota.status.get_or_insert_default();
     let (hard, used) = (quota::amounts(status.hard.as_ref()), quota::amounts(status.used.as_ref()));
-    let requested = quota::mask(delta, &hard);
-    if let Some(why) = quota::exceeded(&name, &requested, &used, &hard) {
+    let mut requested = quota::mask(delta, &hard);
+    requested.retain(|_, amount| !amount.is_zero());
+    if let Some(why) = quota::exceeded(&name, &requested, &used, &hard).filter(|_| bounded) {
         return Err(why);
     }
     status.used = Some(quota::to_wire(&quota::add(used, &requested)));
@@ -174,7 +181,7 @@ mod tests {
         let counted = Counted::Pod(&pod);
         let delta = counted.usage(Timestamp::now());
         if concerns(&quota, &counted)? {
-            charge(&mut quota, &delta)?;
+            charge(&mut quota, &delta, true)?;
         }
         Ok(serde_json::to_value(quota.status.unwrap().used).unwrap())
     }

@@ -19,8 +19,10 @@ pub(super) fn pod(range: &LimitRange, pod: &Pod) -> Vec<String> {
                 }
             }
             "Pod" => {
-                // What the runtime itself needs is not the pod's.
-                let bare = PodSpec { overhead: None, ..spec.clone() };
+                // What the runtime itself needs is not the pod's; of what is said of the pod as a whole these count here.
+                let mut bare = PodSpec { overhead: None, ..spec.clone() };
+                let whole = bare.resources.iter_mut().flat_map(|whole| [&mut whole.requests, &mut whole.limits]);
+                whole.flatten().for_each(|list| list.retain(|name, _| matches!(name.as_str(), "cpu" | "memory")));
                 check(item, &pods::requests(&bare), &pods::limits(&bare), &mut wrong);
             }
             _ => {}
@@ -167,6 +169,20 @@ mod tests {
         let limits = |cpu: &str| json!({"limits": {"cpu": cpu}});
         assert_eq!(wrong(item.clone(), limits("750m")), [""; 0]);
         assert_eq!(wrong(item, limits("1")), ["maximum cpu usage per Pod is 1500m, but limit is 2"]);
+    }
+
+    #[test]
+    fn a_pod_may_say_itself_what_it_needs_of_cpu_and_memory() {
+        let range = |resource: &str| {
+            let range = json!({"spec": {"limits": [{"type": "Pod", "max": {resource: "4"}}]}});
+            serde_json::from_value::<LimitRange>(range).unwrap()
+        };
+        let limits = |amount: &str| json!({"limits": {"cpu": amount, "hugepages-2Mi": amount}});
+        let containers = json!([{"name": "a", "resources": limits("2")}]);
+        let object = json!({"spec": {"containers": containers, "resources": limits("6")}});
+        let object = serde_json::from_value(object).unwrap();
+        assert_eq!(pod(&range("cpu"), &object), ["maximum cpu usage per Pod is 4, but limit is 6"]);
+        assert_eq!(pod(&range("hugepages-2Mi"), &object), [""; 0]);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Asked<'_> {
     }
 
     fn forbidden(&self, why: &str) -> Failure {
-        Failure::forbidden(self.attributes.context.kind.meta().resource(), self.name(), why)
+        self.attributes.forbidden(self.object, why)
     }
 
     /// A pod as it is stored now.

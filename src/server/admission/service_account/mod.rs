@@ -14,7 +14,8 @@ use k8s_openapi::api::core::v1::{
 
 use super::{Attributes, Plugin};
 use crate::api::object::Object;
-use crate::api::status::Result;
+use crate::api::references::MIRROR;
+use crate::api::status::{Failure, Result};
 use crate::server::pipeline::random;
 
 pub struct ServiceAccount;
@@ -22,7 +23,6 @@ pub struct ServiceAccount;
 const DEFAULT: &str = "default";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// How long a pod waits for the `default` account of a new namespace.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -36,7 +36,10 @@ impl Plugin for ServiceAccount {
         if !attributes.creates("", "pods") {
             return Ok(());
         }
-        let Some(pod) = object.downcast_mut::<Pod>().filter(|pod| !is_mirror(pod)) else { return Ok(()) };
+        let Some(pod) = object.downcast_mut::<Pod>() else { return Ok(()) };
+        if is_mirror(pod) {
+            return secrets::none_in_mirror(pod).map_err(|why| attributes.forbidden(Some(pod), why));
+        }
         let spec = pod.spec.get_or_insert_default();
         let named = spec.service_account_name.clone().filter(|name| !name.is_empty());
         let name = named.or_else(|| spec.service_account.clone().filter(|name| !name.is_empty()));
@@ -50,9 +53,9 @@ impl Plugin for ServiceAccount {
             mount_token(spec);
         }
         if spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty) {
-            spec.image_pull_secrets = account.image_pull_secrets;
+            spec.image_pull_secrets = account.image_pull_secrets.clone().filter(|secrets| !secrets.is_empty());
         }
-        Ok(())
+        secrets::allowed(&account, spec).map_err(|why| attributes.forbidden(Some(pod), &why))
     }
 
     async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
@@ -60,21 +63,23 @@ impl Plugin for ServiceAccount {
         let concerned = attributes.creates("", "pods") || ephemeral;
         let pod = object.filter(|_| concerned).and_then(|object| object.downcast_ref::<Pod>());
         let Some(pod) = pod else { return Ok(()) };
-        let spec = pod.spec.clone().unwrap_or_default();
-        let name = spec.service_account_name.as_deref().unwrap_or_default();
-        if is_mirror(pod) {
+        if !ephemeral && is_mirror(pod) {
             return secrets::none_in_mirror(pod).map_err(|why| attributes.forbidden(object, why));
         }
+        let spec = pod.spec.clone().unwrap_or_default();
+        let name = spec.service_account_name.as_deref().unwrap_or_default();
         if name.is_empty() {
             let namespace = &attributes.context.namespace;
-            let why = format!("no service account specified for pod {namespace}/{}", attributes.context.name);
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let why = format!("no service account specified for pod {namespace}/{name}");
             return Err(attributes.forbidden(object, &why));
         }
         let account = find(attributes, pod, name).await?;
-        if !secrets::enforced(&account) {
-            return Ok(());
+        if ephemeral {
+            // Upstream makes no Status of this one.
+            return secrets::allowed_later(&account, &spec).map_err(|why| Failure::new(500, "", why));
         }
-        secrets::allowed(&account, &spec, ephemeral).map_err(|why| attributes.forbidden(object, &why))
+        secrets::allowed(&account, &spec).map_err(|why| attributes.forbidden(object, &why))
     }
 }
 

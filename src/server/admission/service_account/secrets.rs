@@ -1,13 +1,15 @@
 //! Which Secrets a pod may name: those of its account, where the account says so by an annotation. Pure.
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, ServiceAccount, Volume};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, ServiceAccount};
+
+use crate::api::references::{Kind, PodView};
 
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 type Refusal = Result<(), String>;
 
 /// Whether the account limits the Secrets of its pods. The values are those that Go takes for true.
-pub(super) fn enforced(account: &ServiceAccount) -> bool {
+fn enforced(account: &ServiceAccount) -> bool {
     let value = account.metadata.annotations.as_ref().and_then(|all| all.get(ENFORCE));
     value.is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
@@ -18,7 +20,7 @@ pub(super) fn none_in_mirror(pod: &Pod) -> Result<(), &'static str> {
     if spec.service_account_name.as_deref().is_some_and(|name| !name.is_empty()) {
         return Err("a mirror pod may not reference service accounts");
     }
-    if names_secret(spec) {
+    if PodView::of(pod).is_ok_and(|pod| pod.names(Kind::Secret)) {
         return Err("a mirror pod may not reference secrets");
     }
     let projected = spec.volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref());
@@ -36,30 +38,6 @@ pub(super) fn none_in_mirror(pod: &Pod) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn names_secret(spec: &PodSpec) -> bool {
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let mut environments = containers.map(|container| (&container.env, &container.env_from));
-    environments.any(|(env, from)| variables(env).next().is_some() || sources(from).next().is_some())
-        || spec.image_pull_secrets.as_ref().is_some_and(|secrets| !secrets.is_empty())
-        || spec.volumes.iter().flatten().any(holds_secret)
-}
-
-/// Every kind of volume that names a Secret.
-fn holds_secret(volume: &Volume) -> bool {
-    let projected = volume.projected.as_ref().and_then(|projected| projected.sources.as_ref());
-    volume.secret.is_some()
-        || projected.is_some_and(|sources| sources.iter().any(|source| source.secret.is_some()))
-        || volume.azure_file.is_some()
-        || volume.cephfs.as_ref().is_some_and(|ceph| ceph.secret_ref.is_some())
-        || volume.cinder.as_ref().is_some_and(|cinder| cinder.secret_ref.is_some())
-        || volume.csi.as_ref().is_some_and(|csi| csi.node_publish_secret_ref.is_some())
-        || volume.flex_volume.as_ref().is_some_and(|flex| flex.secret_ref.is_some())
-        || volume.iscsi.as_ref().is_some_and(|iscsi| iscsi.secret_ref.is_some())
-        || volume.rbd.as_ref().is_some_and(|rbd| rbd.secret_ref.is_some())
-        || volume.scale_io.is_some()
-        || volume.storageos.as_ref().is_some_and(|storage| storage.secret_ref.is_some())
-}
-
 /// The variables that come from Secrets, with the Secrets' names.
 fn variables(env: &Option<Vec<EnvVar>>) -> impl Iterator<Item = (&str, &str)> {
     env.iter().flatten().filter_map(|variable| {
@@ -72,57 +50,67 @@ fn sources(from: &Option<Vec<EnvFromSource>>) -> impl Iterator<Item = &str> {
     from.iter().flatten().filter_map(|source| source.secret_ref.as_ref().map(|secret| secret.name.as_str()))
 }
 
-/// Says which Secret the account does not list. `ephemeral`: the other containers were looked at when the pod came.
-pub(super) fn allowed(account: &ServiceAccount, spec: &PodSpec, ephemeral: bool) -> Refusal {
-    let owner = account.metadata.name.as_deref().unwrap_or_default();
-    let listed = |name: &str| {
-        let mut secrets = account.secrets.iter().flatten();
-        secrets.any(|secret| secret.name.as_deref() == Some(name))
-    };
-    let environment = |what: &str, name: &str, env: &Option<Vec<EnvVar>>, from: &Option<Vec<EnvFromSource>>| {
-        let rule = format!("is not allowed because service account {owner} does not reference that secret");
-        if let Some((variable, secret)) = variables(env).find(|(_, secret)| !listed(secret)) {
-            return Err(format!(
-                "{what} {name} with envVar {variable} referencing secret.secretName=\"{secret}\" {rule}"
-            ));
-        }
-        match sources(from).find(|secret| !listed(secret)) {
-            Some(secret) => {
-                Err(format!("{what} {name} with envFrom referencing secret.secretName=\"{secret}\" {rule}"))
-            }
-            None => Ok(()),
-        }
-    };
-    if ephemeral {
-        return spec
-            .ephemeral_containers
-            .iter()
-            .flatten()
-            .try_for_each(|container| environment("container", &container.name, &container.env, &container.env_from));
+/// Says which Secret the account does not list.
+pub(super) fn allowed(account: &ServiceAccount, spec: &PodSpec) -> Refusal {
+    if !enforced(account) {
+        return Ok(());
     }
     for volume in spec.volumes.iter().flatten() {
-        let name = volume.secret.as_ref().map(|secret| secret.secret_name.as_deref().unwrap_or_default());
-        if let Some(name) = name.filter(|name| !listed(name)) {
-            return Err(format!(
-                "volume with secret.secretName=\"{name}\" is not allowed because service account {owner} does not reference that secret"
-            ));
-        }
+        let Some(secret) = &volume.secret else { continue };
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        listed(account, name, || format!("volume with secret.secretName=\"{name}\""))?;
     }
     for container in spec.init_containers.iter().flatten() {
-        environment("init container", &container.name, &container.env, &container.env_from)?;
+        environment(account, "init container", &container.name, &container.env, &container.env_from)?;
     }
     for container in &spec.containers {
-        environment("container", &container.name, &container.env, &container.env_from)?;
+        environment(account, "container", &container.name, &container.env, &container.env_from)?;
     }
-    pull_secrets(account, spec, owner)
+    pull_secrets(account, spec)
 }
 
-fn pull_secrets(account: &ServiceAccount, spec: &PodSpec, owner: &str) -> Refusal {
+/// The same of what comes to a pod that is there.
+pub(super) fn allowed_later(account: &ServiceAccount, spec: &PodSpec) -> Refusal {
+    let mut containers = spec.ephemeral_containers.iter().flatten().filter(|_| enforced(account));
+    containers.try_for_each(|own| environment(account, "ephemeral container", &own.name, &own.env, &own.env_from))
+}
+
+fn environment(
+    account: &ServiceAccount,
+    what: &str,
+    name: &str,
+    env: &Option<Vec<EnvVar>>,
+    from: &Option<Vec<EnvFromSource>>,
+) -> Refusal {
+    for (variable, secret) in variables(env) {
+        let told = || format!("{what} {name} with envVar {variable} referencing secret.secretName=\"{secret}\"");
+        listed(account, secret, told)?;
+    }
+    for secret in sources(from) {
+        listed(account, secret, || format!("{what} {name} with envFrom referencing secret.secretName=\"{secret}\""))?;
+    }
+    Ok(())
+}
+
+fn listed(account: &ServiceAccount, secret: &str, told: impl FnOnce() -> String) -> Refusal {
+    if account.secrets.iter().flatten().any(|own| own.name.as_deref() == Some(secret)) {
+        return Ok(());
+    }
+    let owner = owner(account);
+    Err(format!("{} is not allowed because service account {owner} does not reference that secret", told()))
+}
+
+fn owner(account: &ServiceAccount) -> &str {
+    account.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn pull_secrets(account: &ServiceAccount, spec: &PodSpec) -> Refusal {
     for (at, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
         if !account.image_pull_secrets.iter().flatten().any(|own| own.name == secret.name) {
             return Err(format!(
-                "imagePullSecrets[{at}].name=\"{}\" is not allowed because service account {owner} does not reference that imagePullSecret",
-                secret.name
+                "imagePullSecrets[{at}].name=\"{}\" is not allowed because service account {} does not reference that imagePullSecret",
+                secret.name,
+                owner(account)
             ));
         }
     }
@@ -141,10 +129,10 @@ mod tests {
             "secrets": [{"name": "mine"}], "imagePullSecrets": [{"name": "pull"}],
         });
         let account = serde_json::from_value(account).unwrap();
-        assert!(enforced(&account));
         let mut whole = json!({"containers": [{"name": "c"}]});
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        allowed(&account, &serde_json::from_value(whole).unwrap(), false).err().unwrap_or_default()
+        let spec = serde_json::from_value(whole).unwrap();
+        allowed(&account, &spec).and_then(|()| allowed_later(&account, &spec)).err().unwrap_or_default()
     }
 
     #[test]
@@ -165,6 +153,14 @@ mod tests {
                 json!({"initContainers": [{"name": "i", "envFrom": [{"secretRef": {"name": "other"}}]}]}),
                 format!("init container i with envFrom referencing secret.secretName=\"other\" {tail}"),
             ),
+            (
+                json!({"ephemeralContainers": [{"name": "e", "env": env("mine")}, {"name": "f", "env": env("other")}]}),
+                format!("ephemeral container f with envVar V referencing secret.secretName=\"other\" {tail}"),
+            ),
+            (
+                json!({"ephemeralContainers": [{"name": "e", "envFrom": [{"secretRef": {"name": "other"}}]}]}),
+                format!("ephemeral container e with envFrom referencing secret.secretName=\"other\" {tail}"),
+            ),
             (json!({"containers": [{"name": "c", "env": env("mine")}], "imagePullSecrets": [{"name": "pull"}]}), String::new()),
             (
                 json!({"imagePullSecrets": [{"name": "pull"}, {"name": "x"}]}),
@@ -173,6 +169,18 @@ mod tests {
         ];
         for (spec, why) in cases {
             assert_eq!(refused(spec), why);
+        }
+    }
+
+    #[test]
+    fn an_account_limits_nothing_unless_it_says_so() {
+        let spec = json!({"containers": [], "volumes": [{"name": "v", "secret": {"secretName": "other"}}]});
+        let spec = serde_json::from_value(spec).unwrap();
+        for (value, limits) in [("true", true), ("1", true), ("T", true), ("yes", false), ("false", false), ("", false)]
+        {
+            let account = json!({"metadata": {"name": "a", "annotations": {ENFORCE: value}}});
+            let account = serde_json::from_value(account).unwrap();
+            assert_eq!(allowed(&account, &spec).is_err(), limits, "{value}");
         }
     }
 
