@@ -66,6 +66,50 @@ async fn pods_may_decline_and_may_not_pretend() {
     }
 }
 
+/// A name is generated after what is filled in and before what is checked last; refusals show which it was.
+#[tokio::test]
+async fn admission_sees_a_generated_name_only_at_the_end() {
+    let cluster = Cluster::new().await;
+    let mut unnamed = pod(json!({"serviceAccountName": "x"}));
+    unnamed["metadata"] = json!({"generateName": "web-"});
+    let said = "Forbidden: pods \"web-\" is forbidden: error looking up service account default/x: serviceaccount \"x\" not found";
+    assert_eq!(cluster.post(PODS, unnamed.clone()).await.said(), said);
+    let limits = json!({"limits": [{"type": "Container", "max": {"cpu": "1"}}]});
+    let ranges = "/api/v1/namespaces/default/limitranges";
+    cluster.post(ranges, json!({"metadata": {"name": "r"}, "spec": limits})).await.ok();
+    unnamed["spec"].as_object_mut().unwrap().remove("serviceAccountName");
+    unnamed["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "2"}});
+    let said = cluster.post(PODS, unnamed).await.said();
+    let name = said.strip_prefix("Forbidden: pods \"web-").and_then(|rest| rest.split_once('"')).unwrap_or_default();
+    assert_eq!(name.0.len(), 5, "{said}");
+    assert_eq!(name.1, " is forbidden: maximum cpu usage per Container is 1, but limit is 2");
+    let namespace = cluster.post("/api/v1/namespaces", json!({"metadata": {"generateName": "team-"}})).await.ok();
+    let metadata = &namespace["metadata"];
+    assert_eq!(metadata["labels"]["kubernetes.io/metadata.name"], metadata["name"]);
+}
+
+/// What names a Secret that its account does not list is refused before what is wrong with the pod itself.
+#[tokio::test]
+async fn secrets_are_limited_first() {
+    let cluster = Cluster::new().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let annotations = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    cluster.post(accounts, json!({"metadata": {"name": "strict", "annotations": annotations}})).await.ok();
+    let env = json!([{"name": "V", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+    let broken = json!({"serviceAccountName": "strict", "containers": [{"name": "A", "image": "a", "env": env}]});
+    let rule = "referencing secret.secretName=\"s\" is not allowed because service account strict does not reference that secret";
+    let said = cluster.post(PODS, pod(broken)).await.said();
+    assert_eq!(said, format!("Forbidden: pods \"a\" is forbidden: container A with envVar V {rule}"));
+    let mut mirror = pod(json!({"serviceAccountName": "strict", "containers": []}));
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let said = cluster.post(PODS, mirror).await.said();
+    assert_eq!(said, "Forbidden: pods \"a\" is forbidden: a mirror pod may not reference service accounts");
+    let mut made = cluster.post(PODS, pod(json!({"serviceAccountName": "strict"}))).await.ok();
+    made["spec"]["ephemeralContainers"] = json!([{"name": "e", "image": "a", "env": env}]);
+    let reply = cluster.put(&format!("{PODS}/a/ephemeralcontainers"), made).await;
+    assert_eq!((reply.code, reply.said()), (500, format!(": ephemeral container e with envVar V {rule}")));
+}
+
 fn service(name: &str, spec: Value) -> Value {
     let mut spec = spec;
     spec["ports"] = spec.get("ports").cloned().unwrap_or_else(|| json!([{"port": 80}]));

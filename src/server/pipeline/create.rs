@@ -27,32 +27,11 @@ impl Pipeline {
         mut object: Box<dyn Object>,
         options: &WriteOptions,
     ) -> Result<Answer> {
-        let kind = context.kind.meta();
-        meta::settle_namespace(object.meta_mut(), kind, &context.namespace)?;
+        let kind = &context.kind;
+        meta::settle_namespace(object.meta_mut(), kind.meta(), &context.namespace)?;
         if !options.applied {
             owners::dedup(context, object.meta_mut(), When::Sent);
         }
-        let base = object.meta().generate_name.clone().filter(|base| object.name().is_empty() && !base.is_empty());
-        let Some(base) = base else { return self.create_once(context, object, options).await };
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut attempt = object.boxed_clone();
-            attempt.meta_mut().name = Some(random::generated_name(&base));
-            match self.create_once(context, attempt, options).await {
-                Err(failure) if failure.reason() == "AlreadyExists" && tries < NAME_TRIES => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn create_once(
-        &self,
-        context: &Context,
-        mut object: Box<dyn Object>,
-        options: &WriteOptions,
-    ) -> Result<Answer> {
-        let kind = &context.kind;
         meta::begin(object.meta_mut(), kind.meta());
         let attributes = Attributes {
             context,
@@ -66,6 +45,24 @@ impl Pipeline {
         self.admission.admit(&attributes, object.as_mut()).await?;
         owners::dedup(context, object.meta_mut(), When::Admitted);
         kind.default(object.as_mut());
+        let base = object.meta().generate_name.clone().filter(|base| object.name().is_empty() && !base.is_empty());
+        let Some(base) = base else { return self.create_named(&attributes, object).await };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut attempt = object.boxed_clone();
+            attempt.meta_mut().name = Some(random::generated_name(&base));
+            match self.create_named(&attributes, attempt).await {
+                Err(failure) if failure.reason() == "AlreadyExists" && tries < NAME_TRIES => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// What follows once the object has its name.
+    async fn create_named(&self, attributes: &Attributes<'_>, mut object: Box<dyn Object>) -> Result<Answer> {
+        let context = attributes.context;
+        let kind = &context.kind;
         kind.early_warnings(object.as_ref()).into_iter().for_each(|warning| context.warn(warning));
         kind.prepare_create(object.as_mut());
         parts::requester(&context.user, object.as_mut());
@@ -75,19 +72,19 @@ impl Pipeline {
             return Err(Failure::invalid(kind.meta().group_kind(), object.name(), &errors));
         }
         kind.warnings(object.as_ref(), None).into_iter().for_each(|warning| context.warn(warning));
-        self.admission.validate(&attributes, Some(object.as_ref())).await?;
+        self.admission.validate(attributes, Some(object.as_ref())).await?;
         // Held until the write is done.
         let _held = self.services.claim(context, &self.store, object.as_mut()).await?;
         let key = kind.meta().key(&context.namespace, object.name());
-        if options.dry_run {
-            self.admission.reserve(&attributes, object.as_ref()).await?;
+        if attributes.dry_run {
+            self.admission.reserve(attributes, object.as_ref()).await?;
             let Some(there) = self.store.get(&key) else { return Ok(Answer::object(201, object.to_json())) };
             return Err(self.taken(context, object.as_ref(), Some(&there)));
         }
         if version_of(object.as_ref())? != 0 {
             return Err(Failure::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        match self.commit_admitted(&attributes, &key, object.as_mut(), Goal::Create).await? {
+        match self.commit_admitted(attributes, &key, object.as_mut(), Goal::Create).await? {
             Some(item) => Ok(Answer::object(201, self.present(context, &item.value)?)),
             None => Err(self.taken(context, object.as_ref(), self.store.get(&key).as_ref())),
         }

@@ -1,7 +1,7 @@
 //! What happens to a request for objects, written once for every kind.
 //!
 //! The order: (authenticated and authorized by `http`) → decode → default → mutating admission →
-//! default → prepare → validate → validating admission → compare-and-swap. One verb, one file.
+//! default → generated name → prepare → validate → validating admission → compare-and-swap. One verb, one file.
 //! Knows nothing of HTTP: callers hand over a [`Context`], a [`Payload`] and options, and get stored bytes.
 
 pub mod apply;

@@ -1,6 +1,13 @@
 //! POST.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use http::Method;
+use orch::server::http::{ApiServer, ApiServerConfig};
+use orch::store::memory::MemoryStore;
+use orch::store::{self, Expect, Item, ListOptions, Page, Revision, Store, Watch, Write};
 use serde_json::json;
 
 use crate::cluster::{CONFIG_MAPS, Cluster, config_map};
@@ -28,6 +35,72 @@ async fn names_are_generated() {
     let name = one["metadata"]["name"].as_str().unwrap();
     assert!(name.starts_with("web-") && name.len() == 9, "{name}");
     assert_ne!(one["metadata"]["name"], two["metadata"]["name"]);
+}
+
+/// A store in which the first names tried for ConfigMaps are all in use.
+struct Crowded {
+    store: Arc<MemoryStore>,
+    taken: usize,
+    tried: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Crowded {
+    async fn write_all(&self, writes: Vec<Write>) -> store::Result<Vec<Item>> {
+        let creates = |write: &&Write| write.expect == Expect::Absent && write.key.contains("/configmaps/");
+        let created = writes.iter().find(creates).map(|write| write.key.clone());
+        match created {
+            Some(key) if self.tried.fetch_add(1, Ordering::Relaxed) < self.taken => {
+                Err(store::Error::Conflict { key, current: None })
+            }
+            _ => self.store.write_all(writes).await,
+        }
+    }
+    fn revision(&self) -> Revision {
+        self.store.revision()
+    }
+    fn get(&self, key: &str) -> Option<Item> {
+        self.store.get(key)
+    }
+    async fn list(&self, prefix: &str, options: ListOptions) -> store::Result<Page> {
+        self.store.list(prefix, options).await
+    }
+    fn count(&self, prefix: &str) -> usize {
+        self.store.count(prefix)
+    }
+    fn health(&self) -> store::Result<()> {
+        self.store.health()
+    }
+    async fn watch(&self, prefix: &str, after: Revision) -> store::Result<Watch> {
+        self.store.watch(prefix, after).await
+    }
+    async fn compact(&self, revision: Revision) -> store::Result<()> {
+        self.store.compact(revision).await
+    }
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_generated_name_is_drawn_up_to_eight_times() {
+    let unnamed = json!({"generateName": "web-"});
+    let named = json!({"generateName": "web-", "name": "mine"});
+    for (metadata, taken, code, tries) in [(&unnamed, 7, 201, 8), (&unnamed, 8, 409, 8), (&named, 1, 409, 1)] {
+        let store = Arc::new(Crowded { store: MemoryStore::new(), taken, tried: AtomicUsize::new(0) });
+        let cluster = Cluster::over(ApiServer::new(ApiServerConfig::default(), store.clone())).await;
+        let reply = cluster.post(CONFIG_MAPS, json!({"metadata": metadata})).await;
+        assert_eq!((reply.code, store.tried.load(Ordering::Relaxed)), (code, tries), "{metadata}");
+        if code == 409 {
+            let status = reply.json();
+            let name = status["details"]["name"].as_str().unwrap();
+            assert!(name == "mine" || (name.starts_with("web-") && name.len() == 9), "{name}");
+            let said = "already exists, the server was not able to generate a unique name for the object";
+            assert_eq!(reply.said(), format!("AlreadyExists: configmaps \"{name}\" {said}"));
+            assert_eq!(status["details"], json!({"kind": "configmaps", "name": name, "retryAfterSeconds": 1}));
+            assert_eq!(reply.headers["retry-after"], "1");
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,14 @@ const SUBRESOURCES: &[Subresource] = &[
 
 pub struct Namespaces;
 
+/// So that label selectors can name a namespace.
+fn label(object: &mut Namespace) {
+    if let Some(name) = object.metadata.name.clone().filter(|name| !name.is_empty()) {
+        let labels = object.metadata.labels.get_or_insert_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name);
+    }
+}
+
 impl Strategy for Namespaces {
     type Kind = Namespace;
 
@@ -40,6 +48,8 @@ impl Strategy for Namespaces {
             finalizers.push("kubernetes".to_owned());
         }
         object.status = Some(NamespaceStatus { phase: Some("Active".to_owned()), conditions: None });
+        // A generated name was not there when defaults were.
+        label(object);
     }
 
     fn prepare_update(&self, new: &mut Namespace, old: &Namespace) {
@@ -53,11 +63,7 @@ impl Strategy for Namespaces {
     }
 
     fn default(&self, object: &mut Namespace) {
-        // So that label selectors can name a namespace.
-        if let Some(name) = object.metadata.name.clone().filter(|name| !name.is_empty()) {
-            let labels = object.metadata.labels.get_or_insert_default();
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name);
-        }
+        label(object);
         if object.status.as_ref().is_some_and(|status| status.phase.is_none()) {
             object.status.get_or_insert_default().phase = Some("Active".to_owned());
         }
