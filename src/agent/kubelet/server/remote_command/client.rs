@@ -176,9 +176,84 @@ async fn open(mut connection: spdy::Connection, wanted: Wanted, protocol: &str) 
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use hyper::body::Body;
+    use hyper::header::{CONNECTION, UPGRADE};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
     use serde_json::json;
 
     use super::*;
+
+    /// Gives back what comes, tells of new sizes, and ends with the input.
+    async fn echo(mut outputs: Outputs, mut inputs: Inputs, status: Value) {
+        loop {
+            match inputs.next().await {
+                Some(Input::Data(STDIN, data)) => outputs.send(STDOUT, &data).await.unwrap(),
+                Some(Input::Data(RESIZE, size)) => {
+                    assert_eq!(&size[..], SIZE.as_bytes());
+                    outputs.send(STDOUT, b"resized").await.unwrap();
+                }
+                Some(Input::Finished(STDIN)) => return outputs.end(&status).await,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    const SIZE: &str = r#"{"Width":80,"Height":25}"#;
+
+    /// A client that speaks one protocol only, through the upgrade of a real connection.
+    async fn client(protocol: &'static str, status: Value) -> spdy::client::Client {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let wanted = Wanted { stdin: true, stdout: true, stderr: false, tty: true };
+        let service = service_fn(move |request| {
+            let status = status.clone();
+            let answer = upgrade(request, wanted, move |outputs, inputs| echo(outputs, inputs, status));
+            async move { Ok::<_, Infallible>(answer.expect("an upgrade")) }
+        });
+        let server = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
+        tokio::spawn(server.with_upgrades());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let request = Request::post("/exec").header(CONNECTION, "Upgrade").header(UPGRADE, "SPDY/3.1");
+        let request = request.header("x-stream-protocol-version", protocol).body(String::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["x-stream-protocol-version"]),
+            (101, &protocol.parse().unwrap())
+        );
+        assert!(answer.body().is_end_stream());
+        spdy::client::Client::new(hyper::upgrade::on(answer).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_protocol_has_its_streams_and_its_last_word() {
+        let failed = json!({"status": "Failure", "message": "exit status 3"});
+        let status = failed.to_string();
+        for (protocol, resizes, last_word) in [
+            ("channel.k8s.io", false, "exit status 3"),
+            ("v2.channel.k8s.io", false, "exit status 3"),
+            ("v3.channel.k8s.io", true, "exit status 3"),
+            ("v4.channel.k8s.io", true, status.as_str()),
+        ] {
+            let mut client = client(protocol, failed.clone()).await;
+            let error = client.open("error").await.unwrap();
+            let resize = client.open("resize").await;
+            assert_eq!((resize.is_some(), client.open("made-up").await), (resizes, None), "{protocol}");
+            let (stdin, stdout) = (client.open("stdin").await.unwrap(), client.open("stdout").await.unwrap());
+            if let Some(resize) = resize {
+                client.send(resize, SIZE, false).await;
+                assert_eq!(client.data().await.unwrap(), (stdout, "resized".to_owned()));
+            }
+            client.send(stdin, "hello", true).await;
+            let mut told = Vec::new();
+            while let Some(data) = client.data().await {
+                told.push(data);
+            }
+            assert_eq!(told, [(stdout, "hello".to_owned()), (error, last_word.to_owned())], "{protocol}");
+        }
+    }
 
     #[test]
     fn older_clients_are_told_of_failures_only() {

@@ -2,6 +2,8 @@
 //! or travels inside of a WebSocket. The server's side only, with the clients' own liberties: nobody keeps flow-control
 //! windows, so ours are not kept either and a stream that is not read holds up its connection.
 
+#[cfg(test)]
+pub mod client;
 mod connection;
 mod frame;
 mod headers;
