@@ -72,7 +72,7 @@ impl Collector for Pending {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(state) = self.0.upgrade() else { return Ok(()) };
         let waiting = state.lock().queue.waiting();
-        let help = "Pods that wait: ready, until their back-off is over, or for something to change";
+        let help = "Pods that wait: ready, until their back-off is over, for something to change, or behind a gate";
         let mut family = encoder.encode_descriptor("scheduler_pending_pods", help, None, MetricType::Gauge)?;
         for (queue, pods) in waiting {
             let pods = i64::try_from(pods).unwrap_or(i64::MAX);

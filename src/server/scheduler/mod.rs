@@ -16,7 +16,7 @@ mod snapshot;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Binding, Node, NodeStatus, ObjectReference, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Binding, Node, NodeStatus, ObjectReference, Pod, PodCondition, PodSpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::Mutex;
@@ -176,7 +176,9 @@ impl Shared {
             state.snapshot.place(uid, node, Claim::of(pod));
         } else if pods::is_terminating(pod) {
             state.queue.remove(uid);
-        } else if is_ours(pod) {
+        } else if is_ours(spec) && is_gated(spec) {
+            state.queue.gate(uid);
+        } else if is_ours(spec) {
             state.queue.put(PodInfo::new(pod.clone()));
             self.changed.notify_one();
         }
@@ -285,9 +287,10 @@ impl Shared {
     }
 }
 
-/// Waits for this scheduler, with no gate before it.
-fn is_ours(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let name = spec.scheduler_name.as_deref().unwrap_or(NAME);
-    name == NAME && spec.scheduling_gates.as_deref().unwrap_or_default().is_empty()
+fn is_ours(spec: &PodSpec) -> bool {
+    spec.scheduler_name.as_deref().unwrap_or(NAME) == NAME
+}
+
+fn is_gated(spec: &PodSpec) -> bool {
+    spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
 }

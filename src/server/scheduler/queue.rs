@@ -1,7 +1,7 @@
 //! Pods that wait: ready ones by priority, failed ones until their back-off is over, unschedulable ones
 //! until something happens that may help them. Holds no time of its own: callers say what time it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,13 +32,14 @@ struct Entry {
     attempts: u32,
 }
 
-/// The scheduling queue. Every waiting pod is in it exactly once, by UID.
+/// The scheduling queue. Every waiting pod is in it exactly once, by UID; of gated ones it knows only that there are.
 #[derive(Default)]
 pub struct Queue {
     entries: HashMap<String, Entry>,
     /// By falling priority, then by arrival.
     ready: BTreeMap<(i64, u64), String>,
     backoff: BTreeMap<(Instant, u64), String>,
+    gated: HashSet<String>,
     counter: u64,
     /// Counts wakes, so that a pod which was being tried during one is tried again.
     wakes: u64,
@@ -54,6 +55,7 @@ impl Queue {
     /// Adds a new pod or brings a known one up to date. A changed spec or label gives it another try.
     pub fn put(&mut self, pod: PodInfo) {
         let uid = pod.uid().to_owned();
+        self.gated.remove(&uid);
         match self.entries.get_mut(&uid) {
             None => {
                 self.entries.insert(uid.clone(), Entry { pod, place: Place::Taken, attempts: 0 });
@@ -70,7 +72,13 @@ impl Queue {
         }
     }
 
+    /// A gate keeps the pod from being tried.
+    pub fn gate(&mut self, uid: &str) {
+        self.gated.insert(uid.to_owned());
+    }
+
     pub fn remove(&mut self, uid: &str) {
+        self.gated.remove(uid);
         self.leave(uid);
         self.entries.remove(uid);
     }
@@ -96,12 +104,13 @@ impl Queue {
     }
 
     /// How many pods wait, by upstream's names of where they do.
-    pub fn waiting(&self) -> [(&'static str, usize); 3] {
+    pub fn waiting(&self) -> [(&'static str, usize); 4] {
         let unschedulable = |entry: &&Entry| matches!(entry.place, Place::Unschedulable(_));
         [
             ("active", self.ready.len()),
             ("backoff", self.backoff.len()),
             ("unschedulable", self.entries.values().filter(unschedulable).count()),
+            ("gated", self.gated.len()),
         ]
     }
 
@@ -184,6 +193,18 @@ mod tests {
             queue.put(pod(uid, priority));
         }
         assert_eq!(names(&mut queue, now), ["b", "a", "c", "d"]);
+    }
+
+    #[test]
+    fn a_gate_is_told_of_until_it_is_gone() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        ["a", "b"].into_iter().for_each(|uid| queue.gate(uid));
+        queue.remove("b");
+        assert_eq!(queue.waiting()[3], ("gated", 1));
+        assert!(queue.take(now).is_none());
+        queue.put(pod("a", 0));
+        assert_eq!(queue.waiting()[3], ("gated", 0));
+        assert_eq!(names(&mut queue, now), ["a"]);
     }
 
     #[test]
