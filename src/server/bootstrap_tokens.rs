@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::api::bootstrap_token::{NAMESPACE, Token, TokenSecret, Usage};
-use crate::server::http::authn::{Authenticated, Refused, TokenAuthenticator, User, same};
+use crate::server::http::authn::{Authenticated, Notes, Refused, TokenAuthenticator, User, same};
 use crate::server::pipeline::Reader;
 use crate::store::Store;
 
@@ -23,7 +23,7 @@ impl BootstrapTokens {
 
 impl TokenAuthenticator for BootstrapTokens {
     /// A token that does not count is as unknown as one that never was.
-    fn authenticate(&self, token: &str, _: &[String]) -> Result<Option<Authenticated>, Refused> {
+    fn authenticate(&self, token: &str, _: &[String], _: &mut Notes) -> Result<Option<Authenticated>, Refused> {
         let Some(given) = Token::parse(token) else { return Ok(None) };
         let found = Reader::new(self.store.as_ref()).get::<Secret>(NAMESPACE, &given.secret_name());
         let found = found.map_err(|error| Refused(error.to_string()))?;

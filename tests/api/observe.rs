@@ -107,6 +107,11 @@ async fn requests_are_counted_by_what_they_ask_for() {
         "apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 1".to_owned(),
         "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0".to_owned(),
         "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} 4".to_owned(),
+        // The refused one asked the store, too.
+        "etcd_requests_total{operation=\"create\",group=\"\",resource=\"configmaps\"} 2".to_owned(),
+        "etcd_request_duration_seconds_count{operation=\"create\",group=\"\",resource=\"configmaps\"} 2".to_owned(),
+        "authorization_attempts_total{result=\"no-opinion\"} 0".to_owned(),
+        "authentication_attempts{result=\"success\"} 0".to_owned(),
         "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"configmaps\"} 1".to_owned(),
         // This very request.
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1".to_owned(),

@@ -35,6 +35,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Instant;
 
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -51,7 +52,7 @@ use crate::server::subresource::Subresources;
 use crate::server::tunnel::Tunnels;
 use crate::store::Store;
 use audit::{Audit, Trail};
-use authn::{Authenticator, Certificate, Connection, User};
+use authn::{Authenticator, Certificate, Connection, Notes, User};
 use authz::{Authorizer, Decision};
 use body::Body;
 use endpoint::Endpoints;
@@ -133,6 +134,7 @@ impl ApiServer {
         metrics.add(|registry| {
             flow.register(registry);
             config.admission.register(registry);
+            config.authenticator.register(registry);
             config.tunnels.register(registry);
         });
         let pipeline = Arc::new(Pipeline::new(store, config.admission, config.services));
@@ -198,7 +200,13 @@ impl ApiServer {
         if let Some(left) = connection.certificate.as_ref().and_then(Certificate::time_left) {
             self.inner.metrics.certificate(left);
         }
-        match self.inner.authenticator.request(connection, request.headers()) {
+        let (mut notes, begun) = (Notes::default(), Instant::now());
+        let found = self.inner.authenticator.request(connection, request.headers(), &mut notes);
+        self.inner.metrics.access.authenticated(found.as_ref().ok(), begun.elapsed());
+        if !notes.is_empty() {
+            request.extensions_mut().insert(notes);
+        }
+        match found {
             Ok(user) => self.answer(user, request, connection.closing.clone()).await,
             Err(failure) => self.unauthenticated(&failure, request).await,
         }
@@ -242,6 +250,10 @@ impl ApiServer {
             None => Ok(None),
         };
         let trail = begun.as_ref().ok().cloned().flatten();
+        let notes = request.extensions_mut().remove::<Notes>();
+        if let Some(writes) = running.writes() {
+            request.extensions_mut().insert(writes.clone());
+        }
         let session = lasts.then(|| Session::new(running.clone(), closing, trail.clone()));
         if let Some(session) = &session {
             request.extensions_mut().insert(session.clone());
@@ -251,6 +263,9 @@ impl ApiServer {
             Err(refusal) => *refusal,
         };
         respond::common(response.headers_mut(), Some(audit_id));
+        if let Some(notes) = notes {
+            respond::warn(response.headers_mut(), notes.warnings);
+        }
         running.answered(&response);
         if let Some(trail) = &trail {
             response = trail.answered(response, lasts).await;
@@ -351,7 +366,9 @@ impl ApiServer {
         request: Request<Body>,
         format: negotiate::Format,
     ) -> Result<Response<Body>> {
+        let begun = Instant::now();
         let decision = self.inner.authorization.authorize(&user, &info).await;
+        self.inner.metrics.access.authorized(&decision, begun.elapsed());
         if let Some(trail) = request.extensions().get::<Arc<Trail>>() {
             trail.decided(&decision);
         }
@@ -436,6 +453,11 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         let Self { server, user } = self.clone();
-        Box::pin(async move { Ok(server.handle(user, request.map(body::wrap)).await) })
+        Box::pin(async move {
+            let (method, begun) = (request.method().clone(), Instant::now());
+            let response = server.handle(user, request.map(body::wrap)).await;
+            server.inner.metrics.clients.answered(&method, response.status().as_u16(), begun.elapsed());
+            Ok(response)
+        })
     }
 }

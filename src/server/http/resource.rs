@@ -16,7 +16,7 @@ use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::discovery;
-use crate::server::pipeline::context::Annotations;
+use crate::server::pipeline::context::{Annotations, Writes};
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
 use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
@@ -73,6 +73,7 @@ impl ApiServer {
         if let Some(annotations) = request.extensions().get::<Annotations>() {
             context.annotations = annotations.clone();
         }
+        context.writes = request.extensions().get::<Writes>().cloned();
         if let Some(warning) = context.kind.meta().deprecated {
             context.warn(warning);
             context.annotate("k8s.io/deprecated", "true");

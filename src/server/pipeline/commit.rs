@@ -1,6 +1,7 @@
 //! The last step of every write, and the one place where a store's error becomes a Status.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
@@ -97,7 +98,10 @@ impl Pipeline {
         object: &mut dyn Object,
         goal: Goal,
     ) -> std::result::Result<Item, Error> {
-        self.store.write(write(context, key, object, goal)).await
+        let begun = Instant::now();
+        let result = self.store.write(write(context, key, object, goal)).await;
+        context.wrote(begun);
+        result
     }
 
     /// Writes `object` and what admission reserves for it, in one commit. `None` where somebody else was faster.
@@ -116,7 +120,10 @@ impl Pipeline {
             };
             let mut writes = vec![write(attributes.context, key, object, goal)];
             writes.extend(reserved.iter_mut().flat_map(|reservation| std::mem::take(&mut reservation.writes)));
-            match self.store.write_all(writes).await {
+            let begun = Instant::now();
+            let result = self.store.write_all(writes).await;
+            attributes.context.wrote(begun);
+            match result {
                 Ok(items) => return Ok(items.into_iter().next()),
                 Err(Error::Conflict { key: changed, .. }) if *changed == *key => return Ok(None),
                 // What the reservation was made on has changed.

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::user::User;
 use crate::server::authorization::{Authorizer, Decision, RequestInfo};
@@ -30,6 +33,13 @@ impl Deref for KindRef {
 /// The annotations of a request's audit event.
 pub type Annotations = Arc<Mutex<BTreeMap<String, String>>>;
 
+/// What the writes of a request are counted by.
+#[derive(Clone)]
+pub struct Writes {
+    pub count: Counter,
+    pub durations: Histogram,
+}
+
 /// One request, after routing.
 pub struct Context {
     pub user: Arc<User>,
@@ -47,6 +57,7 @@ pub struct Context {
     warnings: Mutex<Vec<String>>,
     /// What admission wants the audit log to know.
     pub annotations: Annotations,
+    pub writes: Option<Writes>,
 }
 
 impl Context {
@@ -61,6 +72,7 @@ impl Context {
             authorizer: None,
             warnings: Mutex::default(),
             annotations: Annotations::default(),
+            writes: None,
         }
     }
 
@@ -71,6 +83,7 @@ impl Context {
         one.agent.clone_from(&self.agent);
         one.authorizer.clone_from(&self.authorizer);
         one.annotations = self.annotations.clone();
+        one.writes.clone_from(&self.writes);
         one
     }
 
@@ -79,6 +92,14 @@ impl Context {
         match &self.authorizer {
             Some(authorizer) => authorizer.authorize(&self.user, asked).await,
             None => Decision::Deny(String::new()),
+        }
+    }
+
+    /// The store was asked to write something, and has answered.
+    pub(super) fn wrote(&self, since: Instant) {
+        if let Some(Writes { count, durations }) = &self.writes {
+            count.inc();
+            durations.observe(since.elapsed().as_secs_f64());
         }
     }
 

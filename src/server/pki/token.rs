@@ -34,6 +34,12 @@ pub struct Kubernetes {
     pub warnafter: Option<i64>,
 }
 
+/// A new token, and the id by which logs know it.
+pub struct Issued {
+    pub token: String,
+    pub id: String,
+}
+
 /// The claims of a token; times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -136,18 +142,20 @@ impl Issuer {
         audiences: Vec<String>,
         seconds: i64,
         now: jiff::Timestamp,
-    ) -> Result<String, TokenError> {
+    ) -> Result<Issued, TokenError> {
         let now = now.as_second();
-        self.sign(&Claims {
+        let id = crate::server::pipeline::random::uid();
+        let token = self.sign(&Claims {
             aud: if audiences.is_empty() { vec![self.issuer.clone()] } else { audiences },
             exp: now.saturating_add(seconds),
             iat: now,
             iss: self.issuer.clone(),
-            jti: crate::server::pipeline::random::uid(),
+            jti: id.clone(),
             sub: subject(&kubernetes.namespace, &kubernetes.serviceaccount.name),
             kubernetes,
             nbf: now,
-        })
+        })?;
+        Ok(Issued { token, id })
     }
 
     /// The token that a Secret of type `kubernetes.io/service-account-token` holds.
@@ -257,7 +265,7 @@ mod tests {
     #[test]
     fn what_is_issued_verifies_and_nothing_else() {
         let (ours, other) = (issuer(), issuer());
-        let token = ours.issue(subject(), vec![], 3600, jiff::Timestamp::now()).unwrap();
+        let token = ours.issue(subject(), vec![], 3600, jiff::Timestamp::now()).unwrap().token;
         let Some(Ok(Signed::Bound(claims))) = ours.verify(&token) else { panic!("{token}") };
         assert_eq!(claims.sub, "system:serviceaccount:ns:default");
         assert_eq!(claims.aud, std::slice::from_ref(&ours.issuer));

@@ -10,7 +10,7 @@ use k8s_openapi::api::authentication::v1::{
 
 use super::{Call, Handler, Subresources};
 use crate::api::status::{Failure, Result};
-use crate::server::http::authn::{Authenticator, User};
+use crate::server::http::authn::{Authenticator, Notes, User};
 use crate::server::http::body::Body;
 
 const GROUP: &str = "authentication.k8s.io";
@@ -30,15 +30,18 @@ impl Handler for TokenReviews {
             return Err(Failure::bad_request("token is required for TokenReview in authentication"));
         }
         let wanted = review.spec.audiences.as_deref().unwrap_or_default();
-        review.status = Some(status(asked.server.authenticator(), &review.spec.token, wanted));
+        let mut notes = Notes::default();
+        review.status = Some(status(asked.server.authenticator(), &review.spec.token, wanted, &mut notes));
+        notes.warnings.into_iter().for_each(|warning| asked.context.warn(warning));
+        notes.annotations.into_iter().for_each(|(key, value)| asked.context.annotate(key, value));
         asked.answer(201, &review)
     }
 }
 
 /// What the authenticator says of a token; without `wanted`, of its use with the API server.
-fn status(authenticator: &Authenticator, token: &str, wanted: &[String]) -> TokenReviewStatus {
+fn status(authenticator: &Authenticator, token: &str, wanted: &[String], notes: &mut Notes) -> TokenReviewStatus {
     let wanted = if wanted.is_empty() { authenticator.audiences() } else { wanted };
-    match authenticator.token(token, wanted) {
+    match authenticator.token(token, wanted, notes) {
         Ok(found) => TokenReviewStatus {
             authenticated: Some(true),
             user: Some(info(&found.user)),

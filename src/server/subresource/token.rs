@@ -60,13 +60,15 @@ impl Handler for Token {
             claims.warnafter = Some(now.as_second() + seconds);
             life = EXTENDED_SECONDS;
         }
-        let token = self.issuer.issue(claims, audiences.clone(), life, now).map_err(Failure::internal)?;
+        let issued = self.issuer.issue(claims, audiences.clone(), life, now).map_err(Failure::internal)?;
+        context.annotate("authentication.kubernetes.io/issued-credential-id", format!("JTI={}", issued.id));
         let expires = jiff::Timestamp::from_second(now.as_second().saturating_add(seconds)).unwrap_or(now);
         request.spec = Some(spec);
         request.metadata.name = account.metadata.name;
         request.metadata.namespace = account.metadata.namespace;
         request.metadata.creation_timestamp = Some(crate::server::pipeline::meta::now());
-        request.status = Some(TokenRequestStatus { token: Some(token), expiration_timestamp: Some(Time(expires)) });
+        request.status =
+            Some(TokenRequestStatus { token: Some(issued.token), expiration_timestamp: Some(Time(expires)) });
         asked.answer(201, &request)
     }
 }

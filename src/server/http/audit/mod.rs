@@ -10,6 +10,7 @@ mod policy;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -26,17 +27,20 @@ use self::event::{Event, ObjectReference};
 pub use self::log::{Log, LogOptions, Mode};
 use self::policy::{Level, Stage, Verdict};
 pub use self::policy::{Policy, PolicyError};
-use super::authn::User;
+use super::authn::{Notes, User};
 use super::authz::Decision;
 use super::body::{self, Body};
 use super::negotiate::{self, Format};
 use super::respond;
 use super::route::RequestInfo;
+use crate::api::duration;
 use crate::server::pipeline::Payload;
 use crate::server::pipeline::context::Annotations;
 
 /// The longest part of a client's name that is recorded.
 const MAX_AGENT: usize = 1024;
+/// What takes longer is told how long it took.
+const SLOW: Duration = Duration::from_millis(500);
 /// Where requests of this process come from.
 const LOOPBACK: &str = "::1";
 
@@ -93,9 +97,11 @@ impl Audit {
             subresource: info.subresource.clone(),
             ..ObjectReference::default()
         });
+        let noted = request.extensions().get::<Notes>().map(|notes| notes.annotations.clone()).unwrap_or_default();
         Some(Trail {
             event: Mutex::new(event),
-            annotations: Annotations::default(),
+            begun: Instant::now(),
+            annotations: Arc::new(Mutex::new(noted)),
             complete: AtomicBool::new(false),
             verdict,
             log: self.log.clone(),
@@ -149,6 +155,7 @@ impl Audit {
 /// The record of one request while it is answered. A request that lasts is complete when this is dropped.
 pub struct Trail {
     event: Mutex<Event>,
+    begun: Instant,
     /// What the pipeline adds.
     annotations: Annotations,
     complete: AtomicBool,
@@ -164,6 +171,10 @@ impl Trail {
         }
         let mut event = self.event.lock();
         event.annotations.extend(self.annotations.lock().clone());
+        let took = self.begun.elapsed();
+        if stage == Stage::ResponseComplete && took > SLOW {
+            event.annotations.insert("apiserver.latency.k8s.io/total".to_owned(), duration::format_go(took));
+        }
         Some(event.line(stage, Timestamp::now()))
     }
 

@@ -4,12 +4,14 @@
 mod certificate;
 pub mod impersonate;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
+use prometheus_client::registry::Registry;
 
 use crate::api::status::{Failure, Result};
 pub use crate::server::pipeline::user::User;
@@ -38,13 +40,38 @@ pub struct Authenticated {
 #[error("{0}")]
 pub struct Refused(pub String);
 
+/// What is to be said to who asks, and in the audit log, of credentials, whether they are good or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub warnings: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Notes {
+    pub fn annotate(&mut self, key: &str, value: impl Into<String>) {
+        self.annotations.insert(format!("authentication.k8s.io/{key}"), value.into());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.warnings.is_empty() && self.annotations.is_empty()
+    }
+}
+
 /// Checks a bearer token of one sort.
 pub trait TokenAuthenticator: Send + Sync + 'static {
     /// `None`: not a token of mine. With `audiences`, it must be meant for one of these, else for the API server.
     ///
     /// # Errors
     /// It is a token of mine, and not a valid one.
-    fn authenticate(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, Refused>;
+    fn authenticate(
+        &self,
+        token: &str,
+        audiences: &[String],
+        notes: &mut Notes,
+    ) -> Result<Option<Authenticated>, Refused>;
+
+    /// Where it shows what it counts.
+    fn register(&self, _registry: &mut Registry) {}
 }
 
 /// The admin's static token.
@@ -60,7 +87,7 @@ impl StaticToken {
 }
 
 impl TokenAuthenticator for StaticToken {
-    fn authenticate(&self, token: &str, _: &[String]) -> Result<Option<Authenticated>, Refused> {
+    fn authenticate(&self, token: &str, _: &[String], _: &mut Notes) -> Result<Option<Authenticated>, Refused> {
         let ours = same(token.as_bytes(), self.token.as_bytes());
         Ok(ours.then(|| Authenticated { user: self.user.clone(), audiences: Vec::new() }))
     }
@@ -98,14 +125,18 @@ impl Authenticator {
         &self.audiences
     }
 
+    pub fn register(&self, registry: &mut Registry) {
+        self.tokens.iter().for_each(|tokens| tokens.register(registry));
+    }
+
     /// The user of a token, for TokenReview too.
     ///
     /// # Errors
     /// Every authenticator's reason, as upstream lists them.
-    pub fn token(&self, token: &str, audiences: &[String]) -> Result<Authenticated, Refused> {
+    pub fn token(&self, token: &str, audiences: &[String], notes: &mut Notes) -> Result<Authenticated, Refused> {
         let mut reasons = vec![UNKNOWN.to_owned()];
         for tokens in &self.tokens {
-            match tokens.authenticate(token, audiences) {
+            match tokens.authenticate(token, audiences, notes) {
                 Ok(Some(found)) => {
                     if let Some(found) = self.audience(found, audiences) {
                         return Ok(found);
@@ -135,13 +166,13 @@ impl Authenticator {
     ///
     /// # Errors
     /// 401 where credentials are given and wrong.
-    pub fn request(&self, connection: &Connection, headers: &HeaderMap) -> Result<User> {
+    pub fn request(&self, connection: &Connection, headers: &HeaderMap, notes: &mut Notes) -> Result<User> {
         let by_certificate = connection.certificate.as_ref().map(|found| found.user(jiff::Timestamp::now()));
         if let Some(Ok(user)) = by_certificate {
             return Ok(user);
         }
         let given = bearer(headers).or_else(|| websocket_token(headers));
-        let by_token = given.map(|token| self.token(&token, &[]));
+        let by_token = given.map(|token| self.token(&token, &[], notes));
         match (by_token, by_certificate) {
             (Some(Ok(found)), _) => Ok(found.user),
             (None, None) => Ok(User::anonymous()),
@@ -206,7 +237,8 @@ mod tests {
         let with = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            authenticator().request(&Connection::default(), &headers).map(|user| user.name)
+            let found = authenticator().request(&Connection::default(), &headers, &mut Notes::default());
+            found.map(|user| user.name)
         };
         let cases = [
             ("authorization", "Bearer secret", Ok("system:admin")),
@@ -235,7 +267,9 @@ mod tests {
             Connection { certificate: Some(Certificate::Subject(subject)), ..Connection::default() }
         };
         let mut headers = HeaderMap::new();
-        let of = |not_after, headers: &HeaderMap| authenticator().request(&connection(not_after), headers);
+        let of = |not_after, headers: &HeaderMap| {
+            authenticator().request(&connection(not_after), headers, &mut Notes::default())
+        };
         assert_eq!(of(i64::MAX, &headers).unwrap(), User::node("a"));
         assert_eq!(of(0, &headers).unwrap_err().code(), 401);
         headers.insert(AUTHORIZATION, "Bearer secret".parse().unwrap());
@@ -247,7 +281,7 @@ mod tests {
     fn tokens_without_audiences_are_for_the_api_server() {
         let found = |audiences: &[&str]| {
             let audiences: Vec<String> = audiences.iter().map(|&audience| audience.to_owned()).collect();
-            authenticator().token("secret", &audiences).map(|found| found.audiences)
+            authenticator().token("secret", &audiences, &mut Notes::default()).map(|found| found.audiences)
         };
         assert!(found(&[]).unwrap().is_empty());
         assert_eq!(found(&["other", "api"]).unwrap(), ["api"]);

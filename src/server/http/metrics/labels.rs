@@ -50,6 +50,14 @@ pub(super) struct Inflight {
     pub request_kind: &'static str,
 }
 
+/// A write to the store.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Stored {
+    pub operation: &'static str,
+    pub group: &'static str,
+    pub resource: &'static str,
+}
+
 /// Subresources that are sessions rather than objects.
 const CONNECT: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
@@ -84,6 +92,18 @@ impl Request {
         let (group, version, resource) = (meta.group, meta.version, meta.plural);
         let watch = Self { verb: "WATCH", group, version, resource, ..Self::default() };
         ["cluster", "namespace", "resource"].map(|scope| Self { scope, ..watch.clone() })
+    }
+
+    /// What its writes are counted under, where it asks for any.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        let operation = match self.verb {
+            "POST" if self.subresource.is_empty() => "create",
+            "POST" | "PUT" | "PATCH" | "APPLY" => "update",
+            "DELETE" | "DELETECOLLECTION" => "delete",
+            _ => return None,
+        };
+        let Self { group, resource, .. } = self;
+        (!resource.is_empty()).then_some(Stored { operation, group, resource })
     }
 
     /// It lasts as long as its client wants.

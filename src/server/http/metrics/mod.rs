@@ -4,8 +4,11 @@
 //! client wrote, so that nobody can make the registry grow. What can be read off at any time
 //! (objects in the store, memory, processor time) is read when somebody asks, not kept.
 
+mod access;
+mod clients;
 mod labels;
 mod process;
+mod sorts;
 mod text;
 
 use std::sync::Arc;
@@ -23,20 +26,16 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use self::labels::Request;
-use self::labels::{Answered, Deprecated, Inflight, Watched};
+use self::labels::{Answered, Deprecated, Watched};
+use self::sorts::{Sort, Sorts};
 use super::body::Body;
 use super::respond;
 use crate::api::exposition;
 use crate::api::status::{Failure, Result};
+use crate::server::pipeline::context::Writes;
 use crate::server::strategy::Meta;
 use crate::store::Store;
 
-/// Seconds; fine where a request of ours ends, coarse up to the longest watch.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0];
-
-/// Upstream's objectives for a request are one, five and thirty seconds.
-const SLI_BUCKETS: [f64; 13] = [0.005, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Minutes, hours, days and months, in seconds.
 const LIFETIMES: [f64; 12] = [
     0.0,
@@ -53,72 +52,43 @@ const LIFETIMES: [f64; 12] = [
     31_104_000.0,
 ];
 
-type Histograms = Family<Request, Histogram, fn() -> Histogram>;
-
 /// The counters of a process and the registry that shows them.
 pub struct Metrics {
     registry: Mutex<Registry>,
-    requests: Family<Answered, Counter>,
-    durations: Histograms,
-    /// Without the time that requests waited for a seat, and without what lasts.
-    sli_durations: Histograms,
-    sizes: Histograms,
+    pub(super) access: access::Access,
+    pub(super) clients: clients::Clients,
+    sorts: Sorts,
     deprecated: Family<Deprecated, Gauge>,
     terminations: Family<Answered, Counter>,
     certificates: Histogram,
-    long_running: Family<Request, Gauge>,
     watch_events: Family<Watched, Counter>,
-    /// Reads, then writes.
-    inflight: [Gauge; 2],
 }
 
 impl Metrics {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        let inflight = Family::<Inflight, Gauge>::default();
-        let kinds =
-            ["readOnly", "mutating"].map(|request_kind| inflight.get_or_create_owned(&Inflight { request_kind }));
+        let mut registry = Registry::default();
         let metrics = Self {
-            registry: Mutex::default(),
-            requests: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
-            sli_durations: Family::new_with_constructor(|| Histogram::new(SLI_BUCKETS)),
-            sizes: Family::new_with_constructor(|| Histogram::new(SIZES)),
+            access: access::Access::new(&mut registry),
+            clients: clients::Clients::new(&mut registry),
+            sorts: Sorts::new(&mut registry),
+            registry: Mutex::new(registry),
             deprecated: Family::default(),
             terminations: Family::default(),
             certificates: Histogram::new(LIFETIMES),
-            long_running: Family::default(),
             watch_events: Family::default(),
-            inflight: kinds,
         };
-        metrics.show_requests(inflight);
         metrics.add(|registry| {
             let help = "How long the certificates were still good that clients showed, in seconds";
             registry.register("apiserver_client_certificate_expiration_seconds", help, metrics.certificates.clone());
             registry.register("apiserver_watch_events", "Events sent to watchers", metrics.watch_events.clone());
+            let help = "Requests that were refused or given up so that others could be answered";
+            registry.register("apiserver_request_terminations", help, metrics.terminations.clone());
+            let help = "Deprecated kinds that were asked for, which are 1";
+            registry.register("apiserver_requested_deprecated_apis", help, metrics.deprecated.clone());
             registry.register_collector(Box::new(process::Process));
             registry.register_collector(Box::new(process::Objects(store)));
         });
         metrics
-    }
-
-    fn show_requests(&self, inflight: Family<Inflight, Gauge>) {
-        self.add(|registry| {
-            let help = "Requests, by what they asked for and the code of the answer";
-            registry.register("apiserver_request", help, self.requests.clone());
-            let help = "How long requests took, in seconds, by what they asked for";
-            registry.register("apiserver_request_duration_seconds", help, self.durations.clone());
-            let help = "The same without the time spent waiting for a turn, for what does not last";
-            registry.register("apiserver_request_sli_duration_seconds", help, self.sli_durations.clone());
-            let help = "Bytes of answers to GET and LIST";
-            registry.register("apiserver_response_sizes", help, self.sizes.clone());
-            let help = "Requests that were refused or given up so that others could be answered";
-            registry.register("apiserver_request_terminations", help, self.terminations.clone());
-            let help = "Deprecated kinds that were asked for, which are 1";
-            registry.register("apiserver_requested_deprecated_apis", help, self.deprecated.clone());
-            registry.register("apiserver_current_inflight_requests", "Requests being answered, by kind", inflight);
-            let help = "Open watches, logs, and sessions in containers";
-            registry.register("apiserver_longrunning_requests", help, self.long_running.clone());
-        });
     }
 
     /// Lets another part of the process show what it counts.
@@ -134,18 +104,15 @@ impl Metrics {
 
     /// How many watch a kind.
     pub(super) fn watchers(&self, meta: &Meta) -> usize {
-        let open = Request::watches(meta).map(|request| self.long_running.get(&request).map_or(0, |gauge| gauge.get()));
+        let open = Request::watches(meta).map(|request| self.sorts.lasting(&request));
         open.into_iter().filter_map(|count| usize::try_from(count).ok()).sum()
     }
 
     /// A request began.
     pub(super) fn begin(self: &Arc<Self>, request: Request) -> Running {
-        let gauge = match request.is_long_running() {
-            true => self.long_running.get_or_create_owned(&request),
-            false => self.inflight[usize::from(request.is_mutating())].clone(),
-        };
-        gauge.inc();
-        Running { metrics: self.clone(), request, gauge, begun: Instant::now(), waited: AtomicU64::new(0) }
+        let sort = self.sorts.of(request);
+        sort.gauge.inc();
+        Running { metrics: self.clone(), sort, begun: Instant::now(), waited: AtomicU64::new(0) }
     }
 
     /// A deprecated kind was asked for.
@@ -180,8 +147,7 @@ impl Metrics {
 /// A request that is being answered. It ends when this is dropped.
 pub struct Running {
     metrics: Arc<Metrics>,
-    request: Request,
-    gauge: Gauge,
+    sort: Arc<Sort>,
     begun: Instant,
     /// For its turn, in nanoseconds.
     waited: AtomicU64,
@@ -197,32 +163,38 @@ pub(super) enum Told {
 }
 
 impl Running {
+    /// What its writes are counted by, where it may write.
+    pub(super) fn writes(&self) -> Option<&Writes> {
+        self.sort.writes.as_ref()
+    }
+
     /// There is an answer.
     pub(super) fn answered(&self, response: &Response<Body>) {
-        let (metrics, code) = (&self.metrics, response.status().as_u16());
-        let labels = Answered { request: self.request.clone(), code };
-        metrics.requests.get_or_create(&labels).inc();
+        let (metrics, sort, code) = (&self.metrics, &self.sort, response.status().as_u16());
+        metrics.sorts.answered(sort, code);
         match response.extensions().get::<Told>() {
             Some(Told::Waited(waited)) => {
                 self.waited.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
-            Some(Told::Terminated) => drop(metrics.terminations.get_or_create(&labels).inc()),
+            Some(Told::Terminated) => {
+                metrics.terminations.get_or_create(&Answered { request: sort.request.clone(), code }).inc();
+            }
             None => {}
         }
-        if let Some(bytes) = response.body().size_hint().exact().filter(|_| self.request.is_read()) {
-            metrics.sizes.get_or_create(&self.request).observe(bytes as f64);
+        if let (Some(sizes), Some(bytes)) = (&sort.sizes, response.body().size_hint().exact()) {
+            sizes.observe(bytes as f64);
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.gauge.dec();
+        self.sort.gauge.dec();
         let took = self.begun.elapsed();
-        self.metrics.durations.get_or_create(&self.request).observe(took.as_secs_f64());
-        if !self.request.is_long_running() {
+        self.sort.durations.observe(took.as_secs_f64());
+        if let Some(durations) = &self.sort.sli_durations {
             let own = took.saturating_sub(Duration::from_nanos(self.waited.load(Ordering::Relaxed)));
-            self.metrics.sli_durations.get_or_create(&self.request).observe(own.as_secs_f64());
+            durations.observe(own.as_secs_f64());
         }
     }
 }
