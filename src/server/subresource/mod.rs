@@ -129,7 +129,9 @@ impl Asked {
         self.query.all("dryRun").any(|value| value == "All")
     }
     pub fn answer(&self, code: u16, value: &impl Serialize) -> Result<Response<Body>> {
-        respond::value(code, value, self.accept.format)
+        let mut response = respond::value(code, value, self.accept.format)?;
+        respond::warn(response.headers_mut(), self.context.take_warnings());
+        Ok(response)
     }
     /// 201 with `status: Success`.
     pub fn created(&self) -> Result<Response<Body>> {
