@@ -233,7 +233,8 @@ impl World {
                 let _ = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
             }
         };
-        tokio::time::timeout(PATIENCE, looked).await.expect("the runtime is there in time");
+        let in_time = tokio::time::timeout(PATIENCE, looked).await;
+        assert!(in_time.is_ok(), "the runtime did not get there by {:?}", self.runtime.calls());
     }
 
     /// How often the runtime was asked for a verb.
@@ -336,7 +337,7 @@ async fn only_the_servers_own_word_ends_a_pod() {
         world.runs("a", one_runs(0)).await;
         life.end().await;
     }
-    assert_eq!((world.asked("kill"), world.asked("remove")), (0, 0));
+    assert_eq!((world.asked("kill"), world.asked("remove")), (0, 0), "{:?}", world.runtime.calls());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,6 +62,8 @@ impl Pods {
         let mut swept = false;
         loop {
             tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
                 change = changed.recv() => match change {
                     Some((old, new)) => self.clone().apply(old.as_deref(), new),
                     None => break,
@@ -71,7 +73,6 @@ impl Pods {
                     self.sweep(&self.bound.store().state()).await;
                     self.forget_sources();
                 }
-                () = self.stop.cancelled() => break,
             }
         }
         self.workers.lock().0.clear();
@@ -123,8 +124,11 @@ impl Pods {
         let pods = self.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = worker.run(news) => {}
+                // First: a change that comes while all stop finds no worker and begins one, which knows nothing of what was
+                // started since we came, and must not write that down.
+                biased;
                 () = stop.cancelled() => return,
+                () = worker.run(news) => {}
             }
             pods.workers.lock().0.remove(&id.uid);
             pods.host.statuses.lock().remove(&id.uid);
