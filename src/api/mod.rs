@@ -18,6 +18,7 @@ pub mod object;
 pub mod patch;
 pub mod pod;
 pub mod protobuf;
+pub mod pruned;
 pub mod quantity;
 pub mod quota;
 pub mod reading;

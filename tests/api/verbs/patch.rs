@@ -19,6 +19,32 @@ async fn patch(cluster: &Cluster, path: &str, kind: &str, body: Value) -> Reply 
 }
 
 #[tokio::test]
+async fn empty_lists_and_maps_are_as_good_as_none() {
+    let cluster = Cluster::new().await;
+    let metadata =
+        json!({"name": "a", "labels": {}, "annotations": {"x": "y"}, "finalizers": [], "ownerReferences": []});
+    let made = cluster.post(CONFIG_MAPS, json!({"metadata": metadata, "data": {}})).await.ok();
+    assert_eq!(made["data"], Value::Null);
+    let metadata = made["metadata"].as_object().unwrap();
+    assert!(["labels", "finalizers", "ownerReferences"].iter().all(|field| !metadata.contains_key(*field)), "{made}");
+    assert_eq!(
+        metadata["managedFields"][0]["fieldsV1"],
+        json!({"f:metadata": {"f:annotations": {".": {}, "f:x": {}}}})
+    );
+
+    let path = format!("{CONFIG_MAPS}/a");
+    let last = json!({"metadata": {"annotations": {"x": null}}});
+    let bare = patch(&cluster, &path, "merge-patch+json", last).await.ok();
+    assert_eq!(bare["metadata"]["annotations"], Value::Null);
+    let nothing = json!([{"op": "add", "path": "/metadata/labels", "value": {}}]);
+    let same = patch(&cluster, &path, "json-patch+json", nothing).await.ok();
+    assert_eq!(same["metadata"]["resourceVersion"], bare["metadata"]["resourceVersion"]);
+    let mut sent = bare.clone();
+    sent["metadata"]["finalizers"] = json!([]);
+    assert_eq!(cluster.put(&path, sent).await.ok(), bare);
+}
+
+#[tokio::test]
 async fn three_kinds_of_patch() {
     let cluster = Cluster::new().await;
     cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
