@@ -64,7 +64,14 @@ async fn requests_name_who_asks_and_verdicts_stand() {
         "{}",
         refused.said()
     );
-    let done = cluster.put(&format!("{path}/approval"), with(made, approved)).await.ok();
+    let mut approving = with(made, approved);
+    approving["metadata"]["annotations"] = json!({"by": "the test"});
+    approving["spec"]["username"] = json!("somebody else");
+    let done = cluster.put(&format!("{path}/approval"), approving).await.ok();
+    assert_eq!(
+        (&done["metadata"]["annotations"]["by"], &done["spec"]["username"]),
+        (&json!("the test"), &json!("jane"))
+    );
     assert!(done["status"]["conditions"][0]["lastTransitionTime"].is_string());
     let denied =
         json!([done["status"]["conditions"][0], {"type": "Denied", "status": "True", "reason": "x", "message": ""}]);

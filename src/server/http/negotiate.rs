@@ -149,10 +149,23 @@ pub fn choose<'a>(offered: &[&'static str], ranges: &'a [Range]) -> Option<(&'st
 /// # Errors
 /// 406 when nothing offered is acceptable.
 pub fn accept(headers: &HeaderMap, query: &Query) -> Result<Accept> {
+    accept_views(headers, query, |_| true)
+}
+
+/// The same for what has no table.
+///
+/// # Errors
+/// 406 when nothing offered is acceptable.
+pub fn without_table(headers: &HeaderMap, query: &Query) -> Result<Accept> {
+    accept_views(headers, query, |view| view.shown != Shown::Table)
+}
+
+fn accept_views(headers: &HeaderMap, query: &Query, offered: fn(View) -> bool) -> Result<Accept> {
     let ranges = ranges(headers);
     let found = ranges.iter().find_map(|range| {
         let media = WRITTEN.iter().find(|media| range.covers(media))?;
-        Some((*media, range.view()?, range.get("pretty") == Some("1")))
+        let view = range.view().filter(|view| offered(*view))?;
+        Some((*media, view, range.get("pretty") == Some("1")))
     });
     let (media, view, asked) = found.ok_or_else(|| Failure::not_acceptable(&READ))?;
     let format = match media {
@@ -252,6 +265,15 @@ mod tests {
         ] {
             assert_eq!(asked(&given), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn what_has_no_table_is_shown_otherwise_or_not_at_all() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let shown =
+            |value: &str| without_table(&headers(ACCEPT, value), &Query::parse(None)).map(|accept| accept.view.shown);
+        assert_eq!(shown(&format!("{table},application/json")).ok(), Some(Shown::Plain));
+        assert_eq!(shown(table).unwrap_err().code(), 406);
     }
 
     #[test]

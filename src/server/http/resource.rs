@@ -22,6 +22,7 @@ use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::update::Part;
 use crate::server::pipeline::{Answer, Context, KindRef, Payload, What, parts};
+use crate::server::strategy::{Meta, Verb};
 use crate::server::subresource::Call;
 
 /// The kind a path names, where the path fits its scope.
@@ -35,6 +36,11 @@ fn find(info: &RequestInfo) -> Result<KindRef> {
         (true, false) if !info.name.is_empty() => Err(Failure::no_route()),
         _ => Ok(KindRef::BuiltIn(kind)),
     }
+}
+
+/// What is only created is shown in no table.
+fn has_table(info: &RequestInfo, meta: &Meta) -> bool {
+    meta.verbs.contains(&Verb::Get) && !matches!(info.subresource.as_str(), "binding" | "eviction" | "token")
 }
 
 /// Everything the handlers below read of a request.
@@ -78,6 +84,9 @@ impl ApiServer {
             context.warn(warning);
             context.annotate("k8s.io/deprecated", "true");
             self.inner.metrics.deprecated(context.kind.meta(), &info.subresource);
+        }
+        if !has_table(&info, context.kind.meta()) {
+            negotiate::without_table(request.headers(), &query)?;
         }
         if let Some(handler) = self.inner.subresources.find(&info.group, &info.resource, &info.subresource) {
             // Streams negotiate by themselves.

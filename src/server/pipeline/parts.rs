@@ -37,14 +37,14 @@ fn finalize(new: &mut dyn Object, old: &dyn Object) {
     }
 }
 
-/// `/approval`: conditions, and nothing else of the status.
+/// `/approval`: conditions, and nothing else of the spec and status.
 fn approval(new: &mut dyn Object, old: &dyn Object) {
-    only::<CertificateSigningRequest>(new, old, |request, wanted| {
-        let before = request.clone();
-        let conditions = wanted.status.as_ref().and_then(|status| status.conditions.clone());
-        request.status.get_or_insert_with(Default::default).conditions = conditions;
-        certificate::stamp(request, &before, &meta::now());
-    });
+    let (Some(new), Some(old)) = (new.downcast_mut::<CertificateSigningRequest>(), old.downcast_ref()) else { return };
+    let CertificateSigningRequest { spec, status, .. } = old;
+    new.spec.clone_from(spec);
+    let conditions = std::mem::replace(&mut new.status, status.clone()).and_then(|status| status.conditions);
+    new.status.get_or_insert_default().conditions = conditions;
+    certificate::stamp(new, old, &meta::now());
 }
 
 /// A CertificateSigningRequest is written by who asks, whatever its body says.

@@ -76,11 +76,17 @@ fn keep_node_ports(new: &mut [ServicePort], old: &[ServicePort]) {
 
 /// Clears what the new type does not have, where the client did not ask for it anew.
 pub fn drop_unused(new: &mut ServiceSpec, old: &ServiceSpec) {
-    if has_cluster_ip(old) && !has_cluster_ip(new) && new.cluster_ips == old.cluster_ips {
-        new.cluster_ip = None;
-        new.cluster_ips = None;
-        new.ip_families = None;
-        new.ip_family_policy = None;
+    if has_cluster_ip(old) && !has_cluster_ip(new) {
+        if new.cluster_ips == old.cluster_ips {
+            new.cluster_ip = None;
+            new.cluster_ips = None;
+        }
+        if new.ip_families == old.ip_families {
+            new.ip_families = None;
+        }
+        if new.ip_family_policy == old.ip_family_policy {
+            new.ip_family_policy = None;
+        }
     }
     if has_node_ports(old) && !has_node_ports(new) {
         let before = old.ports.as_deref().unwrap_or_default();

@@ -106,6 +106,15 @@ fn what_was_allocated_stays() {
     assert_eq!((errors.len(), spec.ports.unwrap()[0].node_port), (0, None));
     let (spec, errors) = updated(json!({"type": "ExternalName", "externalName": "a.b", "clusterIP": "10.0.0.1"}));
     assert_eq!((errors, spec.cluster_ip), (vec![], None));
+    let mut before = old.clone();
+    let spec = before.spec.as_mut().unwrap();
+    spec.ip_families = Some(vec!["IPv4".to_owned()]);
+    let mut new = before.clone();
+    let spec = new.spec.as_mut().unwrap();
+    (spec.type_, spec.external_name) = (Some("ExternalName".to_owned()), Some("a.b".to_owned()));
+    (spec.cluster_ip, spec.cluster_ips) = (None, None);
+    Services.prepare_update(&mut new, &before);
+    assert_eq!(new.spec.unwrap().ip_families, None);
     let (_, errors) = updated(json!({"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}));
     assert_eq!(errors, ["spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"]);
 }
