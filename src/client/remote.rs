@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -50,6 +50,8 @@ pub fn remote(server: &Uri, tls: rustls::ClientConfig, token: Option<&HeaderValu
     let (server, token) = (server.clone(), token.cloned());
     let service = http.map_request(move |mut request: Request<Body>| {
         *request.uri_mut() = at(&server, request.uri());
+        // The manager of the fields that it writes.
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("kubelet"));
         if let Some(token) = &token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }

@@ -143,7 +143,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         ..ApiServerConfig::default()
     };
     let api = ApiServer::new(config, store);
-    let client = crate::client::in_process(api.as_user(User::admin()));
+    let client = crate::client::in_process(api.as_user(User::admin()).program("kube-controller-manager"));
     let env = Env::new(client.clone());
     let started = observe(&api, &env);
     let address = SocketAddr::new(args.bind_address, args.https_listen_port);
@@ -176,14 +176,15 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
     started.roles.done();
     lifecycle.start(Box::new(Manifests { client: client.clone(), values: values(args) })).await?;
     if !disable.contains("scheduler") {
-        let scheduler = Scheduler::new(env.clone());
+        let client = crate::client::in_process(api.as_user(User::admin()).program("kube-scheduler"));
+        let scheduler = Scheduler::new(Env { client, ..env.clone() });
         api.metrics().add(|registry| scheduler.register(registry));
         lifecycle.start(Box::new(scheduler)).await?;
         started.scheduler.done();
     }
     if !args.disable_agent {
         // As every node's: it may do what a kubelet may.
-        let client = crate::client::in_process(api.as_user(User::node(&identity.node_name)));
+        let client = crate::client::in_process(api.as_user(User::node(&identity.node_name)).program("kubelet"));
         lifecycle.start(Box::new(Agent::new(agent_config(args, identity, &pki, client, disable)?))).await?;
     }
     Ok(api)

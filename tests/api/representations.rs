@@ -4,6 +4,8 @@
 use flate2::read::GzDecoder;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orch::server::http::authn::User;
 use orch::server::http::body;
 use serde_json::{Value, json};
@@ -28,6 +30,33 @@ async fn send(cluster: &Cluster, method: Method, path: &str, headers: &[(&str, &
         request = request.header(*name, *value);
     }
     cluster.send(request.body(body::full(content.to_owned())).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_review_has_no_table_and_nothing_is_created_for_one() {
+    let cluster = Cluster::new().await;
+    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+        "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
+    for (path, body) in [
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review),
+        ("/api/v1/namespaces/default/pods/p/binding", binding),
+    ] {
+        let headers = [("accept", TABLE), ("content-type", "application/json")];
+        let refused = send(&cluster, Method::POST, path, &headers, &body.to_string()).await;
+        assert_eq!(refused.code, 406, "{path}: {}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn the_program_is_the_manager_of_what_it_writes() {
+    let cluster = Cluster::new().await;
+    let service = cluster.server.as_user(User::admin()).program("kube-scheduler");
+    let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(orch::client::in_process(service));
+    let map = ConfigMap { data: Some([("a".to_owned(), "b".to_owned())].into()), ..ConfigMap::default() };
+    let map = ConfigMap { metadata: ObjectMeta { name: Some("m".to_owned()), ..ObjectMeta::default() }, ..map };
+    let made = maps.create(&Default::default(), &map).await.unwrap();
+    assert_eq!(made.metadata.managed_fields.unwrap()[0].manager.as_deref(), Some("kube-scheduler"));
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use futures::FutureExt;
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 
@@ -404,7 +405,7 @@ impl ApiServer {
 
     /// A service that makes every request as `user`: the in-process client's transport.
     pub fn as_user(&self, user: User) -> InProcess {
-        InProcess { server: self.clone(), user }
+        InProcess { server: self.clone(), user, agent: None }
     }
 }
 
@@ -440,6 +441,15 @@ fn health(store: &Arc<dyn Store>, stopping: &Arc<AtomicBool>) -> Health {
 pub struct InProcess {
     server: ApiServer,
     user: User,
+    agent: Option<HeaderValue>,
+}
+
+impl InProcess {
+    /// Its requests say that they are from this program, which is then the manager of the fields that they write.
+    #[must_use]
+    pub fn program(self, name: &'static str) -> Self {
+        Self { agent: Some(HeaderValue::from_static(name)), ..self }
+    }
 }
 
 impl tower::Service<Request<kube::client::Body>> for InProcess {
@@ -451,8 +461,11 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let Self { server, user } = self.clone();
+    fn call(&mut self, mut request: Request<kube::client::Body>) -> Self::Future {
+        let Self { server, user, agent } = self.clone();
+        if let Some(agent) = agent {
+            request.headers_mut().insert(USER_AGENT, agent);
+        }
         Box::pin(async move {
             let (method, begun) = (request.method().clone(), Instant::now());
             let response = server.handle(user, request.map(body::wrap)).await;
