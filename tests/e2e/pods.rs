@@ -200,6 +200,9 @@ fn volumes_and_identity_are_as_specified_needs_root() {
     );
     cluster.kubectl(&["patch", "configmap", "settings", "-p", r#"{"data":{"color":"blue"}}"#]);
     b("until grep -q blue /all/sub/color; do sleep 0.1; done");
+    cluster.kubectl(&["label", "pod", "store", "new=label"]);
+    b("until grep -q 'new=\"label\"' /all/labels; do sleep 0.1; done");
+    assert_eq!(b("stat -Lc '%a %u %g' /all/token"), "640 1234 2000\n");
 
     let pid = cluster.process_of("store");
     assert_eq!(limit(pid, "memory", "memory.limit_in_bytes", "memory.max"), (48 << 20).to_string());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::env::Fetched;
 use super::host::Host;
@@ -82,9 +82,10 @@ impl Keeper {
     }
 }
 
-/// Keeps the volumes of a running pod current: looks again when a source changed or a token is due. Ends only
-/// when it is dropped.
-pub async fn keep_current(host: Arc<Host>, pod: Arc<Pod>, keeper: Arc<Keeper>) {
+/// Keeps the volumes of a running pod current: looks again when a source or what the pod says of itself changed, or a
+/// token is due. Ends only when it is dropped.
+pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, keeper: Arc<Keeper>) {
+    let mut pod = pods.borrow_and_update().clone();
     let fallback = PodSpec::default();
     let (maps, secrets) = references(pod.spec.as_ref().unwrap_or(&fallback));
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -102,11 +103,25 @@ pub async fn keep_current(host: Arc<Host>, pod: Arc<Pod>, keeper: Arc<Keeper>) {
         tokio::select! {
             () = renewal => {}
             () = sources.changed() => {}
+            newer = retold(&mut pods, &pod) => pod = newer,
         }
         if let Err(error) = keeper.volumes(&host, &pod).await {
             host.event(&pod, None, EventType::Warning, error.reason(), error.to_string());
             tokio::time::sleep(RETRY).await;
         }
+    }
+}
+
+/// The next Pod that says something else in files of the downward API.
+async fn retold(pods: &mut watch::Receiver<Arc<Pod>>, old: &Pod) -> Arc<Pod> {
+    let (told, spec) = (&old.metadata, &old.spec);
+    let newer = pods.wait_for(|pod| {
+        let meta = &pod.metadata;
+        meta.labels != told.labels || meta.annotations != told.annotations || pod.spec != *spec
+    });
+    match newer.await.map(|pod| pod.clone()) {
+        Ok(pod) => pod,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,8 @@ use std::path::{Component, Path};
 pub struct File {
     pub data: Vec<u8>,
     pub mode: u32,
+    /// Where it is not root's.
+    pub owner: Option<u32>,
 }
 
 /// Relative paths and their files.
@@ -108,6 +110,9 @@ fn fill(home: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(file.mode).open(&full)?;
         out.write_all(&file.data)?;
         settle(&full, file.mode, group)?;
+        if file.owner.is_some() {
+            chown(&full, file.owner, None)?;
+        }
     }
     Ok(())
 }
@@ -145,7 +150,10 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        files.iter().map(|(path, text)| ((*path).to_owned(), File { data: (*text).into(), mode: 0o640 })).collect()
+        files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), File { data: (*text).into(), mode: 0o640, owner: None }))
+            .collect()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use super::atomic::{File, Payload};
 use crate::agent::kubelet::downward;
 use crate::agent::kubelet::env::{Facts, Fetched};
+use crate::agent::kubelet::model::containers;
 
 /// Why a volume cannot be filled; the words follow `MountVolume.SetUp failed for volume "…" : `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +82,7 @@ pub fn payload(
             }
             if let Some(source) = &part.service_account_token {
                 let token = tokens.get(&source.path).ok_or_else(|| Error::Token("none was issued".to_owned()))?;
-                out.insert(source.path.clone(), file(token.as_bytes().to_vec(), mode));
+                out.insert(source.path.clone(), secret_file(pod, token.as_bytes().to_vec(), mode));
             }
         }
     } else {
@@ -91,7 +92,22 @@ pub fn payload(
 }
 
 fn file(data: Vec<u8>, mode: i32) -> File {
-    File { data, mode: mode as u32 & 0o7777 }
+    File { data, mode: mode as u32 & 0o7777, owner: None }
+}
+
+/// For the one user of all containers and the pod's group alone, where the pod names either.
+fn secret_file(pod: &Pod, data: Vec<u8>, mode: i32) -> File {
+    let Some(spec) = &pod.spec else { return file(data, mode) };
+    let context = spec.security_context.as_ref();
+    let user = context.and_then(|context| context.run_as_user);
+    let mut users = containers(spec).map(|(_, container)| {
+        let own = container.security_context.as_ref().and_then(|context| context.run_as_user);
+        own.or(user)
+    });
+    let first = users.next().flatten().filter(|first| users.all(|user| user == Some(*first)));
+    let closed = first.is_some() || context.is_some_and(|context| context.fs_group.is_some());
+    let owner = first.and_then(|user| u32::try_from(user).ok());
+    File { owner, ..file(data, if closed { 0o600 } else { mode }) }
 }
 
 /// Picks the listed keys, or all of them.
@@ -226,6 +242,26 @@ mod tests {
         assert_eq!(projected["ca.crt"].0, "v");
         assert_eq!(projected["namespace"].0, "ns");
         assert_eq!(projected["labels"].0, "a=\"b\"\nc=\"\\\"d\"");
+    }
+
+    #[test]
+    fn a_token_is_for_the_pods_user_and_group_alone() {
+        let access = |spec: serde_json::Value| {
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            let file = secret_file(&pod, Vec::new(), 0o644);
+            (file.mode, file.owner)
+        };
+        let user = |id: i64| json!({"name": "c", "securityContext": {"runAsUser": id}});
+        for (spec, expected) in [
+            (json!({"containers": [{"name": "c"}]}), (0o644, None)),
+            (json!({"containers": [user(1), {"name": "d"}]}), (0o644, None)),
+            (json!({"containers": [user(1), user(2)]}), (0o644, None)),
+            (json!({"initContainers": [user(1)], "containers": [user(1)]}), (0o600, Some(1))),
+            (json!({"containers": [{"name": "c"}], "securityContext": {"runAsUser": 7}}), (0o600, Some(7))),
+            (json!({"containers": [{"name": "c"}], "securityContext": {"fsGroup": 9}}), (0o600, None)),
+        ] {
+            assert_eq!(access(spec.clone()), expected, "{spec}");
+        }
     }
 
     #[test]

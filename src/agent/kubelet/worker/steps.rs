@@ -135,7 +135,7 @@ impl Worker {
                     self.seen.epoch += 1;
                 }
                 self.seen.sandbox = Some(prepared.sandbox.clone());
-                let keep = keep_current(self.host.clone(), self.pod(), prepared.keeper.clone());
+                let keep = keep_current(self.host.clone(), self.pod.subscribe(), prepared.keeper.clone());
                 if has_projections(self.pod().spec.as_ref()) {
                     self.keeping = Some(tokio::spawn(keep).abort_handle());
                 }
@@ -182,8 +182,8 @@ impl Worker {
 }
 
 fn has_projections(spec: Option<&PodSpec>) -> bool {
-    spec.and_then(|spec| spec.volumes.as_ref())
-        .into_iter()
-        .flatten()
-        .any(|volume| volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some())
+    spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten().any(|volume| {
+        let source = volume.config_map.is_some() || volume.secret.is_some();
+        source || volume.projected.is_some() || volume.downward_api.is_some()
+    })
 }
