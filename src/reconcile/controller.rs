@@ -328,7 +328,7 @@ fn settle<Q: Debug + Eq + Hash + Clone>(
             return action.again;
         }
         // Somebody else was faster: the cache will bring the news, and usually already has.
-        Some(Err(error)) if error.reason() == "Conflict" => {
+        Some(Err(error)) if matches!(error.reason(), "Conflict" | "NotFound") => {
             tracing::debug!(controller = name, ?key, %error, "will be tried again");
         }
         Some(Err(error)) => tracing::warn!(controller = name, ?key, %error, "will be tried again"),

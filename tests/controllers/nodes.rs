@@ -106,3 +106,21 @@ async fn a_silent_node_is_unknown_and_its_pods_go() {
     cluster.eventually::<Node>("recovery", |nodes| taints(find(nodes, "silent").unwrap()).is_empty()).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taint_that_does_not_tell_its_time_counts_from_now() {
+    let cluster = Cluster::new().await;
+    let pod = json!({"metadata": {"name": "lingers"}, "spec": {
+        "tolerations": [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}],
+        "containers": [{"name": "c", "image": "i"}],
+    }});
+    cluster.create(cluster.test::<Pod>(), pod).await;
+    cluster
+        .eventually::<Pod>("a node", |pods| pods[0].spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
+        .await;
+    let taint = json!({"spec": {"taints": [{"key": "own", "effect": "NoExecute"}]}});
+    cluster.merge(cluster.all::<Node>(), "n1", taint).await;
+    let going = |pods: &[Arc<Pod>]| pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_some());
+    cluster.eventually::<Pod>("the end of its term", going).await;
+    cluster.stop().await;
+}

@@ -5,10 +5,10 @@
 //! as a pod of this node refers to it.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use std::{fs, io};
 
 use futures::{FutureExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -18,7 +18,7 @@ use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::reconcile::memory::{Memory, Remembered, remembered};
+use crate::reconcile::memory::{Memory, Remembered, journal, remembered};
 use crate::reconcile::{Cached, relist};
 
 /// What is known of an object: nothing yet, that it is missing, or its content.
@@ -153,9 +153,18 @@ impl Sources {
         for kind in [CONFIG_MAPS, SECRETS] {
             for namespace in entries(&self.dir.join(kind)) {
                 for file in entries(&namespace) {
-                    let known = file.strip_prefix(&self.dir).is_ok_and(|path| in_use.contains(path));
-                    if !known && let Err(error) = fs::remove_file(&file) {
-                        tracing::warn!(path = %file.display(), %error, "an object in nobody's use is still remembered");
+                    let known = file
+                        .strip_prefix(&self.dir)
+                        .is_ok_and(|path| in_use.contains(path) || in_use.contains(&journal::of_part(path)));
+                    if known {
+                        continue;
+                    }
+                    match fs::remove_file(&file) {
+                        // Pods that end at once forget at once.
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            tracing::warn!(path = %file.display(), %error, "an object in nobody's use is still remembered");
+                        }
+                        _ => {}
                     }
                 }
                 // Only an empty one goes.
@@ -226,14 +235,16 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
+        let making = dir.path().join("configmaps/ns/b.new");
+        fs::write(&making, "").unwrap();
         let nobody = tower::service_fn(async |_: http::Request<kube::client::Body>| {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is there"))
         });
         let sources = Sources::new(Client::new(nobody, "ns"), dir.path());
         sources.forget_others(&named(&["b"], &[]).into_iter().collect());
         let left = |kind: &str| entries(&dir.path().join(kind).join("ns")).len();
-        assert_eq!((left(CONFIG_MAPS), left(SECRETS)), (1, 0));
-        assert!(dir.path().join("configmaps/ns/b").exists());
+        assert_eq!((left(CONFIG_MAPS), left(SECRETS)), (2, 0));
+        assert!(dir.path().join("configmaps/ns/b").exists() && making.exists());
         assert_eq!(entries(&dir.path().join(SECRETS)), Vec::<PathBuf>::new());
     }
 }

@@ -18,11 +18,20 @@ use serde::de::IgnoredAny;
 
 /// A file that has fewer changes than this is not worth folding.
 const FOLD_FROM: usize = 64;
+/// What files beside the journal are called after it.
+const NEW: &str = "new";
+const FOLDED: &str = "folded";
 /// The mark at the end of a list.
 const COMPLETE: &str = "=";
 
 /// What is known of the file's objects: a hash of each key, and of its text. No second copy of them in memory.
 type Index = HashMap<u64, u64>;
+
+/// The journal that a file beside one is a part of.
+pub fn of_part(path: &Path) -> PathBuf {
+    let part = path.extension().is_some_and(|extension| extension == NEW || extension == FOLDED);
+    if part { path.with_extension("") } else { path.to_owned() }
+}
 
 /// The journal of one watch.
 pub struct Journal {
@@ -88,8 +97,10 @@ impl Journal {
         if index.remove(&hash(key)).is_none() {
             return Ok(());
         }
-        let file = self.append(&format!("-{key}\n"))?;
-        if self.synced { file.sync_data() } else { Ok(()) }
+        match self.append(&format!("-{key}\n"))? {
+            Some(file) if self.synced => file.sync_data(),
+            _ => Ok(()),
+        }
     }
 
     /// Whether so many changes have come that the file should be folded.
@@ -101,7 +112,7 @@ impl Journal {
     pub fn fold(&mut self) -> io::Result<()> {
         let Some(content) = read(&self.path)? else { return Err(io::ErrorKind::InvalidData.into()) };
         // Not beside the file: a list may be in the making there.
-        let folded = self.path.with_added_extension("folded");
+        let folded = self.path.with_added_extension(FOLDED);
         let mut file = BufWriter::new(private().write(true).create(true).truncate(true).open(&folded)?);
         for (key, text) in content.objects() {
             writeln!(file, "+{key}\t{text}")?;
@@ -123,7 +134,7 @@ impl Journal {
     }
 
     fn beside(&self) -> PathBuf {
-        self.path.with_added_extension("new")
+        self.path.with_added_extension(NEW)
     }
 
     fn replace(&mut self, mut file: BufWriter<File>, written: &Path) -> io::Result<()> {
@@ -134,11 +145,17 @@ impl Journal {
     }
 
     /// One write, so that a process that is killed leaves whole lines. A file that somebody removed is not begun anew.
-    fn append(&mut self, line: &str) -> io::Result<File> {
-        let mut file = private().append(true).open(&self.path)?;
+    fn append(&mut self, line: &str) -> io::Result<Option<File>> {
+        let mut file = match private().append(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.held = None;
+                return Ok(None);
+            }
+            opened => opened?,
+        };
         self.changes += 1;
         file.write_all(line.as_bytes())?;
-        Ok(file)
+        Ok(Some(file))
     }
 }
 
@@ -280,7 +297,8 @@ mod tests {
         let path = dir.path().join("pods");
         let mut journal = listed(&path, &[]);
         fs::remove_file(&path).unwrap();
-        assert!(journal.put("a/x", "1").is_err());
+        journal.put("a/x", "1").unwrap();
+        journal.remove("a/x").unwrap();
         assert!(!path.exists());
     }
 

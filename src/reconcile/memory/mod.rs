@@ -9,7 +9,7 @@
 //! memory is never given again in this process. [`Remembered::confirmed`] tells the two kinds of list apart, for
 //! those who would take something away because it is not in the list.
 
-mod journal;
+pub mod journal;
 
 use std::collections::VecDeque;
 use std::io;

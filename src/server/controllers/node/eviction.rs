@@ -1,12 +1,15 @@
 //! Deletes pods that do not tolerate a `NoExecute` taint of their node, at once or when their
-//! `tolerationSeconds` are over. Terms count from the taint's `timeAdded`, so that they survive a restart.
+//! `tolerationSeconds` are over. Terms count from the taint's `timeAdded`, so that they survive a restart; where a taint
+//! has none, from when it was first seen here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use kube::api::{DeleteParams, Preconditions};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::PodsOn;
@@ -19,13 +22,15 @@ pub struct TaintEviction {
     nodes: Informer<Node>,
     pods: Informer<Pod>,
     pods_on: PodsOn,
+    /// Since when a pod waits for its end, by its UID.
+    waiting: Mutex<HashMap<String, Timestamp>>,
     events: Recorder,
 }
 
 impl TaintEviction {
     pub fn new(env: &Env, pods_on: PodsOn) -> Self {
         let events = env.events.recorder("taint-eviction-controller", None);
-        Self { nodes: env.informers.get(), pods: env.informers.get(), pods_on, events }
+        Self { nodes: env.informers.get(), pods: env.informers.get(), pods_on, waiting: Mutex::default(), events }
     }
 }
 
@@ -50,10 +55,10 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-/// When the pod has to go; `None` where it may stay.
-fn deadline(taints: &[&Taint], tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
+/// When the pod has to go; `None` where it may stay. `seen` is since when taints that do not tell are there.
+fn deadline(taints: &[&Taint], tolerations: &[Toleration], seen: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let terms = taints.iter().filter_map(|taint| {
-        let since = taint.time_added.as_ref().map_or(now, |added| added.0);
+        let since = taint.time_added.as_ref().map_or(seen, |added| added.0);
         let tolerated: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
         if tolerated.is_empty() {
             return Some(now);
@@ -80,14 +85,17 @@ impl Controller for TaintEviction {
             };
             let (old, new) = (of(&change.old).unwrap_or_default(), of(&change.new).unwrap_or_default());
             let name = change.object().metadata.name.clone().unwrap_or_default();
-            match new.is_empty() || old == new {
+            match old == new {
                 true => Vec::new(),
                 false => this.pods_on.get(&name).iter().map(|pod| Key::of(pod.as_ref())).collect(),
             }
         });
         let this = self.clone();
         watches.on(&self.pods, move |change| {
-            let pod = change.new.as_ref()?;
+            let Some(pod) = &change.new else {
+                this.waiting.lock().remove(change.object().metadata.uid.as_deref()?);
+                return None;
+            };
             let node = this.nodes.get("", super::node_of(pod)?)?;
             (!no_execute(&node).is_empty() && !pods::is_deleting(pod)).then(|| Key::of(pod.as_ref()))
         });
@@ -102,8 +110,17 @@ impl Controller for TaintEviction {
         };
         let now = cx.env.clock.now();
         let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.clone()).unwrap_or_default();
-        let Some(deadline) = deadline(&no_execute(&node), &tolerations, now) else { return Ok(Action::done()) };
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let seen = self.waiting.lock().get(&uid).copied().unwrap_or(now);
+        let Some(deadline) = deadline(&no_execute(&node), &tolerations, seen, now) else {
+            if self.waiting.lock().remove(&uid).is_some() {
+                let message = format!("Cancelling deletion of Pod {}/{}", key.namespace, key.name);
+                self.events.event(pod.as_ref(), EventType::Normal, "TaintManagerEviction", message);
+            }
+            return Ok(Action::done());
+        };
         if deadline > now {
+            self.waiting.lock().insert(uid, seen);
             return Ok(Action::after(until(now, deadline)));
         }
         let message = format!("Marking for deletion Pod {}/{}", key.namespace, key.name);
@@ -151,8 +168,9 @@ mod tests {
     fn deadlines() {
         let (a, b) = (taint("a", 100), taint("b", 200));
         let everything = Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() };
-        // taints, tolerations → deadline, seen at 1000
-        let cases: [(Vec<&Taint>, Vec<Toleration>, Option<i64>); 7] = [
+        // taints, tolerations → deadline, seen at 990 and at 1000
+        let untold = Taint { time_added: None, ..a.clone() };
+        let cases: [(Vec<&Taint>, Vec<Toleration>, Option<i64>); 9] = [
             (vec![], vec![], None),
             (vec![&a], vec![], Some(1000)),
             (vec![&a], vec![toleration("a", Some(300))], Some(400)),
@@ -160,9 +178,15 @@ mod tests {
             (vec![&a, &b], vec![toleration("a", None)], Some(1000)),
             (vec![&a, &b], vec![toleration("a", Some(5000)), toleration("b", Some(1000))], Some(1200)),
             (vec![&a, &b], vec![everything], None),
+            (vec![&untold], vec![toleration("a", Some(4))], Some(994)),
+            (vec![&untold], vec![], Some(1000)),
         ];
         for (taints, tolerations, expected) in cases {
-            assert_eq!(deadline(&taints, &tolerations, at(1000)), expected.map(at), "{taints:?} {tolerations:?}");
+            assert_eq!(
+                deadline(&taints, &tolerations, at(990), at(1000)),
+                expected.map(at),
+                "{taints:?} {tolerations:?}"
+            );
         }
     }
 }
