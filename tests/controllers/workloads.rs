@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, ReplicationController, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -143,13 +143,75 @@ async fn a_broken_image_stops_the_rollout_and_undo_mends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replication_controller_keeps_its_pods_and_says_what_it_cannot() {
+    let cluster = Cluster::new().await;
+    cluster.create(cluster.test::<Pod>(), labelled("stray", "web")).await;
+    let quota = json!({"metadata": {"name": "two"}, "spec": {"hard": {"pods": "2"}}});
+    cluster.create(cluster.test::<ResourceQuota>(), quota).await;
+    cluster
+        .eventually::<ResourceQuota>("a counted quota", |quotas| {
+            quotas.iter().any(|quota| quota.status.as_ref().is_some_and(|status| status.used.is_some()))
+        })
+        .await;
+    let controller = json!({
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 3, "selector": {"app": "web"}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "one"}]},
+        }},
+    });
+    cluster.create(cluster.test::<ReplicationController>(), controller).await;
+    let failure = |all: &[Arc<ReplicationController>]| {
+        let conditions = all[0].status.as_ref()?.conditions.clone()?;
+        Some((conditions[0].type_.clone(), conditions[0].reason.clone()?))
+    };
+    let refused = Some(("ReplicaFailure".to_owned(), "FailedCreate".to_owned()));
+    cluster.eventually("the quota's refusal", move |all| !all.is_empty() && failure(all) == refused).await;
+    cluster.merge(cluster.test::<ReplicationController>(), "web", json!({"spec": {"replicas": 2}})).await;
+    cluster
+        .eventually::<ReplicationController>("no failure, and its pods", move |all| {
+            let status = all[0].status.clone().unwrap_or_default();
+            failure(all).is_none() && status.replicas == 2 && status.available_replicas == Some(2)
+        })
+        .await;
+    let owned = |pod: &Pod| pod.owner_references().iter().any(|owner| owner.kind == "ReplicationController");
+    cluster
+        .eventually::<Pod>("the stray pod adopted", move |pods| pods.len() == 2 && pods.iter().all(|pod| owned(pod)))
+        .await;
+    cluster.merge(cluster.test::<Pod>(), "stray", json!({"metadata": {"labels": {"app": "other"}}})).await;
+    cluster
+        .eventually::<Pod>("the stray pod released", |pods| find(pods, "stray").unwrap().owner_references().is_empty())
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebodys_own_endpoints_are_mirrored() {
+    let cluster = Cluster::new().await;
+    let service = json!({"metadata": {"name": "db"}, "spec": {"ports": [{"port": 80}]}});
+    cluster.create(cluster.test::<Service>(), service).await;
+    let subsets = |ip: &str| json!([{"addresses": [{"ip": ip}], "ports": [{"port": 80}]}]);
+    let endpoints = json!({"metadata": {"name": "db"}, "subsets": subsets("10.1.2.3")});
+    cluster.create(cluster.test::<Endpoints>(), endpoints).await;
+    let mirrored = |slices: &[Arc<EndpointSlice>]| -> Vec<String> {
+        let ours = slices.iter().filter(|slice| slice.namespace().as_deref() == Some("test"));
+        ours.flat_map(|slice| slice.endpoints.iter().flatten()).flat_map(|one| one.addresses.clone()).collect()
+    };
+    cluster.eventually("a mirror", move |slices| mirrored(slices) == ["10.1.2.3"]).await;
+    cluster.merge(cluster.test::<Endpoints>(), "db", json!({"subsets": subsets("10.2.3.4")})).await;
+    cluster.eventually("the change", move |slices| mirrored(slices) == ["10.2.3.4"]).await;
+    cluster.merge(cluster.test::<Service>(), "db", json!({"spec": {"selector": {"app": "db"}}})).await;
+    cluster.eventually("nothing to mirror", move |slices| mirrored(slices).is_empty()).await;
+    cluster.stop().await;
+}
+
+fn labelled(name: &str, app: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"app": app}}, "spec": {"containers": [{"name": "c", "image": "one"}]}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replicaset_adopts_releases_and_replaces() {
     let cluster = Cluster::new().await;
-    let pod = json!({
-        "metadata": {"name": "stray", "labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "c", "image": "one"}]},
-    });
-    cluster.create(cluster.test::<Pod>(), pod).await;
+    cluster.create(cluster.test::<Pod>(), labelled("stray", "web")).await;
     let set = json!({
         "metadata": {"name": "web"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {

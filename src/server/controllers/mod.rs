@@ -26,7 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -128,9 +128,11 @@ impl Component for Controllers {
         self.run(&env, cluster_role_aggregation::ClusterRoleAggregation::new(&env), 1);
         self.run(&env, namespace::Namespaces::new(&env), 10);
         self.run(&env, deployment::Deployments::new(&env, pods.clone(), sets.clone()), 5);
-        self.run(&env, replicaset::ReplicaSets::new(&env, pods, sets), 5);
+        self.run(&env, replicaset::Replicas::<ReplicaSet>::new(&env, pods.clone(), sets.clone()), 5);
+        self.run(&env, replicaset::Replicas::<ReplicationController>::new(&env, pods, sets), 5);
         self.run(&env, endpoints::EndpointSlices::new(&env, endpoints.clone()), 5);
         self.run(&env, endpoints::LegacyEndpoints::new(&env, endpoints), 5);
+        self.run(&env, endpoints::Mirroring::new(&env), 5);
         self.run(&env, node::ipam::NodeIpam::new(&env, config.cluster_cidr), 1);
         self.run(&env, node::lifecycle::NodeLifecycle::new(&env, pods_on.clone()), 8);
         self.run(&env, node::eviction::TaintEviction::new(&env, pods_on.clone()), 8);

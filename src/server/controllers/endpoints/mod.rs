@@ -1,9 +1,11 @@
-//! The endpointslice and endpoints controllers: which pods answer for a Service.
+//! The endpointslice and endpoints controllers: which pods answer for a Service; and the mirroring of Endpoints that
+//! somebody else wrote.
 //!
-//! [`slices`] and [`legacy`] plan; this file observes and executes. Services without a selector are
-//! somebody else's: nothing of theirs is touched.
+//! [`slices`], [`legacy`] and [`mirror`] plan; this file observes and executes. Services without a selector are
+//! somebody else's: nothing of theirs is touched, but their Endpoints mirrored.
 
 mod legacy;
+mod mirror;
 mod service;
 mod slices;
 mod topology;
@@ -76,7 +78,7 @@ pub struct EndpointSlices {
 impl EndpointSlices {
     pub fn new(env: &Env, shared: Shared) -> Self {
         let slices: Informer<EndpointSlice> = env.informers.get();
-        let slices_of = Index::new(&slices, |slice| service_of(slice).into_iter().collect());
+        let slices_of = Index::new(&slices, |slice| service_of(slice, slices::US).into_iter().collect());
         let events = env.events.recorder("endpoint-slice-controller", None);
         Self { shared, nodes: env.informers.get(), slices, slices_of, events }
     }
@@ -98,12 +100,20 @@ impl EndpointSlices {
     }
 }
 
-/// The namespace and name of the Service, if the slice is ours.
-fn service_of(slice: &EndpointSlice) -> Option<(String, String)> {
+/// The namespace and name of the Service, if the slice is the controller's.
+fn service_of(slice: &EndpointSlice, controller: &str) -> Option<(String, String)> {
     let labels = slice.metadata.labels.as_ref()?;
-    let ours = labels.get(slices::MANAGED_BY).map(String::as_str) == Some(slices::US);
+    let ours = labels.get(slices::MANAGED_BY).map(String::as_str) == Some(controller);
     let service = labels.get(slices::SERVICE_NAME).filter(|_| ours)?;
     Some((slice.metadata.namespace.clone()?, service.clone()))
+}
+
+/// The Services whose slices a change concerns.
+fn services_of(change: &Change<EndpointSlice>, controller: &str) -> Vec<Key> {
+    let states = change.old.iter().chain(&change.new);
+    let mut keys: Vec<_> = states.filter_map(|slice| service_of(slice, controller)).collect();
+    keys.dedup();
+    keys.into_iter().map(|(namespace, name)| Key::new(namespace, name)).collect()
 }
 
 fn place(node: &Node) -> Option<&String> {
@@ -122,12 +132,7 @@ impl Controller for EndpointSlices {
         watches.on(&self.shared.services, |change| [Key::of(change.object().as_ref())]);
         let shared = self.shared.clone();
         watches.on(&self.shared.pods, move |change| shared.concerned(change));
-        watches.on(&self.slices, |change| {
-            let states = change.old.iter().chain(&change.new);
-            let mut keys: Vec<_> = states.filter_map(|slice| service_of(slice)).collect();
-            keys.dedup();
-            keys.into_iter().map(|(namespace, name)| Key::new(namespace, name)).collect::<Vec<_>>()
-        });
+        watches.on(&self.slices, |change| services_of(change, slices::US));
         // A node comes, goes or moves: rare, and then it may concern any Service.
         let shared = self.shared.clone();
         watches.on(&self.nodes, move |change| {
@@ -162,16 +167,7 @@ impl Controller for EndpointSlices {
             names.filter_map(|name| Some((name.to_owned(), self.nodes.get("", name)?))).collect();
         let capacity = topology::is_wanted(&service).then(|| self.capacity()).flatten();
         let plan = slices::plan(&slices::World { service: &service, pods, nodes, slices: existing, capacity });
-        let writer = cx.namespaced::<EndpointSlice>(&key.namespace);
-        let background = DeleteParams::default();
-        let mut outcomes =
-            join_all(plan.create.iter().map(|slice| async { writer.create(slice).await.map(drop) })).await;
-        outcomes
-            .extend(join_all(plan.update.iter().map(|slice| async { writer.replace(slice).await.map(drop) })).await);
-        outcomes.extend(join_all(plan.delete.iter().map(|slice| writer.delete(slice, &background))).await);
-        let errors: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
-        let real = errors.into_iter().filter(|error| !super::namespace_is_terminating(error)).collect();
-        if let Err(error) = Error::gather(real) {
+        if let Err(error) = write(cx, &key.namespace, &plan.create, &plan.update, &plan.delete).await {
             if error.reason() != "Conflict" {
                 let message = format!(
                     "Error updating Endpoint Slices for Service {}/{}: {}",
@@ -184,6 +180,79 @@ impl Controller for EndpointSlices {
             return Err(error);
         }
         self.tell(&service, plan.notes);
+        Ok(Action::done())
+    }
+}
+
+async fn write(
+    cx: &Context,
+    namespace: &str,
+    create: &[EndpointSlice],
+    update: &[EndpointSlice],
+    delete: &[Arc<EndpointSlice>],
+) -> Result<(), Error> {
+    let writer = cx.namespaced::<EndpointSlice>(namespace);
+    let background = DeleteParams::default();
+    let mut outcomes = join_all(create.iter().map(|slice| async { writer.create(slice).await.map(drop) })).await;
+    outcomes.extend(join_all(update.iter().map(|slice| async { writer.replace(slice).await.map(drop) })).await);
+    outcomes.extend(join_all(delete.iter().map(|slice| writer.delete(slice, &background))).await);
+    let errors = outcomes.into_iter().filter_map(Result::err);
+    Error::gather(errors.filter(|error| !super::namespace_is_terminating(error)).collect())
+}
+
+/// Mirrors the Endpoints of Services without a selector.
+pub struct Mirroring {
+    services: Informer<Service>,
+    endpoints: Informer<Endpoints>,
+    slices: Informer<EndpointSlice>,
+    slices_of: Index<(String, String), EndpointSlice>,
+    events: Recorder,
+}
+
+impl Mirroring {
+    pub fn new(env: &Env) -> Self {
+        let slices: Informer<EndpointSlice> = env.informers.get();
+        let slices_of = Index::new(&slices, |slice| service_of(slice, mirror::US).into_iter().collect());
+        let events = env.events.recorder("endpoint-slice-mirroring-controller", None);
+        Self { services: env.informers.get(), endpoints: env.informers.get(), slices, slices_of, events }
+    }
+}
+
+#[async_trait]
+impl Controller for Mirroring {
+    type Key = Key;
+
+    fn name(&self) -> &'static str {
+        "endpointslicemirroring"
+    }
+
+    fn watches(self: Arc<Self>, watches: &mut Watches<Key>) {
+        watches.on(&self.services, |change| [Key::of(change.object().as_ref())]);
+        watches.on(&self.endpoints, |change| [Key::of(change.object().as_ref())]);
+        watches.on(&self.slices, |change| services_of(change, mirror::US));
+    }
+
+    async fn reconcile(&self, cx: &Context, key: &Key) -> Result<Action, Error> {
+        let service = self.services.get(&key.namespace, &key.name);
+        let selects = |service: &Service| service.spec.as_ref().is_some_and(|spec| spec.selector.is_some());
+        let unselected = service.filter(|service| !selects(service));
+        let endpoints = unselected.and_then(|_| self.endpoints.get(&key.namespace, &key.name));
+        let endpoints = endpoints.filter(|endpoints| mirror::is_wanted(endpoints));
+        let existing = self.slices_of.get(&(key.namespace.clone(), key.name.clone()));
+        let mut plan = mirror::plan(endpoints.as_deref(), existing);
+        if let Some(endpoints) = &endpoints {
+            if plan.skipped > 0 {
+                let (most, skipped) = (mirror::MOST, plan.skipped);
+                let message = format!(
+                    "A max of {most} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+                );
+                self.events.event(endpoints.as_ref(), EventType::Warning, "TooManyAddressesToMirror", message);
+            }
+            if endpoints.metadata.deletion_timestamp.is_some() {
+                plan.create.clear();
+            }
+        }
+        write(cx, &key.namespace, &plan.create, &plan.update, &plan.delete).await?;
         Ok(Action::done())
     }
 }

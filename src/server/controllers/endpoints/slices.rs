@@ -133,7 +133,7 @@ fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     ports.collect()
 }
 
-fn ports_key(ports: &[EndpointPort]) -> String {
+pub(super) fn ports_key(ports: &[EndpointPort]) -> String {
     let text = |port: &EndpointPort| {
         let name = port.name.as_deref().unwrap_or_default();
         format!("{name}/{:?}/{:?}/{:?}", port.port, port.protocol, port.app_protocol)

@@ -1,10 +1,11 @@
-//! The replicaset controller: keeps as many pods as a ReplicaSet asks for.
+//! The replicaset and the replicationcontroller controller: keep as many pods as an object asks for.
 //!
-//! Observes the set's pods, plans ([`plan`]), creates in batches that double while all goes well, deletes in
+//! A ReplicationController is treated as the ReplicaSet that it is ([`Replicated`]). Observes the set's pods, plans ([`plan`]), creates in batches that double while all goes well, deletes in
 //! upstream's order ([`rank`]), and writes the status. Never touches pods of another controller.
 
 mod plan;
 mod rank;
+mod replicated;
 
 use std::sync::Arc;
 
@@ -16,36 +17,42 @@ use kube::api::{DeleteParams, Preconditions};
 
 use super::owners::{self, Owned, Owner};
 use super::pods;
+use replicated::Replicated;
+
 use crate::reconcile::clock::until;
 use crate::reconcile::events::{EventType, Recorder};
 use crate::reconcile::{Action, Context, Controller, Env, Error, Informer, Key, Watches};
 
-pub struct ReplicaSets {
-    sets: Informer<ReplicaSet>,
+/// Keeps the pods of a kind's objects.
+pub struct Replicas<K: Replicated> {
+    sets: Informer<K>,
     pods: Informer<Pod>,
     sets_by_owner: Owned<ReplicaSet>,
     pods_by_owner: Owned<Pod>,
     events: Recorder,
 }
 
-impl ReplicaSets {
+impl<K: Replicated> Replicas<K> {
     pub fn new(env: &Env, pods_by_owner: Owned<Pod>, sets_by_owner: Owned<ReplicaSet>) -> Self {
-        let events = env.events.recorder("replicaset-controller", None);
+        let events = env.events.recorder(K::COMPONENT, None);
         Self { sets: env.informers.get(), pods: env.informers.get(), sets_by_owner, pods_by_owner, events }
     }
 
     /// The sets that a pod concerns: its controller, or all that might adopt it.
     fn concerned(&self, pod: &Pod) -> Vec<Key> {
         if owners::controller_of(&pod.metadata).is_some() {
-            return owners::controller_key::<ReplicaSet>(&pod.metadata).into_iter().collect();
+            return owners::controller_key::<K>(&pod.metadata).into_iter().collect();
         }
         if pods::is_deleting(pod) {
             return Vec::new();
         }
         let namespace = &pod.metadata.namespace;
         let adopting = self.sets.store().state_filter(|set| {
-            let selector = set.spec.as_ref().and_then(|spec| owners::selector(&spec.selector).ok());
-            &set.metadata.namespace == namespace && selector.is_some_and(|s| owners::matches(&s, &pod.metadata))
+            let fits = || {
+                let spec = set.as_set().spec.as_ref().map(|spec| owners::selector(&spec.selector));
+                spec.and_then(Result::ok).is_some_and(|selector| owners::matches(&selector, &pod.metadata))
+            };
+            &set.meta().namespace == namespace && fits()
         });
         adopting.iter().map(|set| Key::of(set.as_ref())).collect()
     }
@@ -61,10 +68,10 @@ impl ReplicaSets {
     }
 
     /// Creates pods, one at first, then twice as many each time that all succeed.
-    async fn create(&self, cx: &Context, set: &ReplicaSet, mut missing: usize) -> Result<(), Error> {
+    async fn create(&self, cx: &Context, owner: &K, set: &ReplicaSet, mut missing: usize) -> Result<(), Error> {
         let Some(template) = set.spec.as_ref().and_then(|spec| spec.template.as_ref()) else { return Ok(()) };
         let name = set.metadata.name.as_deref().unwrap_or_default();
-        let pod = pods::from_template(template, name, owners::reference(set));
+        let pod = pods::from_template(template, name, owners::reference(owner));
         let writer = cx.namespaced::<Pod>(set.metadata.namespace.as_deref().unwrap_or_default());
         let mut batch = 1;
         while missing > 0 {
@@ -74,13 +81,13 @@ impl ReplicaSets {
                 match outcome {
                     Ok(pod) => {
                         let message = format!("Created pod: {}", pod.metadata.name.unwrap_or_default());
-                        self.events.event(set, EventType::Normal, "SuccessfulCreate", message);
+                        self.events.event(owner, EventType::Normal, "SuccessfulCreate", message);
                     }
                     // Nothing can be created any more, and the set itself is about to go.
                     Err(error) if super::namespace_is_terminating(&error) => {}
                     Err(error) => {
                         let message = format!("Error creating: {}", error.message());
-                        self.events.event(set, EventType::Warning, "FailedCreate", message);
+                        self.events.event(owner, EventType::Warning, "FailedCreate", message);
                         errors.push(error);
                     }
                 }
@@ -92,8 +99,8 @@ impl ReplicaSets {
         Ok(())
     }
 
-    async fn delete(&self, cx: &Context, set: &ReplicaSet, pods: &[Arc<Pod>]) -> Result<(), Error> {
-        let writer = cx.namespaced::<Pod>(set.metadata.namespace.as_deref().unwrap_or_default());
+    async fn delete(&self, cx: &Context, owner: &K, pods: &[Arc<Pod>]) -> Result<(), Error> {
+        let writer = cx.namespaced::<Pod>(owner.meta().namespace.as_deref().unwrap_or_default());
         let deleted = pods.iter().map(|pod| async {
             let uid = pod.metadata.uid.clone();
             let preconditions = Some(Preconditions { uid, resource_version: None });
@@ -101,11 +108,11 @@ impl ReplicaSets {
             match &outcome {
                 Ok(()) => {
                     let message = format!("Deleted pod: {}", pod.metadata.name.as_deref().unwrap_or_default());
-                    self.events.event(set, EventType::Normal, "SuccessfulDelete", message);
+                    self.events.event(owner, EventType::Normal, "SuccessfulDelete", message);
                 }
                 Err(error) => {
                     let message = format!("Error deleting: {}", error.message());
-                    self.events.event(set, EventType::Warning, "FailedDelete", message);
+                    self.events.event(owner, EventType::Warning, "FailedDelete", message);
                 }
             }
             outcome
@@ -115,11 +122,11 @@ impl ReplicaSets {
 }
 
 #[async_trait]
-impl Controller for ReplicaSets {
+impl<K: Replicated> Controller for Replicas<K> {
     type Key = Key;
 
     fn name(&self) -> &'static str {
-        "replicaset"
+        K::CONTROLLER
     }
 
     fn watches(self: Arc<Self>, watches: &mut Watches<Key>) {
@@ -128,34 +135,33 @@ impl Controller for ReplicaSets {
         watches.on(&self.pods, move |change| {
             let mut keys: Vec<_> = change.new.iter().flat_map(|pod| this.concerned(pod)).collect();
             // A pod that went, or whose controller changed, concerns the one it had.
-            keys.extend(change.old.as_ref().and_then(|pod| owners::controller_key::<ReplicaSet>(&pod.metadata)));
+            keys.extend(change.old.as_ref().and_then(|pod| owners::controller_key::<K>(&pod.metadata)));
             keys.dedup();
             keys
         });
     }
 
     async fn reconcile(&self, cx: &Context, key: &Key) -> Result<Action, Error> {
-        let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(Action::done()) };
+        let Some(object) = self.sets.get(&key.namespace, &key.name) else { return Ok(Action::done()) };
+        let set = object.as_set();
         let Some(spec) = &set.spec else { return Ok(Action::done()) };
         let selector = owners::selector(&spec.selector)?;
         // Pods at their end are neither adopted nor released; those being deleted are counted.
         let candidates = owners::candidates(&self.pods_by_owner, &set.metadata);
         let candidates = candidates.into_iter().filter(|pod| !pods::is_terminal(pod)).collect();
         let claim = owners::claim(&set.metadata, &selector, candidates);
-        let mine = owners::execute(cx, set.as_ref(), claim).await?;
+        let mine = owners::execute(cx, object.as_ref(), claim).await?;
 
         let now = cx.env.clock.now();
         let plan = plan::plan(&set, &mine, &self.related(&set), now);
         let outcome = match plan.create {
-            0 => self.delete(cx, &set, &plan.delete).await,
-            missing => self.create(cx, &set, missing).await,
+            0 => self.delete(cx, &object, &plan.delete).await,
+            missing => self.create(cx, &object, &set, missing).await,
         };
 
         let failure = outcome.as_ref().err().map(Error::message);
-        let status = plan::status(&set, &mine, failure.as_deref(), now);
-        if !plan::same(set.status.as_ref(), &status) {
-            let mut updated = (*set).clone();
-            updated.status = Some(status);
+        let updated = object.with_status(plan::status(&set, &mine, failure.as_deref(), now));
+        if !updated.as_set().status.as_ref().is_some_and(|status| plan::same(set.status.as_ref(), status)) {
             cx.namespaced(&key.namespace).replace_status(&updated).await?;
         }
         outcome?;
