@@ -30,16 +30,50 @@ fn a_killed_orch_leaves_pods_running_and_adopts_them_needs_root() {
     assert!(log.is_empty() || log.lines().count() <= 5);
 }
 
+/// A pod that shows a ConfigMap and its own labels.
+const NOTED: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: noted}
+data: {color: green}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: noted}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: busybox:latest
+    imagePullPolicy: Never
+    command: [sleep, "3600"]
+    volumeMounts: [{name: about, mountPath: /about}]
+  volumes:
+  - name: about
+    projected:
+      sources:
+      - configMap: {name: noted}
+      - downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}
+"#;
+
 #[test]
 fn a_stopped_orch_keeps_its_pods_needs_root() {
     let mut cluster = Cluster::start();
     cluster.hello();
+    cluster.import_busybox();
+    cluster.apply(NOTED);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/noted", "--timeout=60s"]);
     let before = cluster.containers(&[]);
     cluster.stop();
     assert!(cluster.host.http(&format!("http://{}:30080/", cluster.host.ip)).is_some());
     cluster.run_server();
     cluster.node_ready();
     assert_eq!(cluster.containers(&[]), before);
+    // Its volumes are kept up to date as before.
+    cluster.kubectl(&["patch", "configmap", "noted", "-p", r#"{"data":{"color":"blue"}}"#]);
+    cluster.kubectl(&["label", "pod", "noted", "new=label"]);
+    let shown = "until grep -q blue /about/color && grep -q new /about/labels; do sleep 0.1; done";
+    cluster.kubectl(&["exec", "noted", "--", "timeout", "30", "sh", "-c", shown]);
 }
 
 #[test]

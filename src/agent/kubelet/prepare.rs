@@ -83,8 +83,8 @@ impl Keeper {
 }
 
 /// Keeps the volumes of a running pod current: looks again when a source or what the pod says of itself changed, or a
-/// token is due. Ends only when it is dropped.
-pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, keeper: Arc<Keeper>) {
+/// token is due; at once where the pod is `adopted`, for nobody looked meanwhile. Ends only when it is dropped.
+pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, keeper: Arc<Keeper>, adopted: bool) {
     let mut pod = pods.borrow_and_update().clone();
     let fallback = PodSpec::default();
     let (maps, secrets) = references(pod.spec.as_ref().unwrap_or(&fallback));
@@ -92,7 +92,13 @@ pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, 
     // A reader of its own: it waits without keeping the others from reading.
     let mut sources = PodSources::new(&host.sources, namespace, &maps, &secrets);
     let _ = sources.fetch().await;
+    let mut behind = adopted;
     loop {
+        if behind && let Err(error) = keeper.volumes(&host, &pod).await {
+            host.event(&pod, None, EventType::Warning, error.reason(), error.to_string());
+            tokio::time::sleep(RETRY).await;
+            continue;
+        }
         let due = keeper.tokens.lock().await.next_renewal();
         let renewal = async {
             match due {
@@ -105,10 +111,7 @@ pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, 
             () = sources.changed() => {}
             newer = retold(&mut pods, &pod) => pod = newer,
         }
-        if let Err(error) = keeper.volumes(&host, &pod).await {
-            host.event(&pod, None, EventType::Warning, error.reason(), error.to_string());
-            tokio::time::sleep(RETRY).await;
-        }
+        behind = true;
     }
 }
 

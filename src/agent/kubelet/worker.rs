@@ -21,7 +21,7 @@ use super::handler::Outcome;
 use super::host::Host;
 use super::model::{ContainerState, Ending, Instance, Observed, PodId};
 use super::plan::{self, Plan, plan};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Keeper, Prepared};
 use super::probes::{Probes, Verdict};
 use super::record::Record;
 use super::resize::{Applied, Verdict as Resizable};
@@ -129,6 +129,9 @@ impl Worker {
             .map(|(name, _)| name.clone())
             .collect();
         running.iter().for_each(|name| worker.attend(name));
+        if !running.is_empty() {
+            worker.keep(Arc::new(Keeper::new(&worker.host, &worker.pod())), true);
+        }
         worker
     }
 

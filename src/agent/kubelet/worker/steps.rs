@@ -29,6 +29,17 @@ impl Worker {
         None
     }
 
+    /// Keeps the volumes current from now on.
+    pub(super) fn keep(&mut self, keeper: Arc<Keeper>, adopted: bool) {
+        if !has_projections(self.pod().spec.as_ref()) {
+            return;
+        }
+        let keep = keep_current(self.host.clone(), self.pod.subscribe(), keeper, adopted);
+        if let Some(before) = self.keeping.replace(tokio::spawn(keep).abort_handle()) {
+            before.abort();
+        }
+    }
+
     pub(super) fn start(&mut self, start: plan::Start, prepared: &Arc<Prepared>) {
         let pod = self.pod();
         let Some((_, container)) = pod.spec.as_ref().and_then(|spec| find_container(spec, &start.name)) else { return };
@@ -135,10 +146,7 @@ impl Worker {
                     self.seen.epoch += 1;
                 }
                 self.seen.sandbox = Some(prepared.sandbox.clone());
-                let keep = keep_current(self.host.clone(), self.pod.subscribe(), prepared.keeper.clone());
-                if has_projections(self.pod().spec.as_ref()) {
-                    self.keeping = Some(tokio::spawn(keep).abort_handle());
-                }
+                self.keep(prepared.keeper.clone(), false);
                 self.prepared = Some(Arc::new(prepared));
                 self.prepare_failures = 0;
             }
