@@ -73,6 +73,8 @@ async fn a_deployment_lives() {
     });
     cluster.create(cluster.test::<Service>(), service).await;
     complete(&cluster, "one", 3).await;
+    let made = cluster.test::<Deployment>().get("web").await.unwrap();
+    assert_eq!((made.metadata.generation, &*made.annotations()["deployment.kubernetes.io/revision"]), (Some(1), "1"));
     let slices = cluster
         .eventually::<EndpointSlice>("three ready endpoints", |slices| {
             let ours = slices

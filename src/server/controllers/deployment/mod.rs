@@ -17,7 +17,6 @@ use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
-use serde_json::json;
 
 use super::owners::{self, Owned, Owner};
 use super::pods;
@@ -83,18 +82,14 @@ impl Deployments {
             }
         }
         let mut updated = deployment.clone();
-        let writer = cx.namespaced::<Deployment>(namespace);
         if let (None, Some(revision)) = (&failed, &plan.revision) {
-            let name = deployment.metadata.name.as_deref().unwrap_or_default();
-            let patch = json!({"metadata": {
-                "annotations": {revision::REVISION: revision}, "uid": deployment.metadata.uid,
-                "resourceVersion": deployment.metadata.resource_version,
-            }});
-            updated = writer.merge(name, &patch).await?;
+            let annotations = updated.metadata.annotations.get_or_insert_default();
+            annotations.insert(revision::REVISION.to_owned(), revision.clone());
         }
-        if Some(&status) != deployment.status.as_ref() {
-            updated.status = Some(status);
-            writer.replace_status(&updated).await?;
+        updated.status = Some(status);
+        if updated != *deployment {
+            // With the annotation, which raises the generation where it is written with the spec.
+            cx.namespaced::<Deployment>(namespace).replace_status(&updated).await?;
         }
         failed.map_or(Ok(()), Err)
     }
