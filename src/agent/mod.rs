@@ -24,6 +24,8 @@ use k8s_openapi::api::core::v1::{Pod, Taint};
 use kube::Client;
 use rustls::server::ResolvesServerCert;
 
+use crate::api::requests::IN_PROCESS;
+use crate::client;
 use crate::lifecycle::{Component, Lifecycle, StartError};
 use crate::net::links;
 use crate::net::node_address::NodeAddress;
@@ -96,10 +98,14 @@ pub struct Agent {
     runtime: Option<Arc<Containerd>>,
     kubelet: Option<Kubelet>,
     dns_metrics: Arc<dns::Metrics>,
+    requests: Arc<client::Counts>,
 }
 
 impl Agent {
-    pub fn new(config: AgentConfig) -> Self {
+    pub fn new(mut config: AgentConfig) -> Self {
+        let host = config.server.as_ref().map(|server| format!("{}:{}", server.host, server.port));
+        let requests = Arc::new(client::Counts::new(host.as_deref().unwrap_or(IN_PROCESS)));
+        config.client = client::counted(config.client, &requests);
         let informers = Informers::remembering(config.client.clone(), config.memory.clone());
         Self {
             config,
@@ -109,6 +115,7 @@ impl Agent {
             runtime: None,
             kubelet: None,
             dns_metrics: Arc::default(),
+            requests,
         }
     }
 
@@ -221,6 +228,7 @@ impl Agent {
             credentials: Credentials { serving: config.serving.clone(), client_ca: config.client_ca_pem.clone() },
             services,
             dns_metrics: self.dns_metrics.clone(),
+            requests: self.requests.clone(),
         }
     }
 }

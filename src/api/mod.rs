@@ -23,6 +23,7 @@ pub mod quantity;
 pub mod quota;
 pub mod reading;
 pub mod references;
+pub mod requests;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -1,6 +1,7 @@
 //! The one client everything but the API server uses: `kube::Client`, over TLS or straight into this
 //! process. Callers cannot tell which.
 
+mod counted;
 pub mod paths;
 pub mod pinned;
 mod remote;
@@ -11,6 +12,7 @@ use kube::Client;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+pub use counted::{Counts, counted};
 pub use remote::remote;
 
 /// Why no client can be made.

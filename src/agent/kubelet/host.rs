@@ -20,6 +20,7 @@ use super::sources::Sources;
 use crate::agent::dns;
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
+use crate::client;
 use crate::net::node_address::NodeAddress;
 use crate::reconcile::events::{EventType, Recorder, reference};
 
@@ -55,6 +56,7 @@ pub struct Host {
     pub sources: Sources,
     pub services: Services,
     pub dns_metrics: Arc<dns::Metrics>,
+    pub requests: Arc<client::Counts>,
     pub recorder: Recorder,
     pub puller: Puller,
     /// Bounds how many containers are being created at once.

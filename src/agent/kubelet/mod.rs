@@ -59,6 +59,7 @@ use crate::agent::dns;
 use crate::agent::nodes::{Nodes, pod_range};
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
+use crate::client;
 use crate::net::ipam::Ipam;
 use crate::net::node_address::NodeAddress;
 use crate::reconcile::Informer;
@@ -100,6 +101,7 @@ pub struct Config {
     pub services: Services,
     /// Shown beside the kubelet's own.
     pub dns_metrics: Arc<dns::Metrics>,
+    pub requests: Arc<client::Counts>,
 }
 
 /// Containers created at the same time: enough to keep two cores busy with runc, few enough not to drown in it.
@@ -145,6 +147,7 @@ impl Kubelet {
             sources: sources::Sources::new(client.clone(), &config.run_dir.join("objects")),
             services: config.services.clone(),
             dns_metrics: config.dns_metrics.clone(),
+            requests: config.requests.clone(),
             recorder: recorder.clone(),
             puller: pull::Puller::new(runtime.clone()),
             starts: Semaphore::new(STARTS),

@@ -469,7 +469,8 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
         Box::pin(async move {
             let (method, begun) = (request.method().clone(), Instant::now());
             let response = server.handle(user, request.map(body::wrap)).await;
-            server.inner.metrics.clients.answered(&method, response.status().as_u16(), begun.elapsed());
+            let code = Some(response.status().as_u16());
+            server.inner.metrics.own_requests.answered(&method, code, begun.elapsed());
             Ok(response)
         })
     }

@@ -5,7 +5,6 @@
 //! (objects in the store, memory, processor time) is read when somebody asks, not kept.
 
 mod access;
-mod clients;
 mod labels;
 mod process;
 mod sorts;
@@ -31,6 +30,7 @@ use self::sorts::{Sort, Sorts};
 use super::body::Body;
 use super::respond;
 use crate::api::exposition;
+use crate::api::requests::{IN_PROCESS, Requests};
 use crate::api::status::{Failure, Result};
 use crate::server::pipeline::context::Writes;
 use crate::server::strategy::Meta;
@@ -56,7 +56,8 @@ const LIFETIMES: [f64; 12] = [
 pub struct Metrics {
     registry: Mutex<Registry>,
     pub(super) access: access::Access,
-    pub(super) clients: clients::Clients,
+    /// From parts of this process.
+    pub(super) own_requests: Requests,
     sorts: Sorts,
     deprecated: Family<Deprecated, Gauge>,
     terminations: Family<Answered, Counter>,
@@ -69,7 +70,7 @@ impl Metrics {
         let mut registry = Registry::default();
         let metrics = Self {
             access: access::Access::new(&mut registry),
-            clients: clients::Clients::new(&mut registry),
+            own_requests: Requests::new(IN_PROCESS, &mut registry),
             sorts: Sorts::new(&mut registry),
             registry: Mutex::new(registry),
             deprecated: Family::default(),

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::labels::{Answered, Inflight, Request, Stored};
+use crate::api::requests::Codes;
 use crate::server::pipeline::context::Writes;
 
 /// Seconds; fine where a request of ours ends, coarse up to the longest watch.
@@ -26,22 +27,6 @@ const STORE_BUCKETS: [f64; 23] = [
 ];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-
-/// Counters by the code of the answer. There are few codes.
-#[derive(Default)]
-pub(super) struct Codes(RwLock<Vec<(u16, Counter)>>);
-
-impl Codes {
-    pub fn inc(&self, code: u16, create: impl FnOnce() -> Counter) {
-        let found = self.0.read().iter().find(|(known, _)| *known == code).map(|(_, counter)| counter.clone());
-        let counter = found.unwrap_or_else(|| {
-            let counter = create();
-            self.0.write().push((code, counter.clone()));
-            counter
-        });
-        counter.inc();
-    }
-}
 
 pub(super) struct Sort {
     pub request: Request,
