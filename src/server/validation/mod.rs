@@ -1,5 +1,6 @@
 //! Validation that kinds share, with upstream's reasons, paths and words. Pure; called by the strategies.
 
+pub mod cel;
 pub mod certificate;
 pub mod conditions;
 pub mod data;

@@ -3,11 +3,13 @@
 use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, Mutation};
 use serde_json::Value;
 
+use super::expressions;
 use super::policy::{self, Policy};
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
+use crate::server::validation::cel::{Environment, Type};
 
 pub struct MutatingAdmissionPolicies;
 
@@ -58,7 +60,8 @@ impl Strategy for MutatingAdmissionPolicies {
         let mut errors = Errors::new();
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
-        policy::policy(&mut errors, &path, &Policy::from(&spec));
+        let environment = policy::policy(&mut errors, &path, &Policy::from(&spec));
+        let environment = Environment { patches: true, ..environment };
         policy::mutable(&mut errors, &path.child("matchConstraints"), spec.match_constraints.as_ref());
         let here = path.child("mutations");
         let mutations = spec.mutations.as_deref().unwrap_or_default();
@@ -66,7 +69,7 @@ impl Strategy for MutatingAdmissionPolicies {
             errors.push(Error::required(&here, "mutations must contain at least one item"));
         }
         for (at, mutation) in mutations.iter().enumerate() {
-            self::mutation(&mut errors, &here.index(at), mutation);
+            self::mutation(&mut errors, &here.index(at), mutation, &environment);
         }
         let reinvocation = validation::text(&spec.reinvocation_policy);
         validation::one_of(&mut errors, &path.child("reinvocationPolicy"), reinvocation, &["IfNeeded", "Never"]);
@@ -77,19 +80,24 @@ impl Strategy for MutatingAdmissionPolicies {
 const KINDS: [&str; 2] = ["ApplyConfiguration", "JSONPatch"];
 
 /// One patch, of the type that it names.
-fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation) {
-    let expression = |expression: &Option<String>| validation::text(expression).trim().is_empty();
+fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation, environment: &Environment) {
     let parts = [
         (
             "ApplyConfiguration",
             "applyConfiguration",
-            mutation.apply_configuration.as_ref().map(|patch| expression(&patch.expression)),
+            mutation.apply_configuration.as_ref().map(|patch| validation::text(&patch.expression)),
+            Type::Opaque("Object"),
         ),
-        ("JSONPatch", "jsonPatch", mutation.json_patch.as_ref().map(|patch| expression(&patch.expression))),
+        (
+            "JSONPatch",
+            "jsonPatch",
+            mutation.json_patch.as_ref().map(|patch| validation::text(&patch.expression)),
+            Type::list(Type::Opaque("JSONPatch")),
+        ),
     ];
     let kind = mutation.patch_type.as_str();
     validation::one_of(errors, &path.child("patchType"), kind, &KINDS);
-    for (of, field, part) in parts {
+    for (of, field, part, wanted) in parts {
         let here = path.child(field);
         match part {
             None if of == kind => {
@@ -99,7 +107,13 @@ fn mutation(errors: &mut Errors, path: &Path, mutation: &Mutation) {
                 let detail = format!("must not be specified when patchType is {kind}");
                 errors.push(Error::invalid(&here, format!("{{{field}}}"), detail));
             }
-            Some(true) if of == kind => errors.push(Error::required(&here.child("expression"), "")),
+            Some(expression) if of == kind => {
+                let here = here.child("expression");
+                match expression.trim() {
+                    "" => errors.push(Error::required(&here, "")),
+                    expression => expressions::check(errors, &here, expression, environment, &[wanted]),
+                }
+            }
             _ => {}
         }
     }

@@ -1,15 +1,19 @@
 //! What the two kinds of admission policies, and the two of their bindings, have in common.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, MutatingAdmissionPolicySpec, ParamKind, ParamRef, ValidatingAdmissionPolicySpec,
     Variable,
 };
 
-use super::rules;
+use super::{expressions, rules};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell::{self, UNSET};
 use crate::server::kinds::defaults::text;
+use crate::server::validation::cel::{self, Environment, Object, Type};
 use crate::server::validation::{self, labels, one_in_order, one_of};
 
 /// The defaults of what a policy matches.
@@ -65,7 +69,8 @@ macro_rules! policy {
 policy!(MutatingAdmissionPolicySpec);
 policy!(ValidatingAdmissionPolicySpec);
 
-pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) {
+/// Checks a policy, and gives what its own expressions may name: its variables too.
+pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) -> Environment {
     one_of(errors, &path.child("failurePolicy"), validation::text(policy.failure_policy), &["Fail", "Ignore"]);
     if let Some(kind) = policy.param_kind {
         param_kind(errors, &path.child("paramKind"), kind);
@@ -80,7 +85,10 @@ pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) {
             }
         }
     }
-    rules::match_conditions(errors, &path.child("matchConditions"), policy.conditions);
+    let parameters = policy.param_kind.is_some();
+    rules::match_conditions(errors, &path.child("matchConditions"), policy.conditions, parameters);
+    let mut environment = expressions::authorizing(parameters);
+    let mut variables = Object { name: "kubernetes.variables".to_owned(), fields: BTreeMap::new() };
     for (at, variable) in policy.variables.iter().enumerate() {
         let path = path.child("variables").index(at);
         let name = variable.name.as_str();
@@ -89,10 +97,21 @@ pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) {
         } else if !is_identifier(name) {
             errors.push(Error::invalid(&path.child("name"), name, "name is not a valid CEL identifier"));
         }
-        if variable.expression.trim().is_empty() {
-            errors.push(Error::required(&path.child("expression"), "expression is not specified"));
+        let (here, expression) = (path.child("expression"), variable.expression.as_str());
+        if expression.trim().is_empty() {
+            errors.push(Error::required(&here, "expression is not specified"));
+            continue;
         }
+        let mut seen = environment.clone();
+        seen.variables.push(("variables", Type::Object(Arc::new(variables.clone()))));
+        let found = cel::compile(expression, &seen).unwrap_or_else(|issues| {
+            errors.push(Error::invalid(&here, expression, format!("compilation failed: {issues}")));
+            Type::Unknown
+        });
+        variables.fields.insert(name.to_owned(), found);
     }
+    environment.variables.push(("variables", Type::Object(Arc::new(variables))));
+    environment
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, NamedRuleWithOperations, RuleWithOperations};
 
+use super::expressions;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
+use crate::server::validation::cel::Type;
 use crate::server::validation::{json, named, optional_one_of};
 
 const CONDITIONS_MAX: usize = 64;
@@ -101,15 +103,24 @@ fn resources(errors: &mut Errors, path: &Path, resources: &[String]) {
     }
 }
 
-pub fn match_conditions(errors: &mut Errors, path: &Path, conditions: Option<&Vec<MatchCondition>>) {
+/// Conditions on requests; those of policies may look at `parameters`.
+pub fn match_conditions(
+    errors: &mut Errors,
+    path: &Path,
+    conditions: Option<&Vec<MatchCondition>>,
+    parameters: bool,
+) {
     let conditions = conditions.map_or(&[][..], Vec::as_slice);
+    let environment = expressions::authorizing(parameters);
     if conditions.len() > CONDITIONS_MAX {
         errors.push(Error::too_many(path, conditions.len(), CONDITIONS_MAX));
     }
     for (at, condition) in conditions.iter().enumerate() {
         let path = path.index(at);
-        if condition.expression.trim().is_empty() {
-            errors.push(Error::required(&path.child("expression"), ""));
+        let here = path.child("expression");
+        match condition.expression.trim() {
+            "" => errors.push(Error::required(&here, "")),
+            expression => expressions::check(errors, &here, expression, &environment, &[Type::Bool]),
         }
         let (path, name) = (path.child("name"), condition.name.as_str());
         if name.is_empty() {

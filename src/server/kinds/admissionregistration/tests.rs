@@ -123,7 +123,9 @@ fn both_policies() {
         sound.accepts(&[
             json!({}),
             json!({"spec": {"paramKind": {"apiVersion": "a.b/v1", "kind": "Foo"}}}),
-            json!({"spec": {"variables": [{"name": "a_1", "expression": "1"}]}}),
+            json!({"spec": {"variables": [{"name": "a_1", "expression": "1"}, {"name": "b", "expression": "variables.a_1 + 1"}]}}),
+            json!({"spec": {"paramKind": {"apiVersion": "v1", "kind": "Foo"}, "matchConditions": [
+                {"name": "a", "expression": " params.a == object.b && authorizer.group('').resource('pods').check('get').allowed() "}]}}),
         ]);
         sound.refuses(&[
             (json!({"spec": {"matchConstraints": null}}), "spec.matchConstraints: Required value"),
@@ -142,6 +144,18 @@ fn both_policies() {
             (
                 json!({"spec": {"variables": [{"name": "in", "expression": "1"}]}}),
                 "spec.variables[0].name: Invalid value: \"in\": name is not a valid CEL identifier",
+            ),
+            (
+                json!({"spec": {"variables": [{"name": "a", "expression": "1"}, {"name": "b", "expression": "variables.c + variables.a"}]}}),
+                "spec.variables[1].expression: Invalid value: \"variables.c + variables.a\": compilation failed: ERROR: <input>:1:10: undefined field 'c'\n | variables.c + variables.a\n | .........^",
+            ),
+            (
+                json!({"spec": {"matchConditions": [{"name": "a", "expression": "params.a == 1"}]}}),
+                "spec.matchConditions[0].expression: Invalid value: \"params.a == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.a == 1\n | ^",
+            ),
+            (
+                json!({"spec": {"matchConditions": [{"name": "a", "expression": "request.dryRun ? 'a' : 'b'"}]}}),
+                "spec.matchConditions[0].expression: Invalid value: \"request.dryRun ? 'a' : 'b'\": must evaluate to bool but got string",
             ),
             (
                 json!({"spec": {"variables": [{"name": "a", "expression": ""}]}}),
@@ -163,9 +177,31 @@ fn what_policies_do() {
             "spec.validations[0].reason: Unsupported value: \"Mood\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
         ),
         (
+            json!({"spec": {"validations": [{"expression": "object.x in [1, 2, "}]}}),
+            "spec.validations[0].expression: Invalid value: \"object.x in [1, 2, \": compilation failed: ERROR: <input>:1:20: Syntax error: missing ']' at '<EOF>'\n | object.x in [1, 2, \n | ...................^",
+        ),
+        (
+            json!({"spec": {"validations": [{"expression": "true", "messageExpression": "object.a + 1"}]}}),
+            "spec.validations[0].messageExpression: Invalid value: \"object.a + 1\": must evaluate to string but got int",
+        ),
+        (
+            json!({"spec": {"validations": [{"expression": "true", "messageExpression": "authorizer.path('/a').check('get').reason()"}]}}),
+            "spec.validations[0].messageExpression: Invalid value: \"authorizer.path('/a').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer' (in container '')\n | authorizer.path('/a').check('get').reason()\n | ^",
+        ),
+        (
+            json!({"spec": {"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}}),
+            "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string null_type] but got int",
+        ),
+        (
             json!({"spec": {"auditAnnotations": [{"key": "a", "valueExpression": ""}]}}),
             "spec.auditAnnotations[0].valueExpression: Required value: valueExpression is not specified",
         ),
+    ]);
+    policies("MutatingAdmissionPolicy").accepts(&[
+        json!({"spec": {"mutations": [{"patchType": "ApplyConfiguration", "jsonPatch": null, "applyConfiguration": {
+            "expression": "Object{metadata: Object.metadata{labels: {'a': object.metadata.name}}}"}}]}}),
+        json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {
+            "expression": "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'x'}]"}}]}}),
     ]);
     policies("MutatingAdmissionPolicy").refuses(&[
         (
@@ -179,6 +215,14 @@ fn what_policies_do() {
         (
             json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}, "applyConfiguration": {"expression": "x"}}]}}),
             "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch",
+        ),
+        (
+            json!({"spec": {"mutations": [{"patchType": "ApplyConfiguration", "jsonPatch": null, "applyConfiguration": {"expression": "'a'"}}]}}),
+            "spec.mutations[0].applyConfiguration.expression: Invalid value: \"'a'\": must evaluate to Object but got string",
+        ),
+        (
+            json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[1]"}}]}}),
+            "spec.mutations[0].jsonPatch.expression: Invalid value: \"[1]\": must evaluate to list(JSONPatch) but got list(int)",
         ),
         (
             json!({"spec": {"matchConstraints": {"resourceRules": [

@@ -3,12 +3,14 @@
 use k8s_openapi::api::admissionregistration::v1::{AuditAnnotation, ValidatingAdmissionPolicy, Validation};
 use serde_json::Value;
 
+use super::expressions;
 use super::policy::{self, Policy};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
+use crate::server::validation::cel::{Environment, Type};
 
 pub struct ValidatingAdmissionPolicies;
 
@@ -60,7 +62,7 @@ impl Strategy for ValidatingAdmissionPolicies {
         let mut errors = Errors::new();
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
-        policy::policy(&mut errors, &path, &Policy::from(&spec));
+        let environment = policy::policy(&mut errors, &path, &Policy::from(&spec));
         let checks = spec.validations.as_deref().unwrap_or_default();
         let annotations = spec.audit_annotations.as_deref().unwrap_or_default();
         if checks.is_empty() && annotations.is_empty() {
@@ -70,10 +72,10 @@ impl Strategy for ValidatingAdmissionPolicies {
             }
         }
         for (at, check) in checks.iter().enumerate() {
-            self::check(&mut errors, &path.child("validations").index(at), check);
+            self::check(&mut errors, &path.child("validations").index(at), check, &environment);
         }
         let name = new.metadata.name.as_deref().unwrap_or_default();
-        self::annotations(&mut errors, &path.child("auditAnnotations"), name, annotations);
+        self::annotations(&mut errors, &path.child("auditAnnotations"), name, annotations, &environment);
         errors
     }
 
@@ -92,15 +94,23 @@ impl Strategy for ValidatingAdmissionPolicies {
     }
 }
 
-fn check(errors: &mut Errors, path: &Path, check: &Validation) {
+fn check(errors: &mut Errors, path: &Path, check: &Validation, environment: &Environment) {
+    let here = path.child("expression");
     if check.expression.trim().is_empty() {
-        errors.push(Error::required(&path.child("expression"), "expression is not specified"));
+        errors.push(Error::required(&here, "expression is not specified"));
+    } else {
+        expressions::check(errors, &here, &check.expression, environment, &[Type::Bool]);
     }
     let blank = |text: &str| !text.is_empty() && text.trim().is_empty();
     let expression = validation::text(&check.message_expression);
+    let here = path.child("messageExpression");
     if blank(expression) {
-        let detail = "must be non-empty if specified";
-        errors.push(Error::invalid(&path.child("messageExpression"), expression, detail));
+        errors.push(Error::invalid(&here, expression, "must be non-empty if specified"));
+    } else if !expression.is_empty() {
+        // A message may not depend on who may do what.
+        let mut environment = environment.clone();
+        environment.variables.retain(|(name, _)| *name != "authorizer");
+        expressions::check(errors, &here, expression, &environment, &[Type::String]);
     }
     let message = validation::text(&check.message);
     if blank(message) {
@@ -116,7 +126,13 @@ fn check(errors: &mut Errors, path: &Path, check: &Validation) {
 const ANNOTATIONS_MAX: usize = 20;
 const EXPRESSION_MAX: usize = 5 * 1024;
 
-fn annotations(errors: &mut Errors, path: &Path, name: &str, annotations: &[AuditAnnotation]) {
+fn annotations(
+    errors: &mut Errors,
+    path: &Path,
+    name: &str,
+    annotations: &[AuditAnnotation],
+    environment: &Environment,
+) {
     if annotations.len() > ANNOTATIONS_MAX {
         let detail = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
         errors.push(Error::invalid(path, validation::json(&annotations), detail));
@@ -127,12 +143,13 @@ fn annotations(errors: &mut Errors, path: &Path, name: &str, annotations: &[Audi
         let whole = format!("{name}/{}", annotation.key);
         validation::named(errors, &path.child("key"), &whole, names::qualified_name(&whole));
         let here = path.child("valueExpression");
-        match annotation.value_expression.trim().len() {
+        let expression = annotation.value_expression.as_str();
+        match expression.trim().len() {
             0 => errors.push(Error::required(&here, "valueExpression is not specified")),
             length if length > EXPRESSION_MAX => {
                 errors.push(Error::required(&here, format!("must not exceed {EXPRESSION_MAX} bytes in length")));
             }
-            _ => {}
+            _ => expressions::check(errors, &here, expression.trim(), environment, &[Type::String, Type::Null]),
         }
         if annotations[..at].iter().any(|other| other.key == annotation.key) {
             errors.push(Error::duplicate(&path.child("key"), annotation.key.as_str()));

@@ -123,7 +123,7 @@ fn hook(errors: &mut Errors, path: &Path, hook: &Hook) {
         labels::selector(errors, &path.child(field), selector);
     }
     client(errors, &path.child("clientConfig"), hook.client);
-    rules::match_conditions(errors, &path.child("matchConditions"), hook.conditions);
+    rules::match_conditions(errors, &path.child("matchConditions"), hook.conditions, false);
 }
 
 fn client(errors: &mut Errors, path: &Path, client: &WebhookClientConfig) {

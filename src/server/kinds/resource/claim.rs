@@ -1,5 +1,7 @@
 //! What a claim asks for: requests, constraints between them, configuration for the drivers.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::api::resource::v1::{
     DeviceClaim, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration, OpaqueDeviceConfiguration,
 };
@@ -9,6 +11,7 @@ use super::{qualified_name, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::defaults::{number, text as default_text};
+use crate::server::validation::cel::{self, Environment, Type};
 use crate::server::validation::{self, labels, named, text};
 
 const LIST_MAX: usize = 32;
@@ -138,9 +141,31 @@ pub fn selectors(errors: &mut Errors, path: &Path, selectors: &[DeviceSelector])
             Some(cel) if cel.expression.len() > EXPRESSION_MAX => {
                 errors.push(Error::too_long(&path.child("expression"), EXPRESSION_MAX));
             }
-            Some(_) => {}
+            Some(selector) => cel_selector(errors, &path.child("expression"), &selector.expression),
         }
     }
+}
+
+static DEVICE: LazyLock<Environment> = LazyLock::new(|| {
+    let by_name = |of: Type| Type::map(Type::map(of));
+    let fields = [
+        ("driver", Type::String),
+        ("attributes", by_name(Type::Any)),
+        ("capacity", by_name(Type::Opaque("kubernetes.Quantity"))),
+        ("allowMultipleAllocations", Type::Bool),
+    ];
+    Environment { variables: vec![("device", Type::object("kubernetes.DRADevice", &fields))], patches: false }
+});
+
+/// An attribute may be of any type, and so may be what a selector gives.
+fn cel_selector(errors: &mut Errors, path: &Path, expression: &str) {
+    let detail = match cel::compile(expression, &DEVICE) {
+        Err(issues) => format!("compilation failed: {issues}"),
+        Ok(Type::Bool | Type::Any) => return,
+        Ok(found) if found.is_unknown() => return,
+        Ok(found) => format!("must evaluate to bool or the unknown type, not {}", found.shown(false)),
+    };
+    errors.push(Error::invalid(path, expression, detail));
 }
 
 fn toleration(errors: &mut Errors, path: &Path, toleration: &DeviceToleration) {

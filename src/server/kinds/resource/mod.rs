@@ -1,4 +1,4 @@
-//! Kinds of resource.k8s.io: requests for devices and offers of them. CEL is not looked into here.
+//! Kinds of resource.k8s.io: requests for devices and offers of them.
 
 mod claim;
 pub mod device_class;

@@ -203,7 +203,22 @@ fn slices() {
 fn device_classes() {
     let sound = Sound::new(GROUP, "DeviceClass", json!({"spec": {}}));
     sound.accepts(&[json!({}), json!({"spec": {"extendedResourceName": "d.io/gpu"}})]);
+    let selector = |expression: &str| json!({"spec": {"selectors": [{"cel": {"expression": expression}}]}});
+    sound.accepts(&[
+        selector("device.driver == 'd.io' && device.attributes['d.io'].model.matches('^a')"),
+        selector("device.attributes['d.io'].healthy"),
+        selector("device.capacity['d.io'].memory.isGreaterThan(quantity('1Gi')) || !device.allowMultipleAllocations"),
+        selector("cel.bind(d, device.attributes['d.io'], d.a && d.b)"),
+    ]);
     sound.refuses(&[
+        (
+            selector("device.attributes[true].someBoolean"),
+            "spec.selectors[0].cel.expression: Invalid value: \"device.attributes[true].someBoolean\": compilation failed: ERROR: <input>:1:18: found no matching overload for '_[_]' applied to '(map(string, map(string, any)), bool)'\n | device.attributes[true].someBoolean\n | .................^",
+        ),
+        (
+            selector("device.driver"),
+            "spec.selectors[0].cel.expression: Invalid value: \"device.driver\": must evaluate to bool or the unknown type, not string",
+        ),
         (json!({"spec": {"selectors": [{}]}}), "spec.selectors[0].cel: Required value"),
         (
             json!({"spec": {"extendedResourceName": "cpu"}}),

@@ -1,0 +1,80 @@
+//! Whether an expression in CEL is one, and of the right type: the errors are those of cel-go, word for word where the
+//! check is done at all. What is not checked here: the arguments of functions but for operators, and costs.
+
+mod check;
+mod functions;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use types::{Object, Type};
+
+use cel::common::ast::SourceInfo;
+use cel::parser::{ParseErrors, Parser};
+
+/// What an expression may name.
+#[derive(Clone, Default)]
+pub struct Environment {
+    pub variables: Vec<(&'static str, Type)>,
+    /// Whether objects and patches may be written out: `Object{spec: Object.spec{}}`.
+    pub patches: bool,
+}
+
+/// Something wrong at a line and column, both from one.
+struct Issue {
+    at: (usize, usize),
+    message: String,
+}
+
+/// The type of an expression, or what the compiler says of it.
+pub fn compile(source: &str, environment: &Environment) -> Result<Type, String> {
+    let parser = Parser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true);
+    let (tree, info) = parser.parse_with_source_info(source).map_err(|errors| unparsed(source, errors))?;
+    check::check(&tree, &info, environment).map_err(|issues| shown(source, issues))
+}
+
+/// What a field says of an expression that has to give one of these types.
+pub fn refusal(source: &str, environment: &Environment, wanted: &[Type]) -> Option<String> {
+    let found = match compile(source, environment) {
+        Ok(found) => found,
+        Err(issues) => return Some(format!("compilation failed: {issues}")),
+    };
+    if found.is_unknown() || wanted.is_empty() || wanted.contains(&found) {
+        return None;
+    }
+    let names: Vec<_> = wanted.iter().map(|of| of.shown(false)).collect();
+    let found = found.shown(false);
+    Some(match names.as_slice() {
+        [one] => format!("must evaluate to {one} but got {found}"),
+        several => format!("must evaluate to one of [{}] but got {found}", several.join(" ")),
+    })
+}
+
+fn unparsed(source: &str, errors: ParseErrors) -> String {
+    let place = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
+    let issues = errors.errors.into_iter().map(|error| Issue {
+        at: (place(error.pos.0), place(error.pos.1)),
+        message: error.msg,
+    });
+    // A part that could not be read is told once, as it was read.
+    shown(source, issues.filter(|issue| !issue.message.starts_with("Incomplete ")).collect())
+}
+
+/// Each issue with its line and a mark below it, in the order of the text.
+fn shown(source: &str, mut issues: Vec<Issue>) -> String {
+    issues.sort_by_key(|issue| issue.at);
+    let texts = issues.iter().map(|Issue { at: (line, column), message }| {
+        let text = source.split('\n').nth(line - 1).unwrap_or_default().replace('\t', " ");
+        let dots = ".".repeat(column - 1);
+        format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn place(info: &SourceInfo, id: u64) -> (usize, usize) {
+    let start = info.offset_for(id).map_or(0, |(start, _)| start as usize);
+    let before = info.source.get(..start).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
