@@ -12,12 +12,8 @@ static REQUEST: LazyLock<Type> = LazyLock::new(|| {
     };
     let (kind, resource) = (named("GroupVersionKind", "kind"), named("GroupVersionResource", "resource"));
     let texts = Type::list(Type::String);
-    let user = [
-        ("username", Type::String),
-        ("uid", Type::String),
-        ("groups", texts.clone()),
-        ("extra", Type::map(texts)),
-    ];
+    let user =
+        [("username", Type::String), ("uid", Type::String), ("groups", texts.clone()), ("extra", Type::map(texts))];
     let fields = [
         ("kind", kind.clone()),
         ("resource", resource.clone()),

@@ -104,12 +104,7 @@ fn resources(errors: &mut Errors, path: &Path, resources: &[String]) {
 }
 
 /// Conditions on requests; those of policies may look at `parameters`.
-pub fn match_conditions(
-    errors: &mut Errors,
-    path: &Path,
-    conditions: Option<&Vec<MatchCondition>>,
-    parameters: bool,
-) {
+pub fn match_conditions(errors: &mut Errors, path: &Path, conditions: Option<&Vec<MatchCondition>>, parameters: bool) {
     let conditions = conditions.map_or(&[][..], Vec::as_slice);
     let environment = expressions::authorizing(parameters);
     if conditions.len() > CONDITIONS_MAX {

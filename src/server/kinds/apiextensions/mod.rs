@@ -3,6 +3,7 @@
 
 pub mod custom_resource_definition;
 mod defaults;
+mod expressions;
 mod pattern;
 mod rules;
 mod schema;

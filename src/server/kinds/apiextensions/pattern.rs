@@ -2,15 +2,20 @@
 //! is compiled or matched here.
 
 use regex_syntax::ast::parse::Parser;
-use regex_syntax::ast::{Error, ErrorKind};
+use regex_syntax::ast::{
+    self, Ast, ClassSetItem, ClassUnicode, ClassUnicodeKind, Error, ErrorKind, Flag, Flags, FlagsItemKind, GroupKind,
+    HexLiteralKind, Literal, LiteralKind, Repetition, RepetitionKind, RepetitionRange, Span,
+};
 
 /// What Go's `regexp.Compile` says of a pattern that it refuses.
 pub fn problem(pattern: &str) -> Option<String> {
     let (read, open) = as_rust(pattern);
-    let error = Parser::new().parse(&read).err()?;
-    let (why, text) = match open.filter(|_| matches!(error.kind(), ErrorKind::ClassUnclosed)) {
-        Some(class) => ("missing closing ]", class),
-        None => told(pattern, &read, &error),
+    let (why, text) = match Parser::new().parse(&read) {
+        Ok(tree) => ast::visit(&tree, Stricter { read: &read }).err()?,
+        Err(error) => match open.filter(|_| matches!(error.kind(), ErrorKind::ClassUnclosed)) {
+            Some(class) => ("missing closing ]", class),
+            None => told(pattern, &read, &error),
+        },
     };
     Some(format!("error parsing regexp: {why}: `{text}`"))
 }
@@ -88,6 +93,131 @@ impl Class {
     }
 }
 
+/// What the parser reads and Go does not.
+struct Stricter<'a> {
+    read: &'a str,
+}
+
+type Refused<'a> = (&'static str, &'a str);
+
+/// The most that a repetition may repeat, with those inside of it.
+const REPEAT_MAX: u32 = 1000;
+
+impl<'a> Stricter<'a> {
+    fn text(&self, start: usize, end: usize) -> &'a str {
+        self.read.get(start..end).unwrap_or_default()
+    }
+
+    fn of(&self, span: &Span) -> &'a str {
+        self.text(span.start.offset, span.end.offset)
+    }
+
+    fn flags(&self, group: &Span, flags: &Flags) -> Result<(), Refused<'a>> {
+        let unknown = flags.items.iter().find(|item| {
+            let known = [Flag::CaseInsensitive, Flag::MultiLine, Flag::DotMatchesNewLine, Flag::SwapGreed];
+            matches!(&item.kind, FlagsItemKind::Flag(flag) if !known.contains(flag))
+        });
+        let text = |item: &ast::FlagsItem| self.text(group.start.offset, item.span.end.offset);
+        unknown.map_or(Ok(()), |item| Err(("invalid or unsupported Perl syntax", text(item))))
+    }
+
+    fn literal(&self, literal: &Literal) -> Result<(), Refused<'a>> {
+        match &literal.kind {
+            LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X) => Ok(()),
+            LiteralKind::HexFixed(_) | LiteralKind::HexBrace(_) => {
+                let start = literal.span.start.offset;
+                Err(("invalid escape sequence", self.text(start, start + 2)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn class(&self, class: &ClassUnicode) -> Result<(), Refused<'a>> {
+        let known = match &class.kind {
+            ClassUnicodeKind::NamedValue { .. } => false,
+            _ => regex_syntax::parse(self.of(&class.span)).is_ok(),
+        };
+        if known { Ok(()) } else { Err(("invalid character class range", self.of(&class.span))) }
+    }
+
+    fn repetition(&self, it: &Repetition) -> Result<(), Refused<'a>> {
+        if let Ast::Repetition(inner) = it.ast.as_ref() {
+            let text = self.text(inner.op.span.start.offset, it.op.span.end.offset);
+            return Err(("invalid nested repetition operator", text));
+        }
+        if range(it).is_some_and(|(least, most)| least > REPEAT_MAX || most.is_some_and(|most| most > REPEAT_MAX)) {
+            return Err(("invalid repeat count", self.of(&it.op.span).trim_end_matches('?')));
+        }
+        if repeats(it, REPEAT_MAX) { Ok(()) } else { Err(("invalid repeat count", self.of(&it.op.span))) }
+    }
+}
+
+impl<'a> ast::Visitor for Stricter<'a> {
+    type Output = ();
+    type Err = Refused<'a>;
+
+    fn finish(self) -> Result<(), Refused<'a>> {
+        Ok(())
+    }
+
+    fn visit_post(&mut self, tree: &Ast) -> Result<(), Refused<'a>> {
+        match tree {
+            Ast::Flags(set) => self.flags(&set.span, &set.flags),
+            Ast::Literal(literal) => self.literal(literal),
+            Ast::ClassUnicode(class) => self.class(class),
+            Ast::Repetition(repetition) => self.repetition(repetition),
+            Ast::Group(group) => match &group.kind {
+                GroupKind::NonCapturing(flags) => self.flags(&group.span, flags),
+                GroupKind::CaptureName { name, .. } => {
+                    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+                    let text = self.text(group.span.start.offset, name.span.end.offset + 1);
+                    if name.name.chars().all(word) { Ok(()) } else { Err(("invalid named capture", text)) }
+                }
+                GroupKind::CaptureIndex(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_class_set_item_post(&mut self, item: &ClassSetItem) -> Result<(), Refused<'a>> {
+        match item {
+            ClassSetItem::Literal(literal) => self.literal(literal),
+            ClassSetItem::Range(range) => self.literal(&range.start).and_then(|()| self.literal(&range.end)),
+            ClassSetItem::Unicode(class) => self.class(class),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bounds of a repetition in braces.
+fn range(it: &Repetition) -> Option<(u32, Option<u32>)> {
+    match &it.op.kind {
+        RepetitionKind::Range(RepetitionRange::Exactly(count)) => Some((*count, Some(*count))),
+        RepetitionKind::Range(RepetitionRange::AtLeast(least)) => Some((*least, None)),
+        RepetitionKind::Range(RepetitionRange::Bounded(least, most)) => Some((*least, Some(*most))),
+        _ => None,
+    }
+}
+
+/// Whether what is repeated stays below `left` with all repetitions in it.
+fn repeats(it: &Repetition, left: u32) -> bool {
+    let times = range(it).map_or(0, |(least, most)| most.unwrap_or(least));
+    if range(it).is_some_and(|(_, most)| most == Some(0)) {
+        return true;
+    }
+    times <= left && stays_below(&it.ast, left.checked_div(times).unwrap_or(left))
+}
+
+fn stays_below(tree: &Ast, left: u32) -> bool {
+    match tree {
+        Ast::Repetition(it) => repeats(it, left),
+        Ast::Group(group) => stays_below(&group.ast, left),
+        Ast::Alternation(list) => list.asts.iter().all(|one| stays_below(one, left)),
+        Ast::Concat(list) => list.asts.iter().all(|one| stays_below(one, left)),
+        _ => true,
+    }
+}
+
 /// `{2}`, `{2,}`, `{2,3}`.
 fn begins_repetition(rest: &str) -> bool {
     let Some((inside, _)) = rest[1..].split_once('}') else { return false };
@@ -153,6 +283,10 @@ mod tests {
             "[a-]",
             r"a|",
             "()",
+            "a{1000}",
+            "(a{100}){10}",
+            "(a*)*?",
+            "((a{0}){500}){2}",
         ] {
             assert_eq!(problem(pattern), None, "{pattern}");
         }
@@ -172,6 +306,19 @@ mod tests {
             ("[z-a]", "invalid character class range: `z-a`"),
             ("a{3,2}", "invalid repeat count: `{3,2}`"),
             ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+            ("a**", "invalid nested repetition operator: `**`"),
+            ("a***", "invalid nested repetition operator: `**`"),
+            ("(a+?){2}b{2}{3}", "invalid nested repetition operator: `{2}{3}`"),
+            ("a*??", "invalid nested repetition operator: `*??`"),
+            ("a{1001}", "invalid repeat count: `{1001}`"),
+            ("a{2,1001}?", "invalid repeat count: `{2,1001}`"),
+            ("((a{100}){10}b){2}", "invalid repeat count: `{2}`"),
+            ("(?ix)a", "invalid or unsupported Perl syntax: `(?ix`"),
+            ("(?u:a)", "invalid or unsupported Perl syntax: `(?u`"),
+            (r"\u0041", r"invalid escape sequence: `\u`"),
+            (r"[\u{41}]", r"invalid escape sequence: `\u`"),
+            (r"\p{Klingon}", r"invalid character class range: `\p{Klingon}`"),
+            ("(?P<a.b>c)", "invalid named capture: `(?P<a.b>`"),
         ] {
             assert_eq!(problem(pattern), Some(format!("error parsing regexp: {why}")), "{pattern}");
         }

@@ -78,7 +78,12 @@ fn walk(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps, scope: Scope
     }
     extensions(errors, path, schema);
     for (at, rule) in schema.x_kubernetes_validations.iter().flatten().enumerate() {
-        validation_rule(errors, &path.child("x-kubernetes-validations").index(at), rule);
+        let here = path.child("x-kubernetes-validations").index(at);
+        validation_rule(errors, &here, rule);
+        let field = text(&rule.field_path);
+        if !field.is_empty() && !leads_somewhere(schema, field) {
+            errors.push(Error::invalid(&here.child("fieldPath"), field, "fieldPath must be a valid path"));
+        }
     }
 }
 
@@ -294,6 +299,27 @@ fn map_list(
             errors.push(Error::forbidden(&here.child("nullable"), detail));
         }
     }
+}
+
+/// Whether a path such as `.a['b.c']` is one of fields that a schema has.
+fn leads_somewhere(schema: &JSONSchemaProps, path: &str) -> bool {
+    let (name, rest) = match path.strip_prefix("['") {
+        Some(quoted) => match quoted.split_once("']") {
+            Some((name, rest)) => (name.replace("\\'", "'"), rest),
+            None => return false,
+        },
+        None => {
+            let Some(plain) = path.strip_prefix('.') else { return false };
+            let end = plain.find(['.', '[']).unwrap_or(plain.len());
+            (plain[..end].to_owned(), &plain[end..])
+        }
+    };
+    let property = schema.properties.as_ref().and_then(|properties| properties.get(&name));
+    let below = property.or(match &schema.additional_properties {
+        Some(JSONSchemaPropsOrBool::Schema(below)) => Some(below),
+        _ => None,
+    });
+    below.is_some_and(|below| rest.is_empty() || leads_somewhere(below, rest))
 }
 
 /// What can be said about a rule without reading its CEL.

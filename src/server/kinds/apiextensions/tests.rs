@@ -220,6 +220,77 @@ fn rules_about_values_are_read() {
     }
 }
 
+/// A spec with one rule, which is wrong at a field of it for a reason.
+#[test]
+fn rules_are_compiled() {
+    let spec = "spec.validation.openAPIV3Schema.properties[spec]";
+    let ruled = |rule: Value| {
+        json!({"type": "object", "properties": {
+            "replicas": {"type": "integer"}, "a-b": {"type": "string"}, "any": {"x-kubernetes-int-or-string": true},
+            "names": {"type": "array", "items": {"type": "string"}},
+        }, "x-kubernetes-validations": [rule]})
+    };
+    let good = [
+        json!({"rule": "self.replicas > 1 && self.__dash__ == 'a'"}),
+        json!({"rule": "self.replicas >= oldSelf.replicas", "messageExpression": "'not ' + string(self.replicas)"}),
+        json!({"rule": "self.names.all(name, name.size() < self.replicas)", "fieldPath": ".names"}),
+        json!({"rule": "!oldSelf.hasValue() || oldSelf.value().replicas == self.replicas", "optionalOldSelf": true}),
+        json!({"rule": "type(self.any) == int ? self.any > 1 : self.any == 'a'"}),
+    ];
+    for rule in good {
+        let rule: Value = serde_json::from_str(&rule.to_string().replace("self.__dash__", "self.a__dash__b")).unwrap();
+        assert_eq!(sound().create(schema(ruled(rule.clone()))), Vec::<String>::new(), "{rule}");
+    }
+    let value = |rule: &str, message: &str| {
+        json!({"Rule": rule, "Message": "", "MessageExpression": message, "Reason": null, "FieldPath": "",
+            "OptionalOldSelf": null})
+    };
+    let bad = [
+        (
+            json!({"rule": "self.replica > 1"}),
+            format!(
+                "rule: Invalid value: {}: compilation failed: ERROR: <input>:1:5: undefined field 'replica'\n | self.replica > 1\n | ....^",
+                value("self.replica > 1", "")
+            ),
+        ),
+        (
+            json!({"rule": "self.replicas"}),
+            format!("rule: Invalid value: {}: cel expression must evaluate to a bool", value("self.replicas", "")),
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "1"}),
+            format!(
+                "messageExpression: Invalid value: {}: messageExpression must evaluate to a string",
+                value("true", "1")
+            ),
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "x"}),
+            format!(
+                "messageExpression: Invalid value: {}: messageExpression compilation failed: ERROR: <input>:1:1: undeclared reference to 'x' (in container '')\n | x\n | ^",
+                value("true", "x")
+            ),
+        ),
+        (
+            json!({"rule": "true", "optionalOldSelf": false}),
+            "optionalOldSelf: Invalid value: false: may not be set if oldSelf is not used in rule".to_owned(),
+        ),
+        (
+            json!({"rule": "true", "fieldPath": ".colour"}),
+            "fieldPath: Invalid value: \".colour\": fieldPath must be a valid path".to_owned(),
+        ),
+    ];
+    for (rule, expected) in bad {
+        let expected = format!("{spec}.x-kubernetes-validations[0].{expected}");
+        assert_eq!(sound().create(schema(ruled(rule.clone()))), [expected], "{rule}");
+    }
+    let items = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]});
+    let expected = format!(
+        "{spec}.items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within {spec}"
+    );
+    assert_eq!(sound().create(schema(json!({"type": "array", "items": items}))), [expected]);
+}
+
 #[test]
 fn names_are_taken_for_good_once_established() {
     let kind = json!({"spec": {"names": {"kind": "Bar", "listKind": "BarList"}}});

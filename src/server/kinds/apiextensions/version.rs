@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceSubresources, JSONSchemaProps, SelectableField,
 };
 
-use super::{defaults, rules::joined, schema, structural};
+use super::{defaults, expressions, rules::joined, schema, structural};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::validation::{json, text};
@@ -98,13 +98,17 @@ fn whole_schema(errors: &mut Errors, path: &Path, root: &JSONSchemaProps, status
     if root.nullable == Some(true) {
         errors.push(Error::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
     }
-    let mut structure = Errors::new();
+    let (before, mut structure) = (errors.len(), Errors::new());
     structural::structural(&mut structure, &path, root);
     if structure.is_empty() {
         defaults::valid(&mut structure, &path, root, true);
     }
     errors.extend(structure);
     schema::root(errors, &path, root);
+    // What rules say of a schema that is wrong would be no help.
+    if errors.len() == before {
+        expressions::root(errors, &path, root);
+    }
 }
 
 fn deprecation(errors: &mut Errors, path: &Path, version: &Version) {

@@ -158,7 +158,12 @@ impl Checker<'_> {
             Type::Unknown | Type::Opaque(_) => Type::Unknown,
             other => {
                 let of = other.shown(true);
-                self.say(id, format!("expression of type '{of}' cannot be range of a comprehension (must be list, map, or dynamic)"))
+                self.say(
+                    id,
+                    format!(
+                        "expression of type '{of}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                    ),
+                )
             }
         }
     }
@@ -178,13 +183,21 @@ impl Checker<'_> {
             _ => false,
         };
         if qualified {
-            return if name == "bind" { self.bind(&call.args) } else { self.all(&call.args); Type::Unknown };
+            return if name == "bind" {
+                self.bind(&call.args)
+            } else {
+                self.all(&call.args);
+                Type::Unknown
+            };
         }
         let range = self.of(target);
         let declares = match name {
             "optMap" | "optFlatMap" => 1,
             "all" | "exists" | "existsOne" | "exists_one" | "transformList" | "transformMap" | "transformMapEntry"
-                if call.args.len() > 2 => 2,
+                if call.args.len() > 2 =>
+            {
+                2
+            }
             "sortBy" => 1,
             _ => 0,
         };

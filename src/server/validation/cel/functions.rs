@@ -5,27 +5,133 @@ use super::types::Type;
 /// Everything that may be called: the standard, its extensions, and Kubernetes' own libraries.
 const KNOWN: &[&str] = &[
     // the standard
-    "size", "contains", "endsWith", "startsWith", "matches", "bool", "bytes", "double", "duration", "dyn", "int",
-    "string", "timestamp", "type", "uint", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear",
-    "getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds",
+    "size",
+    "contains",
+    "endsWith",
+    "startsWith",
+    "matches",
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
     // optionals
-    "hasValue", "value", "or", "orValue", "optMap", "optFlatMap", "first", "last", "unwrap", "unwrapOpt",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "optMap",
+    "optFlatMap",
+    "first",
+    "last",
+    "unwrap",
+    "unwrapOpt",
     // strings
-    "charAt", "indexOf", "lastIndexOf", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim", "join",
-    "format", "reverse",
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "lowerAscii",
+    "upperAscii",
+    "replace",
+    "split",
+    "substring",
+    "trim",
+    "join",
+    "format",
+    "reverse",
     // lists, comprehensions, regular expressions
-    "isSorted", "sum", "min", "max", "distinct", "flatten", "slice", "sort", "sortBy", "range", "includes", "all",
-    "exists", "existsOne", "exists_one", "map", "filter", "transformList", "transformMap", "transformMapEntry", "find",
+    "isSorted",
+    "sum",
+    "min",
+    "max",
+    "distinct",
+    "flatten",
+    "slice",
+    "sort",
+    "sortBy",
+    "range",
+    "includes",
+    "all",
+    "exists",
+    "existsOne",
+    "exists_one",
+    "map",
+    "filter",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+    "find",
     "findAll",
     // URLs, addresses, quantities, versions, formats
-    "url", "isURL", "getScheme", "getHost", "getHostname", "getPort", "getEscapedPath", "getQuery", "ip", "isIP",
-    "family", "isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast", "cidr",
-    "isCIDR", "containsIP", "containsCIDR", "masked", "prefixLength", "quantity", "isQuantity", "sign", "isGreaterThan",
-    "isLessThan", "compareTo", "asInteger", "isInteger", "asApproximateFloat", "add", "sub", "semver", "isSemver",
-    "major", "minor", "patch", "validate",
+    "url",
+    "isURL",
+    "getScheme",
+    "getHost",
+    "getHostname",
+    "getPort",
+    "getEscapedPath",
+    "getQuery",
+    "ip",
+    "isIP",
+    "family",
+    "isUnspecified",
+    "isLoopback",
+    "isLinkLocalMulticast",
+    "isLinkLocalUnicast",
+    "isGlobalUnicast",
+    "cidr",
+    "isCIDR",
+    "containsIP",
+    "containsCIDR",
+    "masked",
+    "prefixLength",
+    "quantity",
+    "isQuantity",
+    "sign",
+    "isGreaterThan",
+    "isLessThan",
+    "compareTo",
+    "asInteger",
+    "isInteger",
+    "asApproximateFloat",
+    "add",
+    "sub",
+    "semver",
+    "isSemver",
+    "major",
+    "minor",
+    "patch",
+    "validate",
     // the authorizer
-    "path", "group", "serviceAccount", "resource", "subresource", "namespace", "name", "check", "allowed", "reason",
-    "error", "errored", "fieldSelector", "labelSelector",
+    "path",
+    "group",
+    "serviceAccount",
+    "resource",
+    "subresource",
+    "namespace",
+    "name",
+    "check",
+    "allowed",
+    "reason",
+    "error",
+    "errored",
+    "fieldSelector",
+    "labelSelector",
 ];
 
 /// What stands before a dot in the name of a function.
@@ -33,8 +139,21 @@ pub const NAMESPACES: &[&str] =
     &["cel", "optional", "sets", "strings", "math", "lists", "regex", "format", "ip", "jsonpatch", "base64"];
 
 const TYPES: &[&str] = &[
-    "bool", "bytes", "double", "duration", "dyn", "google", "int", "list", "map", "null_type", "optional_type", "string",
-    "timestamp", "type", "uint",
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "google",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "optional_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
 ];
 
 pub fn is_known(name: &str) -> bool {
@@ -51,10 +170,34 @@ pub fn result(name: &str) -> Type {
         "size" | "int" | "getDate" | "getDayOfMonth" | "getDayOfWeek" | "getDayOfYear" | "getFullYear" | "getHours"
         | "getMilliseconds" | "getMinutes" | "getMonth" | "getSeconds" | "compareTo" | "asInteger" | "sign"
         | "prefixLength" | "family" | "major" | "minor" => Type::Int,
-        "contains" | "endsWith" | "startsWith" | "matches" | "bool" | "hasValue" | "isSorted" | "isURL" | "isIP"
-        | "isUnspecified" | "isLoopback" | "isLinkLocalMulticast" | "isLinkLocalUnicast" | "isGlobalUnicast"
-        | "isCIDR" | "containsIP" | "containsCIDR" | "isQuantity" | "isGreaterThan" | "isLessThan" | "isInteger"
-        | "isSemver" | "allowed" | "errored" | "all" | "exists" | "existsOne" | "exists_one" => Type::Bool,
+        "contains"
+        | "endsWith"
+        | "startsWith"
+        | "matches"
+        | "bool"
+        | "hasValue"
+        | "isSorted"
+        | "isURL"
+        | "isIP"
+        | "isUnspecified"
+        | "isLoopback"
+        | "isLinkLocalMulticast"
+        | "isLinkLocalUnicast"
+        | "isGlobalUnicast"
+        | "isCIDR"
+        | "containsIP"
+        | "containsCIDR"
+        | "isQuantity"
+        | "isGreaterThan"
+        | "isLessThan"
+        | "isInteger"
+        | "isSemver"
+        | "allowed"
+        | "errored"
+        | "all"
+        | "exists"
+        | "existsOne"
+        | "exists_one" => Type::Bool,
         "string" | "charAt" | "lowerAscii" | "upperAscii" | "replace" | "substring" | "trim" | "join" | "getScheme"
         | "getHost" | "getHostname" | "getPort" | "getEscapedPath" => Type::String,
         "split" | "findAll" => Type::list(Type::String),

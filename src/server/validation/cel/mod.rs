@@ -53,10 +53,10 @@ pub fn refusal(source: &str, environment: &Environment, wanted: &[Type]) -> Opti
 
 fn unparsed(source: &str, errors: ParseErrors) -> String {
     let place = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
-    let issues = errors.errors.into_iter().map(|error| Issue {
-        at: (place(error.pos.0), place(error.pos.1)),
-        message: error.msg,
-    });
+    let issues = errors
+        .errors
+        .into_iter()
+        .map(|error| Issue { at: (place(error.pos.0), place(error.pos.1)), message: error.msg });
     // A part that could not be read is told once, as it was read.
     shown(source, issues.filter(|issue| !issue.message.starts_with("Incomplete ")).collect())
 }

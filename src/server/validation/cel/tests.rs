@@ -42,19 +42,46 @@ fn what_expressions_give() {
 #[test]
 fn what_is_wrong_is_told_as_cel_go_does() {
     let cases: &[(&str, &[&str])] = &[
-        ("object.x in [1, 2, ", &["1:20: Syntax error: missing ']' at '<EOF>'", "object.x in [1, 2, ", "...................^"]),
+        (
+            "object.x in [1, 2, ",
+            &["1:20: Syntax error: missing ']' at '<EOF>'", "object.x in [1, 2, ", "...................^"],
+        ),
         ("self.x > 1", &["1:1: undeclared reference to 'self' (in container '')", "self.x > 1", "^"]),
         ("true &&\n  other", &["2:3: undeclared reference to 'other' (in container '')", "  other", "..^"]),
         ("'é' + other", &["1:7: undeclared reference to 'other' (in container '')", "'é' + other", "......^"]),
         ("foo(1)", &["1:4: undeclared reference to 'foo' (in container '')", "foo(1)", "...^"]),
-        ("pool.name.shout()", &["1:16: undeclared reference to 'shout' (in container '')", "pool.name.shout()", "...............^"]),
+        (
+            "pool.name.shout()",
+            &["1:16: undeclared reference to 'shout' (in container '')", "pool.name.shout()", "...............^"],
+        ),
         ("pool.colour == 'a'", &["1:5: undefined field 'colour'", "pool.colour == 'a'", "....^"]),
         ("pool.name.first", &["1:10: type 'string' does not support field selection", "pool.name.first", ".........^"]),
         ("1 + 'a'", &["1:3: found no matching overload for '_+_' applied to '(int, string)'", "1 + 'a'", "..^"]),
         ("!1", &["1:1: found no matching overload for '!_' applied to '(int)'", "!1", "^"]),
-        ("nested[true].b", &["1:7: found no matching overload for '_[_]' applied to '(map(string, map(string, any)), bool)'", "nested[true].b", "......^"]),
-        ("pool.name == 1", &["1:11: found no matching overload for '_==_' applied to '(string, int)'", "pool.name == 1", "..........^"]),
-        ("nested['a'].b.all(x, true)", &["1:12: expression of type 'any' cannot be range of a comprehension (must be list, map, or dynamic)", "nested['a'].b.all(x, true)", "...........^"]),
+        (
+            "nested[true].b",
+            &[
+                "1:7: found no matching overload for '_[_]' applied to '(map(string, map(string, any)), bool)'",
+                "nested[true].b",
+                "......^",
+            ],
+        ),
+        (
+            "pool.name == 1",
+            &[
+                "1:11: found no matching overload for '_==_' applied to '(string, int)'",
+                "pool.name == 1",
+                "..........^",
+            ],
+        ),
+        (
+            "nested['a'].b.all(x, true)",
+            &[
+                "1:12: expression of type 'any' cannot be range of a comprehension (must be list, map, or dynamic)",
+                "nested['a'].b.all(x, true)",
+                "...........^",
+            ],
+        ),
         ("[1, 'a']", &["1:5: expected type 'int' but found 'string'", "[1, 'a']", "....^"]),
         ("has(object)", &["1:5: invalid argument to has() macro", "has(object)", "....^"]),
         ("Object{}", &["1:7: undeclared reference to 'Object' (in container '')", "Object{}", "......^"]),
