@@ -31,7 +31,25 @@ impl Strategy for StatefulSets {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut StatefulSet) {
+        object.status = None;
+        drop_max_unavailable(object);
+    }
+
+    fn prepare_update(&self, new: &mut StatefulSet, old: &StatefulSet) {
+        new.status.clone_from(&old.status);
+        if max_unavailable(old).is_none() {
+            drop_max_unavailable(new);
+        }
+    }
+
+    fn prepare_status(&self, new: &mut StatefulSet, old: &StatefulSet) {
+        new.spec.clone_from(&old.spec);
+    }
+
+    fn same_spec(&self, new: &StatefulSet, old: &StatefulSet) -> bool {
+        new.spec == old.spec
+    }
 
     fn default(&self, object: &mut StatefulSet) {
         let Some(spec) = &mut object.spec else { return };
@@ -41,7 +59,6 @@ impl Strategy for StatefulSets {
         if strategy.type_.as_deref() == Some("RollingUpdate") {
             let rolling = strategy.rolling_update.get_or_insert_default();
             absent(&mut rolling.partition, 0);
-            absent(&mut rolling.max_unavailable, IntOrString::Int(1));
         }
         let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
         text(&mut retention.when_deleted, "Retain");
@@ -185,6 +202,18 @@ fn made_once(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
         if let Some(claim) = &claim.spec {
             validation::storage::claim(errors, &path, claim);
         }
+    }
+}
+
+fn max_unavailable(set: &StatefulSet) -> Option<&IntOrString> {
+    set.spec.as_ref()?.update_strategy.as_ref()?.rolling_update.as_ref()?.max_unavailable.as_ref()
+}
+
+/// The field is behind a gate that v1.36 has closed: who did not have it does not get it.
+fn drop_max_unavailable(set: &mut StatefulSet) {
+    let strategy = set.spec.as_mut().and_then(|spec| spec.update_strategy.as_mut());
+    if let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_mut()) {
+        rolling.max_unavailable = None;
     }
 }
 

@@ -76,11 +76,9 @@ fn stateful_sets() {
             json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Burn"}}}),
             "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Burn\": supported values: \"Retain\", \"Delete\"",
         ),
-        (
-            json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}}),
-            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0",
-        ),
     ]);
+    let several = json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}}});
+    assert_eq!(sets.stored(several)["spec"]["updateStrategy"]["rollingUpdate"], json!({"partition": 0}));
     let fixed = "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
     sets.changes(&[
         (json!({"spec": {"replicas": 3, "minReadySeconds": 5}}), &[]),

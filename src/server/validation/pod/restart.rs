@@ -71,7 +71,7 @@ pub fn resize_policy(errors: &mut Errors, path: &Path, container: &Container, of
         one_of(errors, path, name, &["cpu", "memory"]);
         one_of(errors, path, &policy.restart_policy, &["NotRequired", "RestartContainer"]);
         if of_pod == "Never" && policy.restart_policy != "NotRequired" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             errors.push(Error::invalid(path, policy.restart_policy.as_str(), detail));
         }
     }
