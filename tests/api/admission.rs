@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -108,6 +109,23 @@ async fn secrets_are_limited_first() {
     made["spec"]["ephemeralContainers"] = json!([{"name": "e", "image": "a", "env": env}]);
     let reply = cluster.put(&format!("{PODS}/a/ephemeralcontainers"), made).await;
     assert_eq!((reply.code, reply.said()), (500, format!(": ephemeral container e with envVar V {rule}")));
+}
+
+#[tokio::test]
+async fn admin_access_to_devices_is_for_namespaces_that_say_so() {
+    const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let cluster = Cluster::new().await;
+    let exactly = json!({"deviceClassName": "c", "adminAccess": true});
+    let claim =
+        json!({"metadata": {"name": "a"}, "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}});
+    let said = "Invalid: ResourceClaim.resource.k8s.io \"a\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace";
+    assert_eq!(cluster.post(CLAIMS, claim.clone()).await.said(), said);
+    let labels = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    cluster
+        .call(Method::PATCH, "/api/v1/namespaces/default", "application/merge-patch+json", labels.to_string())
+        .await
+        .ok();
+    cluster.post(CLAIMS, claim).await.ok();
 }
 
 fn service(name: &str, spec: Value) -> Value {

@@ -22,6 +22,7 @@ mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod device_admin_access;
 mod limit_ranger;
 mod metrics;
 mod namespace_lifecycle;
@@ -167,6 +168,7 @@ impl Chain {
             Box::new(pod_resize::PodResizeValidator),
             Box::new(resource_quota::ResourceQuota::default()),
             Box::new(rbac_escalation::RbacEscalation),
+            Box::new(device_admin_access::DeviceAdminAccess),
         ])
     }
 

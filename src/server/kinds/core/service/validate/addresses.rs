@@ -106,8 +106,9 @@ pub fn source_ranges(errors: &mut Errors, path: &Path, service: &Service, old: O
         if !balanced {
             errors.push(Error::forbidden(&here, ONLY_BALANCED));
         }
+        let before: Vec<_> = before.iter().map(|range| range.trim().to_owned()).collect();
         for (at, range) in ranges.iter().enumerate() {
-            network::cidr(errors, &here.index(at), range.trim(), before);
+            network::cidr(errors, &here.index(at), range.trim(), &before);
         }
     } else if let Some(ranges) = annotation {
         let here = Path::new("metadata").child("annotations").key(SOURCE_RANGES);
