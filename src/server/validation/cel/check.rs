@@ -7,6 +7,8 @@ use cel::common::ast::{
 use super::types::{Type, signature};
 use super::{Environment, Issue, functions, place};
 
+const MAX_TYPE_SIZE: usize = 500;
+
 pub fn check(tree: &IdedExpr, info: &SourceInfo, environment: &Environment) -> Result<Type, Vec<Issue>> {
     let mut checker = Checker { environment, info, local: Vec::new(), issues: Vec::new() };
     let found = checker.of(tree);
@@ -41,7 +43,13 @@ impl Checker<'_> {
         local.or(given).cloned()
     }
 
+    /// The type of a part, unless chains of comprehensions made it too large to follow.
     fn of(&mut self, tree: &IdedExpr) -> Type {
+        let found = self.worked_out(tree);
+        if found.size() > MAX_TYPE_SIZE { Type::Unknown } else { found }
+    }
+
+    fn worked_out(&mut self, tree: &IdedExpr) -> Type {
         match &tree.expr {
             Expr::Unspecified => Type::Unknown,
             Expr::Literal(literal) => literal_type(literal),
@@ -228,10 +236,6 @@ impl Checker<'_> {
 
     /// What an operator gives, where the call is of one.
     fn operator(&mut self, id: u64, name: &str, arguments: &[Type]) -> Option<Type> {
-        let fits = |found: Option<Type>, checker: &mut Self| match found {
-            Some(found) => found,
-            None => checker.no_overload(id, name, arguments),
-        };
         let found = match (name, arguments) {
             (op::LOGICAL_AND | op::LOGICAL_OR, _) | (op::LOGICAL_NOT, [_]) | ("@not_strictly_false", _) => {
                 arguments.iter().all(|one| one.is_open() || *one == Type::Bool).then_some(Type::Bool)
@@ -257,7 +261,7 @@ impl Checker<'_> {
             }
             _ => return None,
         };
-        Some(fits(found, self))
+        Some(found.unwrap_or_else(|| self.no_overload(id, name, arguments)))
     }
 }
 

@@ -142,8 +142,6 @@ const TYPES: &[&str] = &[
     "bool",
     "bytes",
     "double",
-    "duration",
-    "dyn",
     "google",
     "int",
     "list",
@@ -151,7 +149,6 @@ const TYPES: &[&str] = &[
     "null_type",
     "optional_type",
     "string",
-    "timestamp",
     "type",
     "uint",
 ];

@@ -27,9 +27,32 @@ struct Issue {
     message: String,
 }
 
+/// How long an expression may be, how deep, and how many errors are told of it, as for cel-go.
+const MAX_CODE_POINTS: usize = 100_000;
+const MAX_DEPTH: u16 = 250;
+const MAX_ISSUES: usize = 100;
+
+/// Reading goes as deep as brackets are nested and chains are long: this has room for the longest. Memory is taken only
+/// where it is used.
+const STACK: usize = 512 << 20;
+
 /// The type of an expression, or what the compiler says of it.
 pub fn compile(source: &str, environment: &Environment) -> Result<Type, String> {
-    let parser = Parser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true);
+    let size = source.chars().count();
+    if size > MAX_CODE_POINTS {
+        let limit = format!("size: {size}, limit {MAX_CODE_POINTS}");
+        return Err(unplaced(&format!("expression code point size exceeds limit: {limit}")));
+    }
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK);
+        let read = reader.spawn_scoped(scope, || read(source, environment)).ok().and_then(|read| read.join().ok());
+        read.unwrap_or_else(|| Err(unplaced("the expression could not be read")))
+    })
+}
+
+fn read(source: &str, environment: &Environment) -> Result<Type, String> {
+    let parser =
+        Parser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true).max_recursion_depth(MAX_DEPTH);
     let (tree, info) = parser.parse_with_source_info(source).map_err(|errors| unparsed(source, errors))?;
     check::check(&tree, &info, environment).map_err(|issues| shown(source, issues))
 }
@@ -52,6 +75,9 @@ pub fn refusal(source: &str, environment: &Environment, wanted: &[Type]) -> Opti
 }
 
 fn unparsed(source: &str, errors: ParseErrors) -> String {
+    if errors.errors.iter().any(|error| error.msg.starts_with("Syntax error: OtherError(")) {
+        return unplaced(&format!("expression recursion limit exceeded: {MAX_DEPTH}"));
+    }
     let place = |at: isize| usize::try_from(at).unwrap_or_default().max(1);
     let issues = errors
         .errors
@@ -61,15 +87,22 @@ fn unparsed(source: &str, errors: ParseErrors) -> String {
     shown(source, issues.filter(|issue| !issue.message.starts_with("Incomplete ")).collect())
 }
 
+/// What concerns no one place.
+fn unplaced(message: &str) -> String {
+    format!("ERROR: <input>:-1:0: {message}")
+}
+
 /// Each issue with its line and a mark below it, in the order of the text.
 fn shown(source: &str, mut issues: Vec<Issue>) -> String {
+    let more = issues.split_off(issues.len().min(MAX_ISSUES)).len();
     issues.sort_by_key(|issue| issue.at);
     let texts = issues.iter().map(|Issue { at: (line, column), message }| {
         let text = source.split('\n').nth(line - 1).unwrap_or_default().replace('\t', " ");
         let dots = ".".repeat(column - 1);
         format!("ERROR: <input>:{line}:{column}: {message}\n | {text}\n | {dots}^")
     });
-    texts.collect::<Vec<_>>().join("\n")
+    let more = (more > 0).then(|| format!("{more} more errors were truncated"));
+    texts.chain(more).collect::<Vec<_>>().join("\n")
 }
 
 fn place(info: &SourceInfo, id: u64) -> (usize, usize) {

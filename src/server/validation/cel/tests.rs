@@ -108,3 +108,26 @@ fn the_type_must_be_one_that_is_wanted() {
     assert_eq!(refused("object.a == 1", &[Type::Bool]), None);
     assert_eq!(refused("1", &[]), None);
 }
+
+#[test]
+fn long_and_deep_ones_take_no_more_than_the_stack() {
+    let limit = "ERROR: <input>:-1:0: expression recursion limit exceeded: 250";
+    let size = "ERROR: <input>:-1:0: expression code point size exceeds limit: size: 120007, limit 100000";
+    let nested = |open: &str, close: &str, times| open.repeat(times) + "object" + &close.repeat(times);
+    let cases = [
+        (nested("(", ")", 240), Ok("dyn")),
+        (nested("(", ")", 260), Err(limit)),
+        (nested("size([", "])", 20_000 / 3), Err(limit)),
+        (nested("[1].map(a, ", ")", 5_000), Err(limit)),
+        ("(".repeat(50_000), Err(limit)),
+        (nested("", ".a", 20_000), Ok("dyn")),
+        (nested("", " + 1", 10_000), Ok("int")),
+        (nested("", "+1", 59_998) + "+1234", Err(size)),
+        (nested("", ".map(a, [a])", 1_000) + ".size()", Ok("int")),
+        (nested("", ".map(a, {a: a})", 100) + ".size()", Ok("int")),
+    ];
+    for (source, expected) in cases {
+        let found = compile(&source, &environment()).map(|found| found.shown(false));
+        assert_eq!(found.as_deref().map_err(String::as_str), expected, "{}", &source[..20]);
+    }
+}

@@ -59,6 +59,14 @@ impl Type {
         matches!(self, Self::Int | Self::Uint | Self::Double)
     }
 
+    pub fn size(&self) -> usize {
+        match self {
+            Self::List(of) => 1 + of.size(),
+            Self::Map(key, value) => 1 + key.size() + value.size(),
+            _ => 1,
+        }
+    }
+
     /// Whether some part of it was not worked out.
     pub fn is_unknown(&self) -> bool {
         match self {
