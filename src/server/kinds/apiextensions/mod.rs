@@ -4,7 +4,7 @@
 pub mod custom_resource_definition;
 mod defaults;
 mod expressions;
-mod pattern;
+pub mod pattern;
 mod rules;
 mod schema;
 mod structural;

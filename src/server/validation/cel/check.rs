@@ -10,9 +10,11 @@ use super::{Environment, Issue, functions, place};
 const MAX_TYPE_SIZE: usize = 500;
 
 pub fn check(tree: &IdedExpr, info: &SourceInfo, environment: &Environment) -> Result<Type, Vec<Issue>> {
-    let mut checker = Checker { environment, info, local: Vec::new(), issues: Vec::new() };
+    let (local, issues, later) = Default::default();
+    let mut checker = Checker { environment, info, local, issues, later, in_format: false };
     let found = checker.of(tree);
-    if checker.issues.is_empty() { Ok(found) } else { Err(checker.issues) }
+    let issues = if checker.issues.is_empty() { checker.later } else { checker.issues };
+    if issues.is_empty() { Ok(found) } else { Err(issues) }
 }
 
 struct Checker<'a> {
@@ -21,6 +23,10 @@ struct Checker<'a> {
     /// What comprehensions declare around the place that is looked at.
     local: Vec<(String, Type)>,
     issues: Vec<Issue>,
+    /// What is told only where nothing else is wrong: lists and maps of several types, arguments that cannot be read.
+    later: Vec<Issue>,
+    /// `'%s %d'.format(['a', 1])` may mix them.
+    in_format: bool,
 }
 
 impl Checker<'_> {
@@ -121,8 +127,10 @@ impl Checker<'_> {
 
     /// The type of a literal list or map with one more part, which has to be like the first.
     fn joined(&mut self, id: u64, first: Type, next: Type) -> Type {
-        if differ(&first, &next) {
-            return self.say(id, format!("expected type '{}' but found '{}'", first.shown(true), next.shown(true)));
+        if !self.in_format && differ(&first, &next) {
+            let message = format!("expected type '{}' but found '{}'", first.shown(true), next.shown(true));
+            self.later.push(Issue { at: place(self.info, id), message });
+            return Type::Unknown;
         }
         first.or(next)
     }
@@ -178,6 +186,11 @@ impl Checker<'_> {
 
     fn call(&mut self, id: u64, call: &CallExpr) -> Type {
         let name = call.func_name.as_str();
+        if let [IdedExpr { id, expr: Expr::Literal(literal) }] = call.args.as_slice()
+            && !functions::reads(name, literal)
+        {
+            self.later.push(Issue { at: place(self.info, *id), message: format!("invalid {name} argument") });
+        }
         let Some(target) = &call.target else {
             let arguments = self.all(&call.args);
             return match self.operator(id, name, &arguments) {
@@ -216,7 +229,10 @@ impl Checker<'_> {
                 self.local.push((name.clone(), Type::Unknown));
             }
         }
+        let outside = self.in_format;
+        self.in_format |= name == "format";
         self.all(arguments);
+        self.in_format = outside;
         self.local.truncate(outer);
         if !functions::is_known(name) && !range.is_unknown() {
             return self.undeclared(id, name);
@@ -249,11 +265,14 @@ impl Checker<'_> {
             (op::CONDITIONAL, [condition, yes, no]) => conditional(condition, yes, no),
             (op::EQUALS | op::NOT_EQUALS, [one, other]) => (!differ(one, other)).then_some(Type::Bool),
             (op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS, [one, other]) => {
-                let unordered = |of: &Type| matches!(of, Type::List(_) | Type::Map(..) | Type::Null);
+                let unordered = |of: &Type| matches!(of, Type::List(_) | Type::Map(..) | Type::Null | Type::Object(_));
                 let apart = differ(one, other) && !(one.is_number() && other.is_number());
                 (!apart && !unordered(one) && !unordered(other)).then_some(Type::Bool)
             }
-            (op::IN, [_, range]) => (!range.is_scalar()).then_some(Type::Bool),
+            (op::IN, [one, range]) => match range {
+                Type::List(of) | Type::Map(of, _) => (!differ(one, of)).then_some(Type::Bool),
+                _ => range.is_open().then_some(Type::Bool),
+            },
             (op::INDEX, [of, key]) => index(of, key),
             (op::OPT_INDEX | op::OPT_SELECT, _) => Some(Type::Unknown),
             (op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO, [one, other]) => {
@@ -277,11 +296,19 @@ fn literal_type(literal: &LiteralValue) -> Type {
     }
 }
 
-/// Whether two values can never be of one type.
+/// Whether two values can never be of one type. Objects are not told apart.
 fn differ(one: &Type, other: &Type) -> bool {
-    let closed = |of: &Type| of.is_scalar() || matches!(of, Type::List(_) | Type::Map(..));
-    let alike = matches!((one, other), (Type::List(_), Type::List(_)) | (Type::Map(..), Type::Map(..)));
-    closed(one) && closed(other) && one != other && !alike
+    let structured = |of: &Type| matches!(of, Type::List(_) | Type::Map(..));
+    match (one, other) {
+        _ if one.is_open() || other.is_open() => false,
+        (Type::Null, of) | (of, Type::Null) => of.is_scalar() || structured(of),
+        (Type::List(one), Type::List(other)) => differ(one, other),
+        (Type::Map(key, value), Type::Map(other_key, other_value)) => {
+            differ(key, other_key) || differ(value, other_value)
+        }
+        (Type::Object(_), Type::Object(_)) => false,
+        _ => one != other,
+    }
 }
 
 fn conditional(condition: &Type, yes: &Type, no: &Type) -> Option<Type> {
@@ -299,8 +326,8 @@ fn index(of: &Type, key: &Type) -> Option<Type> {
         Type::List(of) => (key.is_open() || key.is_number()).then(|| (**of).clone()),
         Type::Map(wanted, value) => (!differ(wanted, key)).then(|| (**value).clone()),
         Type::Dyn | Type::Any => Some(Type::Dyn),
-        _ if of.is_scalar() => None,
-        _ => Some(Type::Unknown),
+        Type::Unknown => Some(Type::Unknown),
+        _ => None,
     }
 }
 
@@ -314,10 +341,22 @@ fn arithmetic(operator: &str, one: &Type, other: &Type) -> Option<Type> {
         (Type::Unknown, _) | (_, Type::Unknown) => Some(Type::Unknown),
         (Type::Dyn | Type::Any, Type::Dyn | Type::Any) => Some(Type::Dyn),
         (Type::Dyn | Type::Any, of) | (of, Type::Dyn | Type::Any) if of.is_scalar() => takes(of).then(|| of.clone()),
-        (Type::List(_), Type::List(_)) if operator == op::ADD => Some(one.clone().or(other.clone())),
-        _ if differ(one, other) => None,
-        _ if one.is_scalar() && one == other => takes(one).then(|| one.clone()),
-        (Type::List(_) | Type::Map(..) | Type::Null, _) | (_, Type::List(_) | Type::Map(..) | Type::Null) => None,
-        _ => Some(Type::Unknown),
+        (Type::Dyn | Type::Any, _) | (_, Type::Dyn | Type::Any) => Some(Type::Unknown),
+        (Type::List(_), Type::List(_)) if operator == op::ADD && !differ(one, other) => {
+            Some(one.clone().or(other.clone()))
+        }
+        (Type::Timestamp | Type::Duration, Type::Timestamp | Type::Duration) => moved(operator, one, other),
+        _ => (one == other && takes(one)).then(|| one.clone()),
+    }
+}
+
+/// Times and spans of time, added and subtracted.
+fn moved(operator: &str, one: &Type, other: &Type) -> Option<Type> {
+    match (operator, one, other) {
+        (op::ADD | op::SUBSTRACT, Type::Duration, Type::Duration) => Some(Type::Duration),
+        (op::SUBSTRACT, Type::Timestamp, Type::Timestamp) => Some(Type::Duration),
+        (op::ADD | op::SUBSTRACT, Type::Timestamp, Type::Duration) => Some(Type::Timestamp),
+        (op::ADD, Type::Duration, Type::Timestamp) => Some(Type::Timestamp),
+        _ => None,
     }
 }

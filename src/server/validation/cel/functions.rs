@@ -1,6 +1,10 @@
 //! The functions that the API server's CEL has, by name, and what they give where that is always the same.
 
+use cel::common::ast::LiteralValue;
+
 use super::types::Type;
+use crate::api::duration;
+use crate::server::kinds::apiextensions::pattern;
 
 /// Everything that may be called: the standard, its extensions, and Kubernetes' own libraries.
 const KNOWN: &[&str] = &[
@@ -144,8 +148,10 @@ const TYPES: &[&str] = &[
     "double",
     "google",
     "int",
+    "kubernetes",
     "list",
     "map",
+    "net",
     "null_type",
     "optional_type",
     "string",
@@ -206,5 +212,23 @@ pub fn result(name: &str) -> Type {
         "timestamp" => Type::Timestamp,
         "dyn" => Type::Dyn,
         _ => Type::Unknown,
+    }
+}
+
+/// Seconds since 1970 from the first to the last year with four digits.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Whether what is written out as the argument of a function is something that it can read.
+pub fn reads(name: &str, argument: &LiteralValue) -> bool {
+    match (name, argument) {
+        ("duration", LiteralValue::String(text)) => {
+            let text = text.inner();
+            let size = text.strip_prefix('-').filter(|size| !size.starts_with('+')).unwrap_or(text);
+            duration::parse_go(size).is_some()
+        }
+        ("timestamp", LiteralValue::String(text)) => text.inner().parse::<jiff::Timestamp>().is_ok(),
+        ("timestamp", LiteralValue::Int(seconds)) => TIMES.contains(seconds.inner()),
+        ("matches", LiteralValue::String(text)) => pattern::problem(text.inner()).is_none(),
+        _ => true,
     }
 }

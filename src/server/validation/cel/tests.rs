@@ -30,6 +30,8 @@ fn what_expressions_give() {
         ("timestamp('2020-01-01T00:00:00Z') < timestamp(object.at)", "bool"),
         ("1 < 2.0 && sets.contains([1], [2]) && quantity('1').isGreaterThan(quantity('2'))", "bool"),
         ("object.?a.orValue('x') == 'x' && optional.of(1).hasValue()", "bool"),
+        ("'%s %d'.format(['a', 1])", "dyn"),
+        ("timestamp(object.at) - timestamp(object.at) > duration('-1.5h') && type(ip('::1')) == net.IP", "bool"),
         ("type(1) == int && 1 in {1: 'a'}", "bool"),
         ("object.name.matches('^a') ? 1 : 2", "int"),
     ];
@@ -75,6 +77,22 @@ fn what_is_wrong_is_told_as_cel_go_does() {
             ],
         ),
         (
+            "pool.name != null",
+            &[
+                "1:11: found no matching overload for '_!=_' applied to '(string, null)'",
+                "pool.name != null",
+                "..........^",
+            ],
+        ),
+        (
+            "1 in [pool.name]",
+            &["1:3: found no matching overload for '@in' applied to '(int, list(string))'", "1 in [pool.name]", "..^"],
+        ),
+        (
+            "pool['name']",
+            &["1:5: found no matching overload for '_[_]' applied to '(Pool, string)'", "pool['name']", "....^"],
+        ),
+        (
             "nested['a'].b.all(x, true)",
             &[
                 "1:12: expression of type 'any' cannot be range of a comprehension (must be list, map, or dynamic)",
@@ -83,6 +101,16 @@ fn what_is_wrong_is_told_as_cel_go_does() {
             ],
         ),
         ("[1, 'a']", &["1:5: expected type 'int' but found 'string'", "[1, 'a']", "....^"]),
+        ("duration('1d')", &["1:10: invalid duration argument", "duration('1d')", ".........^"]),
+        ("timestamp(253402300800)", &["1:11: invalid timestamp argument", "timestamp(253402300800)", "..........^"]),
+        (
+            "timestamp('1000-00-00T00:00:00Z')",
+            &["1:11: invalid timestamp argument", "timestamp('1000-00-00T00:00:00Z')", "..........^"],
+        ),
+        (
+            "pool.name.matches('x++')",
+            &["1:19: invalid matches argument", "pool.name.matches('x++')", "..................^"],
+        ),
         ("has(object)", &["1:5: invalid argument to has() macro", "has(object)", "....^"]),
         ("Object{}", &["1:7: undeclared reference to 'Object' (in container '')", "Object{}", "......^"]),
     ];

@@ -81,7 +81,8 @@ impl Type {
     pub fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, other) => other,
-            (one, Self::Unknown) => one,
+            (one, Self::Unknown | Self::Null) => one,
+            (Self::Null, other) => other,
             (Self::List(one), Self::List(other)) => Self::list(one.or(*other)),
             (one, other) if one == other => one,
             _ => Self::Dyn,
