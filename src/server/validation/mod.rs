@@ -11,6 +11,7 @@ pub mod key_pair;
 pub mod labels;
 pub mod network;
 pub mod paths;
+pub mod pattern;
 pub mod pod;
 pub mod resources;
 pub mod semantic;

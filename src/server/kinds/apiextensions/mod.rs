@@ -4,7 +4,6 @@
 pub mod custom_resource_definition;
 mod defaults;
 mod expressions;
-pub mod pattern;
 mod rules;
 mod schema;
 mod structural;

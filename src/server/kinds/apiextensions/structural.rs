@@ -5,9 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::pattern;
 use crate::api::field::{Error, Errors, Path};
-use crate::server::validation::text;
+use crate::server::validation::{pattern, text};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Level {

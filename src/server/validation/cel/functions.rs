@@ -4,7 +4,7 @@ use cel::common::ast::LiteralValue;
 
 use super::types::Type;
 use crate::api::duration;
-use crate::server::kinds::apiextensions::pattern;
+use crate::server::validation::pattern;
 
 /// Everything that may be called: the standard, its extensions, and Kubernetes' own libraries.
 const KNOWN: &[&str] = &[

@@ -1,3 +1,5 @@
+//! What expressions give, and what is said of wrong ones.
+
 use super::*;
 
 fn environment() -> Environment {
