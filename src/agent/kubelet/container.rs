@@ -30,6 +30,10 @@ pub enum Error {
     NamedUser { user: String, pod: PodId, container: String },
     #[error("cannot find volume \"{volume}\" to mount into container \"{container}\"")]
     NoVolume { volume: String, container: String },
+    #[error("error SubPath `{0}` must not be an absolute path")]
+    AbsoluteSubPath(String),
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    BackwardSubPath(String),
     #[error("failed to prepare subPath for volumeMount \"{volume}\" of container \"{container}\": {error}")]
     SubPath { volume: String, container: String, error: io::Error },
 }
@@ -185,6 +189,8 @@ fn mounts(input: &Inputs<'_>, spec: &PodSpec) -> Result<Vec<Mount>, Error> {
         };
         let source = match inside.as_str() {
             "" => place.clone(),
+            path if path.starts_with('/') => return Err(Error::AbsoluteSubPath(path.to_owned())),
+            path if path.split('/').any(|part| part == "..") => return Err(Error::BackwardSubPath(path.to_owned())),
             path => sub_path(place, path).map_err(|error| Error::SubPath { volume, container, error })?,
         };
         out.push(Mount {
@@ -298,6 +304,18 @@ mod tests {
         let at = |path: &str| spec.mounts.iter().find(|mount| mount.destination == Path::new(path)).cloned().unwrap();
         assert_eq!(at("/etc/hosts").source, MountSource::Bind("/vol".into()), "the pod's own mount wins");
         assert_eq!(at("/tmp/end").source, MountSource::Bind("/pods/u/containers/c/2".into()));
+    }
+
+    #[test]
+    fn paths_in_volumes_are_refused_in_upstreams_words() {
+        for (path, expected) in [
+            ("/$(A)", "error SubPath `/1` must not be an absolute path"),
+            ("$(A)/../b", "unable to provision SubPath `1/../b`: must not contain '..'"),
+        ] {
+            let mounts = json!([{"name": "v", "mountPath": "/m", "subPathExpr": path}]);
+            let refused = made(json!({"name": "c", "volumeMounts": mounts}), json!({}), &ImageConfig::default());
+            assert_eq!(refused.unwrap_err(), expected);
+        }
     }
 
     #[test]
