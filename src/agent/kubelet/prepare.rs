@@ -93,12 +93,13 @@ pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, 
     let mut sources = PodSources::new(&host.sources, namespace, &maps, &secrets);
     let _ = sources.fetch().await;
     let mut behind = adopted;
+    let mut retry = RETRY;
     loop {
-        if behind && let Err(error) = keeper.volumes(&host, &pod).await {
+        let failed = if behind { keeper.volumes(&host, &pod).await.err() } else { None };
+        if let Some(error) = &failed {
             host.event(&pod, None, EventType::Warning, error.reason(), error.to_string());
-            tokio::time::sleep(RETRY).await;
-            continue;
         }
+        retry = if failed.is_some() { LONGEST_RETRY.min(retry * 2) } else { RETRY };
         let due = keeper.tokens.lock().await.next_renewal();
         let renewal = async {
             match due {
@@ -107,9 +108,10 @@ pub async fn keep_current(host: Arc<Host>, mut pods: watch::Receiver<Arc<Pod>>, 
             }
         };
         tokio::select! {
-            () = renewal => {}
+            () = renewal, if failed.is_none() => {}
             () = sources.changed() => {}
             newer = retold(&mut pods, &pod) => pod = newer,
+            () = tokio::time::sleep(retry), if failed.is_some() => {}
         }
         behind = true;
     }
@@ -128,8 +130,9 @@ async fn retold(pods: &mut watch::Receiver<Arc<Pod>>, old: &Pod) -> Arc<Pod> {
     }
 }
 
-/// Between two tries to bring volumes up to date.
-const RETRY: Duration = Duration::from_secs(10);
+/// Between two tries to bring volumes up to date, doubled before each.
+const RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(122);
 
 /// Everything in the namespace that the pod names.
 pub fn references(spec: &PodSpec) -> (Vec<String>, Vec<String>) {
