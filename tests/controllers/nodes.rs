@@ -116,7 +116,9 @@ async fn a_taint_that_does_not_tell_its_time_counts_from_now() {
     }});
     cluster.create(cluster.test::<Pod>(), pod).await;
     cluster
-        .eventually::<Pod>("a node", |pods| pods[0].spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
+        .eventually::<Pod>("a node", |pods| {
+            pods.iter().any(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
+        })
         .await;
     let taint = json!({"spec": {"taints": [{"key": "own", "effect": "NoExecute"}]}});
     cluster.merge(cluster.all::<Node>(), "n1", taint).await;
