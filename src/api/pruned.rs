@@ -15,6 +15,14 @@ use serde::ser::{
 const ALWAYS: [(&str, &str); 4] =
     [("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "endpoints"), ("EndpointSlice", "ports")];
 
+/// Whether a text holds anything empty: most do not, and that is seen at a glance.
+pub fn may_prune(json: &[u8]) -> bool {
+    memchr::memchr2_iter(b'[', b'{', json).any(|at| {
+        let inner = json[at + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
+        matches!((json[at], inner), (b'[', Some(b']')) | (b'{', Some(b'}')))
+    })
+}
+
 /// Takes the empty lists and maps out of `object`.
 pub fn prune<K: Serialize + DeserializeOwned>(object: &mut K) -> Result<(), serde_json::Error> {
     let found = Cell::new(false);
@@ -336,6 +344,16 @@ mod tests {
         assert_eq!(pruned::<ControllerRevision>(free.clone()), free);
         let role = json!({"metadata": {}, "rules": []});
         assert_eq!(pruned::<Role>(role.clone()), role);
+    }
+
+    #[test]
+    fn what_is_empty_is_seen_in_the_text() {
+        for text in ["{}", r#"{"a":[]}"#, "{\"a\": {\n\t} }", r#"{"a":[1,[ ]]}"#] {
+            assert!(may_prune(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{", r#"{"a":[1]}"#, r#"{"a":{"b":"]"}}"#] {
+            assert!(!may_prune(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

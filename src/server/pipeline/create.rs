@@ -40,7 +40,6 @@ impl Pipeline {
             dry_run: options.dry_run,
             reader: self.reader(),
         };
-        kind.prune(object.as_mut()).map_err(Failure::internal)?;
         kind.default(object.as_mut());
         managed::record(context, options, None, object.as_mut());
         self.admission.admit(&attributes, object.as_mut()).await?;

@@ -9,11 +9,12 @@ use crate::api::gvk::{api_version, split_api_version};
 use crate::api::hex::hex;
 use crate::api::object::Object;
 use crate::api::protobuf;
+use crate::api::pruned;
 use crate::api::schema;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::pipeline::go_error;
-use crate::server::strategy::Meta;
+use crate::server::strategy::{DecodeError, Meta};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,12 @@ pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation)
 
 /// JSON that is known to be of this kind, whatever else it holds. What is wrong is in Go's words.
 pub(super) fn typed(context: &Context, json: &[u8]) -> std::result::Result<Box<dyn Object>, String> {
-    context.kind.decode(json).map_err(|error| go_error::words(json, &error.0, context.kind.meta()))
+    let words = |error: DecodeError| go_error::words(json, &error.0, context.kind.meta());
+    let mut object = context.kind.decode(json).map_err(words)?;
+    if pruned::may_prune(json) {
+        context.kind.prune(object.as_mut()).map_err(words)?;
+    }
+    Ok(object)
 }
 
 /// Unknown and repeated fields of an object's text.

@@ -100,7 +100,6 @@ impl Pipeline {
             reader: self.reader(),
         };
         meta::inherit(new.meta_mut(), old.meta());
-        kind.prune(new.as_mut()).map_err(Failure::internal)?;
         kind.default(new.as_mut());
         managed::record(context, options, Some(old.as_ref()), new.as_mut());
         self.admission.admit(&attributes, new.as_mut()).await?;
