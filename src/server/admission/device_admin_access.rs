@@ -82,6 +82,9 @@ mod tests {
         serde_json::from_value(json!({"spec": {"devices": {"requests": requests}}, "status": status})).unwrap()
     }
 
+    /// What comes, what was there, and why it is refused.
+    type Case<'a> = (&'a dyn Object, Option<&'a dyn Object>, Option<&'a str>);
+
     #[test]
     fn access_is_asked_for_once() {
         let granted = json!({"allocation": {"devices": {"results": [
@@ -89,7 +92,7 @@ mod tests {
         let template: ResourceClaimTemplate =
             serde_json::from_value(json!({"spec": {"spec": claim(json!({})).spec}})).unwrap();
         let (made, given) = (claim(json!({})), claim(granted));
-        let cases: [(&dyn Object, Option<&dyn Object>, Option<&str>); 5] = [
+        let cases: [Case<'_>; 5] = [
             (&made, None, Some("spec.devices.requests[1].adminAccess")),
             (&template, None, Some("spec.devices.requests[1].adminAccess")),
             (&made, Some(&made), None),
