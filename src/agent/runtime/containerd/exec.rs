@@ -11,7 +11,7 @@ use containerd_client::services::v1::{
     StartRequest, WaitRequest,
 };
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, ready, select};
 use prost_types::Any;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::unix::pipe;
@@ -94,6 +94,8 @@ impl Target {
     }
 }
 
+type Exit = BoxFuture<'static, Result<i32, Error>>;
+
 /// Starts the process; its streams are open when this returns.
 async fn launch(containers: &Containers, id: &str, spec: &ExecSpec) -> Result<(Target, StdioSession), Error> {
     let entry = containers.get(id)?;
@@ -135,7 +137,15 @@ async fn start(
     let client = &target.client;
     client.tasks().exec(client.request(request)).await.map_err(failed)?;
     let start = StartRequest { container_id: target.container_id.clone(), exec_id: target.exec_id.clone() };
-    if let Err(status) = client.tasks().start(client.request(start)).await {
+    let mut tasks = client.tasks();
+    // How it ends is asked before it starts: it may end its container, and nobody would know it any more.
+    let (started, exit) = match select(target.clone().wait().boxed(), tasks.start(client.request(start)).boxed()).await
+    {
+        Either::Right((started, exit)) => (started, exit),
+        Either::Left((Ok(code), starting)) => (starting.await, ready(Ok(code)).boxed()),
+        Either::Left((Err(_), starting)) => (starting.await, target.clone().wait().boxed()),
+    };
+    if let Err(status) = started {
         target.clone().delete().await;
         return Err(failed(status));
     }
@@ -155,17 +165,16 @@ async fn start(
         stdout: reader(stdout, spec.stdout),
         stderr: reader(stderr, spec.stderr),
         resize: spec.tty.then(|| target.resizer()),
-        exit: reap(target.clone(), all_read),
+        exit: reap(target.clone(), exit, all_read),
     })
 }
 
 /// The exit code as a future that goes on without being polled: the process is deleted in any case, but not
 /// before its output was read, because the shim closes the pipes then.
-fn reap(target: Target, mut all_read: mpsc::Receiver<()>) -> BoxFuture<'static, Result<i32, Error>> {
+fn reap(target: Target, exit: Exit, mut all_read: mpsc::Receiver<()>) -> Exit {
     let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
-        let code = target.clone().wait().await;
-        let _ = sender.send(code);
+        let _ = sender.send(exit.await);
         // Nothing is ever sent: this ends when the last reader is dropped.
         let _ = all_read.recv().await;
         target.delete().await;
