@@ -115,31 +115,13 @@ pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) -> Environment 
 }
 
 fn is_identifier(name: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
+    // Names that CEL keeps for later.
+    const LATER: [&str; 3] = ["var", "void", "while"];
     let fits = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
-    name.bytes().all(fits) && !name.as_bytes()[0].is_ascii_digit() && !RESERVED.contains(&name)
+    name.bytes().all(fits)
+        && !name.as_bytes()[0].is_ascii_digit()
+        && !cel::RESERVED.contains(&name)
+        && !LATER.contains(&name)
 }
 
 fn param_kind(errors: &mut Errors, path: &Path, kind: &ParamKind) {

@@ -145,27 +145,7 @@ fn object(schema: &JSONSchemaProps, is_object: bool) -> Type {
 
 /// A name of a property that CEL can read.
 fn escaped(name: &str) -> String {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-    ];
-    if RESERVED.contains(&name) {
+    if cel::RESERVED.contains(&name) {
         return format!("__{name}__");
     }
     let name = name.replace("__", "__underscores__").replace('.', "__dot__");

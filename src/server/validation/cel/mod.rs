@@ -27,6 +27,28 @@ struct Issue {
     message: String,
 }
 
+/// Words that are no names.
+pub const RESERVED: [&str; 18] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+];
+
 /// How long an expression may be, how deep, and how many errors are told of it, as for cel-go.
 const MAX_CODE_POINTS: usize = 100_000;
 const MAX_DEPTH: u16 = 250;
