@@ -1,8 +1,10 @@
 //! From create to remove.
 
+use std::time::Duration;
+
 use orch::agent::runtime::{ContainerState, Error, Resources, RunAs, Runtime, Seccomp};
 
-use crate::support::{Node, exited, processes_naming};
+use crate::support::{Node, PATIENCE, exited, processes_naming};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_logs_and_tells_the_exit_code_needs_root() {
@@ -31,8 +33,16 @@ async fn kills_and_removes_what_runs_needs_root() {
     node.run(&node.spec("polite", "trap 'exit 0' TERM; while :; do sleep 0.1; done")).await;
     let mut events = node.runtime.events();
     // The trap is set a moment after the start: repeat until it is heard.
-    node.runtime.kill("polite", 15).await.unwrap();
-    let code = exited(&mut events, "polite").await;
+    let heard = async {
+        loop {
+            node.runtime.kill("polite", 15).await.unwrap();
+            let end = exited(&mut events, "polite");
+            if let Ok(code) = tokio::time::timeout(Duration::from_millis(300), end).await {
+                return code;
+            }
+        }
+    };
+    let code = tokio::time::timeout(PATIENCE, heard).await.expect("the trap hears it");
     assert!(code == 0 || code == 143, "{code}");
     node.runtime.kill("deaf", 9).await.unwrap();
     assert_eq!(exited(&mut events, "deaf").await, 137);

@@ -14,7 +14,7 @@ use tokio::sync::broadcast::Receiver;
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
 /// Stands in for orch's own executable: small and static.
 const BUILTIN_EXECUTABLE: &str = "/bin/busybox";
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Node {
     pub runtime: Arc<Containerd>,

@@ -16,7 +16,7 @@ use containerd_client::types::v1::Status as TaskStatus;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use prost_types::Any;
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedMutexGuard, broadcast};
 
 use super::client::{Client, created, optional, rpc, timestamp};
 use super::content::Labels;
@@ -66,6 +66,8 @@ impl Entry {
 pub(super) struct Containers {
     pub client: Client,
     entries: Mutex<HashMap<String, Arc<Entry>>>,
+    /// Pods whose shim is being made.
+    first: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     files: StatusFiles,
     /// Where the pipes are.
     io: PathBuf,
@@ -83,7 +85,8 @@ impl Containers {
         runc_root: Option<PathBuf>,
         events: broadcast::Sender<RuntimeEvent>,
     ) -> Self {
-        Self { client, entries: Mutex::default(), files, io, limits, runc_root, events }
+        let (entries, first) = Default::default();
+        Self { client, entries, first, files, io, limits, runc_root, events }
     }
 
     pub(super) fn get(&self, id: &str) -> Result<Arc<Entry>, Error> {
@@ -222,8 +225,22 @@ impl Containers {
         }
     }
 
+    /// Held by the one container of a pod that makes the shim which all of them share: where two come in the same
+    /// moment, containerd may make two.
+    async fn alone(&self, pod: &str) -> Option<OwnedMutexGuard<()>> {
+        let has_shim = || self.entries.lock().values().any(|entry| entry.record.pod_uid == pod && entry.running());
+        if has_shim() {
+            return None;
+        }
+        let turn = self.first.lock().entry(pod.to_owned()).or_default().clone();
+        let guard = turn.lock_owned().await;
+        self.first.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        Some(guard).filter(|_| !has_shim())
+    }
+
     async fn launch(&self, entry: &Entry) -> Result<u32, Error> {
         let record = &entry.record;
+        let _alone = self.alone(&record.pod_uid).await;
         let fifos = self.fifos(record);
         fifos.create(&self.io_dir(&record.id))?;
         let mut pump = Pump::start(&fifos, record.log_path.as_deref(), self.limits)?;
