@@ -195,7 +195,7 @@ fn slice(list: &[Value], start: i64, end: Option<i64>) -> Result<&[Value], Error
         return Ok(&[]);
     }
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-    let beyond = || Error::OutOfBounds { index: if place(start, 0) < 0 { start } else { end - 1 }, length };
+    let beyond = || Error::OutOfBounds { index: if start < 0 { start } else { end - 1 }, length };
     range.and_then(|(start, end)| list.get(start..end)).ok_or_else(beyond)
 }
 

@@ -11,7 +11,7 @@ use super::env;
 use super::model::{Instance, PodId};
 use super::qos;
 use super::resolv;
-use super::volumes::{Places, sub_path};
+use super::volumes::{Places, SubPathError, sub_path};
 use crate::agent::runtime::{ContainerSpec, ImageConfig, Mount, MountSource, Namespaces, Propagation, RunAs, Seccomp};
 use crate::api::expand::expand;
 
@@ -30,10 +30,8 @@ pub enum Error {
     NamedUser { user: String, pod: PodId, container: String },
     #[error("cannot find volume \"{volume}\" to mount into container \"{container}\"")]
     NoVolume { volume: String, container: String },
-    #[error("error SubPath `{0}` must not be an absolute path")]
-    AbsoluteSubPath(String),
-    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
-    BackwardSubPath(String),
+    #[error(transparent)]
+    WrongSubPath(SubPathError),
     #[error("failed to prepare subPath for volumeMount \"{volume}\" of container \"{container}\": {error}")]
     SubPath { volume: String, container: String, error: io::Error },
 }
@@ -189,9 +187,10 @@ fn mounts(input: &Inputs<'_>, spec: &PodSpec) -> Result<Vec<Mount>, Error> {
         };
         let source = match inside.as_str() {
             "" => place.clone(),
-            path if path.starts_with('/') => return Err(Error::AbsoluteSubPath(path.to_owned())),
-            path if path.split('/').any(|part| part == "..") => return Err(Error::BackwardSubPath(path.to_owned())),
-            path => sub_path(place, path).map_err(|error| Error::SubPath { volume, container, error })?,
+            path => sub_path(place, path).map_err(|error| match error {
+                SubPathError::Io(error) => Error::SubPath { volume, container, error },
+                wrong => Error::WrongSubPath(wrong),
+            })?,
         };
         out.push(Mount {
             destination: PathBuf::from(&mount.mount_path),

@@ -185,23 +185,22 @@ fn terminated(run: &Instance) -> ContainerState {
 
 /// The phase, by upstream's counting.
 pub fn phase(spec: &PodSpec, seen: &Observed) -> &'static str {
-    let run = |name: &str| seen.run(name);
     let never = spec.restart_policy.as_deref() == Some("Never");
     for (role, container) in containers(spec).filter(|(role, _)| *role != Role::Main) {
-        let run = run(&container.name);
+        let run = seen.run(&container.name);
         if role == Role::Init && run.is_some_and(|run| run.finished.is_some() && !run.succeeded()) && never {
             return "Failed";
         }
     }
     let initializing = containers(spec).any(|(role, container)| match role {
-        Role::Init => !run(&container.name).is_some_and(Instance::succeeded) && !main_begun(spec, seen),
-        Role::Sidecar => run(&container.name).is_none(),
+        Role::Init => !seen.run(&container.name).is_some_and(Instance::succeeded) && !main_begun(spec, seen),
+        Role::Sidecar => seen.run(&container.name).is_none(),
         _ => false,
     });
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
     for container in &spec.containers {
         let again = |run: &Instance| plan::restarts(spec, Role::Main, container, run);
-        match run(&container.name) {
+        match seen.run(&container.name) {
             Some(run) if run.is_running() => running += 1,
             Some(run) if run.finished.is_some() => {
                 stopped += 1;
@@ -212,7 +211,7 @@ pub fn phase(spec: &PodSpec, seen: &Observed) -> &'static str {
     }
     let restarting = !plan::is_complete(spec, seen);
     if seen.ending.is_some() && seen.is_quiet() {
-        let all = |container: &Container| run(&container.name).is_some_and(Instance::succeeded);
+        let all = |container: &Container| seen.run(&container.name).is_some_and(Instance::succeeded);
         return if spec.containers.iter().all(all) { "Succeeded" } else { "Failed" };
     }
     match () {

@@ -102,12 +102,25 @@ pub fn host_path(path: &str, kind: &str) -> Result<PathBuf, Cause> {
     Ok(place)
 }
 
+/// Why a path in a volume is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SubPathError {
+    #[error("error SubPath `{0}` must not be an absolute path")]
+    Absolute(String),
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    Backward(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
 /// A path inside a volume, made where it is missing with the volume's own mode, so that who may write to the volume
 /// may write there. Never leads out of the volume, whatever links say.
-pub fn sub_path(volume: &Path, path: &str) -> io::Result<PathBuf> {
-    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("subPath {path:?} {why}")));
-    if Path::new(path).is_absolute() || path.split('/').any(|part| part == "..") {
-        return refuse("must be a relative path without \"..\"");
+pub fn sub_path(volume: &Path, path: &str) -> Result<PathBuf, SubPathError> {
+    if Path::new(path).is_absolute() {
+        return Err(SubPathError::Absolute(path.to_owned()));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(SubPathError::Backward(path.to_owned()));
     }
     let volume = volume.canonicalize()?;
     let mode = volume.metadata()?.mode() & 0o7777;
@@ -120,7 +133,8 @@ pub fn sub_path(volume: &Path, path: &str) -> io::Result<PathBuf> {
         }
         place = next.canonicalize()?;
         if !place.starts_with(&volume) {
-            return refuse("leads out of its volume");
+            let why = format!("subPath {path:?} leads out of its volume");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
         }
     }
     Ok(place)

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::env::{Facts, Fetched};
-pub use local::{clear, empty, shared_memory, sub_path};
+pub use local::{SubPathError, clear, empty, shared_memory, sub_path};
 pub use token::{TokenError, Tokens};
 
 /// Why a volume could not be made. `Display` is upstream's message of the `FailedMount` event.
