@@ -86,8 +86,12 @@ pub fn list(kind: &dyn Kind, listed: &Listed, view: View, include: Include) -> R
             let meta = kind.meta();
             open(&mut out, &format!("{}List", meta.kind), &meta.api_version(), metadata.as_bytes());
             out.extend_from_slice(b",\"items\":[");
+            // The list says of what type its items are: they themselves do not. Our encoder begins with these two.
+            let head = format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", meta.api_version(), meta.kind);
             joined(&mut out, &listed.items, |out, item| {
-                out.extend_from_slice(item);
+                let rest = item.strip_prefix(head.as_bytes());
+                out.extend_from_slice(rest.map_or(b"", |_| b"{"));
+                out.extend_from_slice(rest.unwrap_or(item));
                 Ok(())
             })?;
             out.extend_from_slice(b"]}");

@@ -1,11 +1,15 @@
 //! The built-in kinds, one file each: defaults, validation, selectable fields, table columns.
 //! A kind never does I/O and never looks at another kind.
 
-/// The methods of a kind with a `spec` and a `status` that only `/status` changes.
+/// The methods of a kind with a `spec` and a `status` that only `/status` changes. Upstream's is a struct that is there
+/// from the beginning: an empty one, or what is given.
 macro_rules! spec_and_status {
     () => {
+        crate::server::kinds::spec_and_status!(Default::default());
+    };
+    ($first:expr) => {
         fn prepare_create(&self, object: &mut Self::Kind) {
-            object.status = Default::default();
+            object.status = Some($first);
         }
         fn prepare_update(&self, new: &mut Self::Kind, old: &Self::Kind) {
             new.status = old.status.clone();

@@ -55,6 +55,7 @@ impl Walk<'_> {
         let created = created.json();
         assert_eq!((&created["kind"], &created["apiVersion"]), (&object["kind"], &object["apiVersion"]));
         assert!(created["metadata"]["uid"].is_string() && created["metadata"]["creationTimestamp"].is_string());
+        assert_eq!(created["status"].is_object(), self.meta.has_status(), "{}: {created}", self.meta.plural);
         assert_eq!(self.event("ADDED").await, created);
         assert_eq!(self.get().await, created);
         let again = self.cluster.post(&self.collection, object).await;
@@ -66,7 +67,9 @@ impl Walk<'_> {
         let one = format!("{}?fieldSelector=metadata.name%3D{name}", self.collection);
         let list = self.cluster.get(&one).await.ok();
         assert_eq!(list["kind"], format!("{}List", self.meta.kind).as_str());
-        assert_eq!(list["items"], json!([self.get().await]), "{}", self.meta.plural);
+        let mut item = self.get().await;
+        item.as_object_mut().unwrap().retain(|field, _| field != "apiVersion" && field != "kind");
+        assert_eq!(list["items"], json!([item]), "{}: the list says the type of its items", self.meta.plural);
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         for path in [&one, &self.path] {
             let table = self.cluster.get_as(path, table).await.ok();

@@ -26,7 +26,7 @@ impl Strategy for CustomResourceDefinitions {
     }
 
     fn prepare_create(&self, object: &mut CustomResourceDefinition) {
-        object.status = None;
+        object.status = Some(Default::default());
         remember_storage(object);
     }
 

@@ -27,7 +27,7 @@ impl Strategy for ApiServices {
     }
 
     fn prepare_create(&self, object: &mut APIService) {
-        object.status = None;
+        object.status = Some(Default::default());
         let local = object.spec.as_ref().is_none_or(|spec| spec.service.is_none());
         if local {
             let available = APIServiceCondition {

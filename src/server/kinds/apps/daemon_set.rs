@@ -27,7 +27,7 @@ impl Strategy for DaemonSets {
     }
 
     fn prepare_create(&self, object: &mut DaemonSet) {
-        object.status = None;
+        object.status = Some(Default::default());
         let given = template_generation(object).max(1);
         set_template_generation(object, given);
     }

@@ -27,7 +27,7 @@ impl Strategy for Deployments {
     }
 
     fn prepare_create(&self, object: &mut Deployment) {
-        object.status = None;
+        object.status = Some(Default::default());
     }
 
     fn prepare_update(&self, new: &mut Deployment, old: &Deployment) {

@@ -32,7 +32,7 @@ impl Strategy for StatefulSets {
     }
 
     fn prepare_create(&self, object: &mut StatefulSet) {
-        object.status = None;
+        object.status = Some(Default::default());
         drop_max_unavailable(object);
     }
 

@@ -33,6 +33,7 @@ impl Strategy for CronJobs {
         absent(&mut spec.suspend, false);
         absent(&mut spec.successful_jobs_history_limit, 3);
         absent(&mut spec.failed_jobs_history_limit, 1);
+        spec.job_template.metadata.get_or_insert_default();
         if let Some(job) = &mut spec.job_template.spec {
             template(job);
         }

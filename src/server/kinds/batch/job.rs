@@ -26,7 +26,7 @@ impl Strategy for Jobs {
     }
 
     fn prepare_create(&self, object: &mut Job) {
-        object.status = None;
+        object.status = Some(Default::default());
         validation::job::generate_selector(object);
     }
 

@@ -38,7 +38,7 @@ impl Strategy for CertificateSigningRequests {
     }
 
     fn prepare_create(&self, object: &mut CertificateSigningRequest) {
-        object.status = None;
+        object.status = Some(Default::default());
     }
 
     fn prepare_update(&self, new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {

@@ -20,6 +20,10 @@ impl Strategy for Leases {
 
     crate::server::kinds::spec_only!();
 
+    fn default(&self, object: &mut Lease) {
+        object.spec.get_or_insert_default();
+    }
+
     fn is_heartbeat(&self, new: &Lease, old: &Lease) -> bool {
         let mut renewed = old.clone();
         if let (Some(spec), Some(new)) = (&mut renewed.spec, &new.spec) {

@@ -25,6 +25,7 @@ pub fn pod(pod: &mut Pod) {
 }
 
 pub fn template(template: &mut PodTemplateSpec) {
+    template.metadata.get_or_insert_default();
     pod_spec(template.spec.get_or_insert_default());
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressLoadBalancerIngress, IngressRule, IngressServiceBackend,
-    IngressSpec,
+    IngressSpec, IngressStatus,
 };
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ impl Strategy for Ingresses {
         }
     }
 
-    crate::server::kinds::spec_and_status!();
+    crate::server::kinds::spec_and_status!(IngressStatus { load_balancer: Some(Default::default()) });
 
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[

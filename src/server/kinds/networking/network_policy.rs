@@ -22,7 +22,7 @@ impl Strategy for NetworkPolicies {
     crate::server::kinds::spec_only!();
 
     fn default(&self, object: &mut NetworkPolicy) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         spec.pod_selector.get_or_insert_default();
         let ingress = spec.ingress.iter_mut().flatten().flat_map(|rule| rule.ports.iter_mut().flatten());
         let egress = spec.egress.iter_mut().flatten().flat_map(|rule| rule.ports.iter_mut().flatten());

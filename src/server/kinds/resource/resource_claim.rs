@@ -24,7 +24,7 @@ impl Strategy for ResourceClaims {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut ResourceClaim) {
-        object.spec.devices.iter_mut().for_each(claim::complete);
+        claim::complete(object.spec.devices.get_or_insert_default());
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -19,7 +19,8 @@ impl Strategy for ResourceClaimTemplates {
     crate::server::kinds::spec_only!();
 
     fn default(&self, object: &mut ResourceClaimTemplate) {
-        object.spec.spec.devices.iter_mut().for_each(claim::complete);
+        object.spec.metadata.get_or_insert_default();
+        claim::complete(object.spec.spec.devices.get_or_insert_default());
     }
 
     fn validate(&self, new: &ResourceClaimTemplate, old: Option<&ResourceClaimTemplate>) -> Errors {

@@ -22,7 +22,7 @@ impl Strategy for LimitRanges {
     crate::server::kinds::spec_only!();
 
     fn default(&self, object: &mut LimitRange) {
-        for item in object.spec.iter_mut().flat_map(|spec| &mut spec.limits) {
+        for item in &mut object.spec.get_or_insert_default().limits {
             let lists = [&mut item.max, &mut item.min, &mut item.default, &mut item.default_request];
             lists.into_iter().for_each(defaults::quantities);
             defaults::quantities(&mut item.max_limit_request_ratio);

@@ -38,14 +38,15 @@ impl Strategy for Nodes {
     }
 
     fn default(&self, object: &mut Node) {
-        if let Some(status) = &mut object.status {
-            defaults::quantities(&mut status.capacity);
-            defaults::quantities(&mut status.allocatable);
-            if status.allocatable.is_none() {
-                status.allocatable.clone_from(&status.capacity);
-            }
+        let status = object.status.get_or_insert_default();
+        defaults::quantities(&mut status.capacity);
+        defaults::quantities(&mut status.allocatable);
+        if status.allocatable.is_none() {
+            status.allocatable.clone_from(&status.capacity);
         }
-        let Some(spec) = &mut object.spec else { return };
+        status.daemon_endpoints.get_or_insert_default().kubelet_endpoint.get_or_insert_default();
+        status.node_info.get_or_insert_default();
+        let spec = object.spec.get_or_insert_default();
         // The single CIDR is the first of the list.
         if let Some(first) = spec.pod_cidr.clone().filter(|cidr| !cidr.is_empty()) {
             let list = spec.pod_cidrs.get_or_insert_default();

@@ -29,9 +29,7 @@ impl Strategy for ResourceQuotas {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut ResourceQuota) {
-        if let Some(spec) = &mut object.spec {
-            defaults::quantities(&mut spec.hard);
-        }
+        defaults::quantities(&mut object.spec.get_or_insert_default().hard);
         if let Some(status) = &mut object.status {
             defaults::quantities(&mut status.hard);
             defaults::quantities(&mut status.used);

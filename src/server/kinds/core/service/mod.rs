@@ -6,7 +6,7 @@ mod warnings;
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Strategy for Services {
     }
 
     fn prepare_create(&self, object: &mut Service) {
-        object.status = None;
+        object.status = Some(ServiceStatus { load_balancer: Some(Default::default()), conditions: None });
         object.spec.iter_mut().for_each(allocated::mirror_cluster_ips);
     }
 
