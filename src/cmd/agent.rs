@@ -34,7 +34,7 @@ async fn serve(args: &AgentArgs) -> anyhow::Result<()> {
         () = end.wanted() => Err(anyhow::anyhow!("stopped while starting")),
     };
     if started.is_ok() {
-        daemon::ready();
+        daemon::ready(None);
         end.wanted().await;
         notify::send("STOPPING=1");
     }

@@ -1,10 +1,13 @@
 //! What `orch server` and `orch agent` do alike as long-running processes: logging, the runtime, signals.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{notify, resident};
+use crate::server::http::metrics::Burst;
 
 /// Starts logging by `filter`, and gives the process's runtime.
 pub fn runtime(filter: &str) -> anyhow::Result<Runtime> {
@@ -15,10 +18,10 @@ pub fn runtime(filter: &str) -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// The process does its work from now on.
-pub fn ready() {
+/// The process does its work from now on. Of a server, `burst` tells when there was much.
+pub fn ready(burst: Option<Arc<Burst>>) {
     notify::send("READY=1");
-    tokio::spawn(resident::settle());
+    tokio::spawn(resident::settle(burst));
 }
 
 /// SIGTERM or SIGINT.

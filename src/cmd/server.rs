@@ -95,7 +95,7 @@ async fn serve(args: ServerArgs) -> anyhow::Result<()> {
         () = end.wanted() => Err(anyhow::anyhow!("stopped while starting")),
     };
     if let Ok(api) = &started {
-        daemon::ready();
+        daemon::ready(Some(api.metrics().burst()));
         end.wanted().await;
         api.shutting_down();
         notify::send("STOPPING=1");

@@ -5,6 +5,7 @@
 //! (objects in the store, memory, processor time) is read when somebody asks, not kept.
 
 mod access;
+mod burst;
 mod labels;
 mod process;
 mod sorts;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use self::burst::Burst;
 pub use self::labels::Request;
 use self::labels::{Answered, Deprecated, Watched};
 use self::sorts::{Sort, Sorts};
@@ -63,6 +65,7 @@ pub struct Metrics {
     terminations: Family<Answered, Counter>,
     certificates: Histogram,
     watch_events: Family<Watched, Counter>,
+    burst: Arc<Burst>,
 }
 
 impl Metrics {
@@ -77,6 +80,7 @@ impl Metrics {
             terminations: Family::default(),
             certificates: Histogram::new(LIFETIMES),
             watch_events: Family::default(),
+            burst: Arc::default(),
         };
         metrics.add(|registry| {
             let help = "How long the certificates were still good that clients showed, in seconds";
@@ -95,6 +99,11 @@ impl Metrics {
     /// Lets another part of the process show what it counts.
     pub fn add(&self, register: impl FnOnce(&mut Registry)) {
         register(&mut self.registry.lock());
+    }
+
+    /// Tells when much was asked, and no more is.
+    pub fn burst(&self) -> Arc<Burst> {
+        self.burst.clone()
     }
 
     /// The counter of events that watches of a kind send.
@@ -182,7 +191,9 @@ impl Running {
             }
             None => {}
         }
-        if let (Some(sizes), Some(bytes)) = (&sort.sizes, response.body().size_hint().exact()) {
+        let bytes = response.body().size_hint().exact();
+        metrics.burst.answered(bytes.unwrap_or_default());
+        if let (Some(sizes), Some(bytes)) = (&sort.sizes, bytes) {
             sizes.observe(bytes as f64);
         }
     }
