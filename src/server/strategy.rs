@@ -39,6 +39,8 @@ pub struct Meta {
     pub subresources: &'static [Subresource],
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
+    /// A write through `/status` changes no labels, annotations, finalizers or owners.
+    pub status_only: bool,
     /// PUT to a name that does not exist creates it.
     pub create_on_update: bool,
     /// PUT without a resourceVersion overwrites whatever is there.
@@ -144,6 +146,7 @@ impl Meta {
             verbs: ALL_VERBS,
             subresources: &[],
             generation: false,
+            status_only: false,
             create_on_update: false,
             unconditional_update: true,
             durability: Durability::Durable,

@@ -65,6 +65,15 @@ pub fn inherit(new: &mut ObjectMeta, old: &ObjectMeta) {
     new.self_link = None;
 }
 
+/// Puts back what a write of a status may not change, where it may not (upstream's `ResetObjectMetaForStatus`).
+pub fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
+}
+
 fn name_problems(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     let masked;
     let name = if prefix && rule != NameRule::PathSegment {

@@ -111,7 +111,12 @@ impl Pipeline {
                 kind.prepare_update(new.as_mut(), old.as_ref());
                 Services::inherit(new.as_mut(), old.as_ref());
             }
-            Part::Status => kind.prepare_status(new.as_mut(), old.as_ref()),
+            Part::Status => {
+                kind.prepare_status(new.as_mut(), old.as_ref());
+                if kind.meta().status_only {
+                    meta::keep(new.meta_mut(), old.meta());
+                }
+            }
             Part::Other(_, put_back) => put_back(new.as_mut(), old.as_ref()),
         }
         if kind.meta().generation && !matches!(part, Part::Status) && !kind.same_spec(new.as_ref(), old.as_ref()) {

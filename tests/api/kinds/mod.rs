@@ -1,5 +1,6 @@
 //! Every kind of the catalog through every verb that it has, by the same walk.
 
+mod habits;
 mod objects;
 mod over_tls;
 

@@ -65,9 +65,18 @@ impl Request<'_> {
             (.., "") if self.status_is_separate => &[&["status"]],
             ("apps", "Deployment", "status") => &[&["spec"], &["metadata", "labels"]],
             ("", "Pod", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
-            (_, "CustomResourceDefinition" | "VolumeAttachment" | "ResourceClaim", "status") => {
-                &[&["metadata"], &["spec"]]
-            }
+            (
+                _,
+                "APIService"
+                | "CustomResourceDefinition"
+                | "FlowSchema"
+                | "PriorityLevelConfiguration"
+                | "ResourceClaim"
+                | "ServiceCIDR"
+                | "ValidatingAdmissionPolicy"
+                | "VolumeAttachment",
+                "status",
+            ) => &[&["metadata"], &["spec"]],
             (.., "status" | "approval") => &[&["spec"]],
             _ => &[],
         };

@@ -21,6 +21,7 @@ impl Strategy for ValidatingAdmissionPolicies {
         Meta {
             categories: &["api-extensions"],
             subresources: const { &[Subresource::status("ValidatingAdmissionPolicy")] },
+            status_only: true,
             generation: true,
             unconditional_update: false,
             ..Meta::cluster::<ValidatingAdmissionPolicy>("validatingadmissionpolicies")

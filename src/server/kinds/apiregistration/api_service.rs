@@ -20,6 +20,7 @@ impl Strategy for ApiServices {
         Meta {
             categories: &["api-extensions"],
             subresources: const { &[Subresource::status("APIService")] },
+            status_only: true,
             unconditional_update: false,
             names: NameRule::PathSegment,
             ..Meta::cluster::<APIService>("apiservices")

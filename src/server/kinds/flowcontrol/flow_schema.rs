@@ -17,6 +17,7 @@ impl Strategy for FlowSchemas {
     fn meta(&self) -> Meta {
         Meta {
             subresources: const { &[Subresource::status("FlowSchema")] },
+            status_only: true,
             generation: true,
             unconditional_update: false,
             ..Meta::cluster::<FlowSchema>("flowschemas")

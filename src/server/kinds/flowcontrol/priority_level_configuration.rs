@@ -19,6 +19,7 @@ impl Strategy for PriorityLevelConfigurations {
     fn meta(&self) -> Meta {
         Meta {
             subresources: const { &[Subresource::status("PriorityLevelConfiguration")] },
+            status_only: true,
             generation: true,
             unconditional_update: false,
             ..Meta::cluster::<PriorityLevelConfiguration>("prioritylevelconfigurations")

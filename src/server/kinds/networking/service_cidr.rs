@@ -17,6 +17,7 @@ impl Strategy for ServiceCidrs {
     fn meta(&self) -> Meta {
         Meta {
             subresources: const { &[Subresource::status("ServiceCIDR")] },
+            status_only: true,
             ..Meta::cluster::<ServiceCIDR>("servicecidrs")
         }
     }

@@ -17,7 +17,7 @@ impl Strategy for RuntimeClasses {
     type Kind = RuntimeClass;
 
     fn meta(&self) -> Meta {
-        Meta { unconditional_update: false, ..Meta::cluster::<RuntimeClass>("runtimeclasses") }
+        Meta { create_on_update: true, unconditional_update: false, ..Meta::cluster::<RuntimeClass>("runtimeclasses") }
     }
 
     fn columns(&self) -> &'static [Column] {

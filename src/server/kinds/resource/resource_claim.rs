@@ -17,6 +17,7 @@ impl Strategy for ResourceClaims {
     fn meta(&self) -> Meta {
         Meta {
             subresources: const { &[Subresource::status("ResourceClaim")] },
+            status_only: true,
             ..Meta::namespaced::<ResourceClaim>("resourceclaims")
         }
     }

@@ -18,6 +18,7 @@ impl Strategy for VolumeAttachments {
     fn meta(&self) -> Meta {
         Meta {
             subresources: const { &[Subresource::status("VolumeAttachment")] },
+            status_only: true,
             unconditional_update: false,
             ..Meta::cluster::<VolumeAttachment>("volumeattachments")
         }
