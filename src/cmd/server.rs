@@ -168,7 +168,9 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         keys: Keys { tokens: Some(issuer), certificates: Some(Arc::new(RequestSigner::new(&pki.ca)?)) },
         disable: disable.clone(),
     };
-    lifecycle.start(Box::new(Controllers::new(controllers))).await?;
+    let controllers = Controllers::new(controllers);
+    api.metrics().add(|registry| controllers.register(registry));
+    lifecycle.start(Box::new(controllers)).await?;
     lifecycle.start(Box::new(LastUsed::new(client.clone(), uses))).await?;
     started.controllers();
     let roles = policy::ensure(api.pipeline()).await;

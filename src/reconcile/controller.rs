@@ -301,9 +301,9 @@ async fn start<C: Controller>(controller: Arc<C>, env: Env, counts: Queue, key: 
         let key = key.clone();
         async move {
             let cx = Context::new(env.clone());
-            let begun = Instant::now();
+            let work = counts.work();
             let outcome = controller.reconcile(&cx, &key).await;
-            counts.worked(begun.elapsed());
+            drop(work);
             tokio::select! {
                 () = env.stop.cancelled() => {}
                 () = cx.barrier() => {}

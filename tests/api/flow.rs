@@ -63,8 +63,12 @@ async fn uid(cluster: &Cluster, path: &str) -> Value {
 /// Waits until the server counts so many that run and that wait.
 async fn load(cluster: &Cluster, running: usize, waiting: usize) {
     let wanted = [
-        format!("apiserver_flowcontrol_current_executing_requests{{priority_level=\"narrow\"}} {running}"),
-        format!("apiserver_flowcontrol_current_inqueue_requests{{priority_level=\"narrow\"}} {waiting}"),
+        format!(
+            "apiserver_flowcontrol_current_executing_requests{{priority_level=\"narrow\",flow_schema=\"alice\"}} {running}"
+        ),
+        format!(
+            "apiserver_flowcontrol_current_inqueue_requests{{priority_level=\"narrow\",flow_schema=\"alice\"}} {waiting}"
+        ),
     ];
     let seen = async {
         loop {
@@ -119,6 +123,6 @@ async fn a_full_level_sends_away_and_others_go_on() {
     let text = cluster.get("/metrics").await.text;
     let rejected = "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",flow_schema=\"alice\",reason=\"queue-full\"} 2";
     assert!(text.lines().any(|line| line == rejected), "{text}");
-    let terminated = "apiserver_request_terminations_total{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"nodes\",subresource=\"\",scope=\"cluster\",code=\"429\"} 1";
+    let terminated = "apiserver_request_terminations_total{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"nodes\",subresource=\"\",scope=\"cluster\",component=\"apiserver\",code=\"429\"} 1";
     assert!(text.lines().any(|line| line == terminated), "{text}");
 }

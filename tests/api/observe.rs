@@ -42,6 +42,16 @@ async fn a_stopping_server_is_alive_but_not_ready() {
     assert_eq!(cluster.get("/livez").await.code, 200);
     let reply = cluster.get("/readyz").await;
     assert_eq!((reply.code, reply.text.contains("[-]shutdown failed")), (500, true));
+    let told = cluster.get("/metrics/slis").await.text;
+    for line in [
+        "# TYPE kubernetes_healthcheck gauge",
+        "kubernetes_healthcheck{name=\"shutdown\",type=\"readyz\"} 0",
+        "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1",
+        "kubernetes_healthchecks_total{name=\"shutdown\",type=\"readyz\",status=\"error\"} 1",
+        "kubernetes_healthchecks_total{name=\"etcd\",type=\"livez\",status=\"success\"} 1",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+    }
 }
 
 #[tokio::test]
@@ -88,7 +98,7 @@ async fn requests_are_counted_by_what_they_ask_for() {
     cluster.get("/api/v1/componentstatuses").await.ok();
     let of = |verb: &str, scope: &str| {
         format!(
-            "{{verb=\"{verb}\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"{scope}\""
+            "{{verb=\"{verb}\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"{scope}\",component=\"apiserver\""
         )
     };
     let reply = cluster.get("/metrics").await;
@@ -96,9 +106,9 @@ async fn requests_are_counted_by_what_they_ask_for() {
     let (post, watch, list) = (of("POST", "resource"), of("WATCH", "namespace"), of("LIST", "namespace"));
     for line in [
         "# TYPE apiserver_request_total counter".to_owned(),
-        format!("apiserver_request_total{post},code=\"201\"}} 1"),
-        format!("apiserver_request_total{post},code=\"409\"}} 1"),
-        format!("apiserver_request_duration_seconds_count{post}}} 2"),
+        format!("apiserver_request_total{post},dry_run=\"\",code=\"201\"}} 1"),
+        format!("apiserver_request_total{post},dry_run=\"\",code=\"409\"}} 1"),
+        format!("apiserver_request_duration_seconds_count{post},dry_run=\"\"}} 2"),
         // What lasts has no objective.
         format!("apiserver_request_sli_duration_seconds_count{post}}} 2"),
         format!("apiserver_response_sizes_sum{list}}} {listed}.0"),
@@ -113,6 +123,7 @@ async fn requests_are_counted_by_what_they_ask_for() {
         "authorization_attempts_total{result=\"no-opinion\"} 0".to_owned(),
         "authentication_attempts{result=\"success\"} 0".to_owned(),
         "apiserver_watch_events_total{group=\"\",version=\"v1\",resource=\"configmaps\"} 1".to_owned(),
+        "apiserver_watch_events_sizes_count{group=\"\",version=\"v1\",resource=\"configmaps\"} 1".to_owned(),
         // This very request.
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1".to_owned(),
         "apiserver_storage_objects{resource=\"configmaps\"} 1".to_owned(),

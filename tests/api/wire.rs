@@ -96,7 +96,7 @@ async fn sessions_end_with_their_listener() {
     let cluster = Cluster { server };
     let mut inside = cluster.watch("/api/v1/namespaces?watch=1").await;
     assert_eq!(inside.short().await, "ADDED wire");
-    assert!(cluster.get("/metrics").await.text.contains("apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"namespaces\",subresource=\"\",scope=\"cluster\"} 2\n"));
+    assert!(cluster.get("/metrics").await.text.contains("apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"namespaces\",subresource=\"\",scope=\"cluster\",component=\"apiserver\"} 2\n"));
     let soon = std::time::Duration::from_secs(2);
     tokio::time::timeout(soon, listener.stop()).await.expect("nobody is waited for");
     // An end, not a connection that was cut.

@@ -187,6 +187,7 @@ impl World {
             puller: Puller::new(self.runtime.clone()),
             starts: Semaphore::new(8),
             probes: Semaphore::new(8),
+            probe_results: Default::default(),
             boot: "this".to_owned(),
             statuses: Default::default(),
             claims: watch::Sender::default(),

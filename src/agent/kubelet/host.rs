@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::cgroup::Cgroups;
 use super::env::Facts;
+use super::probes::Results;
 use super::pull::Puller;
 use super::resize::Claim;
 use super::sandbox::Sandboxes;
@@ -63,6 +64,7 @@ pub struct Host {
     pub starts: Semaphore,
     /// Bounds how many probes run at once.
     pub probes: Semaphore,
+    pub probe_results: Results,
     pub boot: String,
     /// The newest status of each pod, by uid.
     pub statuses: Mutex<HashMap<String, Arc<PodStatus>>>,

@@ -152,6 +152,7 @@ impl Kubelet {
             puller: pull::Puller::new(runtime.clone()),
             starts: Semaphore::new(STARTS),
             probes: Semaphore::new(PROBES),
+            probe_results: Default::default(),
             boot: record::boot_id(),
             statuses: Default::default(),
             claims: watch::Sender::default(),

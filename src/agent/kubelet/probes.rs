@@ -1,10 +1,12 @@
 //! The probes of a running container: one task each, a timer that is armed only for the next check, thresholds,
 //! and a message to the pod's worker when a verdict changes. What a verdict leads to is for the worker.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Probe};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -26,6 +28,62 @@ impl Kind {
             Self::Liveness => "Liveness",
             Self::Readiness => "Readiness",
         }
+    }
+}
+
+/// The results of the probes that are running, for who asks.
+#[derive(Default)]
+pub struct Results(Mutex<Vec<Weak<Tally>>>);
+
+/// The results of one probe so far.
+pub struct Tally {
+    pub namespace: String,
+    pub pod: String,
+    pub uid: String,
+    pub container: String,
+    pub kind: &'static str,
+    counts: [AtomicU64; 3],
+}
+
+/// As upstream calls them, in the order in which they are counted.
+const RESULTS: [&str; 3] = ["successful", "failed", "unknown"];
+
+impl Results {
+    fn add(&self, pod: &Pod, container: &str, kind: Kind) -> Arc<Tally> {
+        let meta = &pod.metadata;
+        let tally = Arc::new(Tally {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            pod: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            container: container.to_owned(),
+            kind: kind.name(),
+            counts: Default::default(),
+        });
+        let mut all = self.0.lock();
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Arc::downgrade(&tally));
+        tally
+    }
+
+    pub fn running(&self) -> Vec<Arc<Tally>> {
+        self.0.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Tally {
+    fn count(&self, outcome: &Outcome) {
+        let at = match outcome {
+            Outcome::Success => 0,
+            Outcome::Failure(_) => 1,
+            Outcome::Unknown(_) => 2,
+        };
+        self.counts[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those that there were, and how often.
+    pub fn results(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = RESULTS.iter().zip(&self.counts).map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0)
     }
 }
 
@@ -99,6 +157,7 @@ pub fn watch(
     let mut tasks = JoinSet::new();
     for (kind, probe) in all {
         let Some(probe) = probe.cloned() else { continue };
+        let tally = host.probe_results.add(&pod.borrow(), &container.name, kind);
         let prober = Prober {
             host: host.clone(),
             pod: pod.clone(),
@@ -106,6 +165,7 @@ pub fn watch(
             kind,
             probe,
             verdicts: verdicts.clone(),
+            tally,
         };
         tasks.spawn(prober.run(gates.clone()));
     }
@@ -119,6 +179,7 @@ struct Prober {
     kind: Kind,
     probe: Probe,
     verdicts: mpsc::UnboundedSender<Verdict>,
+    tally: Arc<Tally>,
 }
 
 fn seconds(value: Option<i32>, default: u64) -> Duration {
@@ -155,6 +216,7 @@ impl Prober {
             let _slot = self.host.probes.acquire().await.ok();
             self.ask().await
         };
+        self.tally.count(&outcome);
         let say = |reason: &str, message: String| {
             let pod = self.pod.borrow().clone();
             self.host.event(&pod, Some(&self.target.container.name), Warning, reason, message);
@@ -211,5 +273,20 @@ mod tests {
         let mut counter = Counter::new(&Probe::default());
         assert_eq!([false, false, false].map(|result| counter.count(result)), [None, None, Some(false)]);
         assert_eq!(counter.count(true), Some(true));
+    }
+
+    #[test]
+    fn results_are_told_while_their_probe_runs() {
+        let results = Results::default();
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"metadata": {"namespace": "n", "name": "p", "uid": "u"}}))
+                .unwrap();
+        let tally = results.add(&pod, "c", Kind::Liveness);
+        let outcomes = [Outcome::Success, Outcome::Success, Outcome::Failure("x".to_owned())];
+        outcomes.iter().for_each(|outcome| tally.count(outcome));
+        let told: Vec<_> = results.running().iter().flat_map(|one| one.results().collect::<Vec<_>>()).collect();
+        assert_eq!(told, [("successful", 2), ("failed", 1)]);
+        drop(tally);
+        assert!(results.running().is_empty());
     }
 }

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -66,11 +67,17 @@ pub struct Keys {
 pub struct Controllers {
     config: ControllersConfig,
     tasks: TaskTracker,
+    evictions: node::metrics::Evictions,
 }
 
 impl Controllers {
     pub fn new(config: ControllersConfig) -> Self {
-        Self { config, tasks: TaskTracker::new() }
+        Self { config, tasks: TaskTracker::new(), evictions: node::metrics::Evictions::default() }
+    }
+
+    /// Shows what they count, besides their queues.
+    pub fn register(&self, registry: &mut Registry) {
+        self.evictions.register(registry, &self.config.env);
     }
 
     fn run<C: Controller>(&self, env: &Env, controller: C, workers: usize) {
@@ -134,7 +141,7 @@ impl Component for Controllers {
         self.run(&env, endpoints::LegacyEndpoints::new(&env, endpoints), 5);
         self.run(&env, endpoints::Mirroring::new(&env), 5);
         self.run(&env, node::ipam::NodeIpam::new(&env, config.cluster_cidr), 1);
-        self.run(&env, node::lifecycle::NodeLifecycle::new(&env, pods_on.clone()), 8);
+        self.run(&env, node::lifecycle::NodeLifecycle::new(&env, pods_on.clone(), self.evictions.clone()), 8);
         self.run(&env, node::eviction::TaintEviction::new(&env, pods_on.clone()), 8);
         self.run(&env, node::pod_gc::PodGc::new(&env, pods_on), 5);
         self.run(&env, flow_control::FlowControl::new(&env), 1);

@@ -4,11 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Response;
+use http::{HeaderMap, Response};
 use parking_lot::RwLock;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 
 use super::body::Body;
-use super::respond;
+use super::{metrics, respond};
+use crate::api::status;
 use crate::server::pipeline::query::Query;
 
 /// One thing that must work. The error is for the log and for who asks for this check alone.
@@ -21,6 +26,25 @@ pub const LAST: &str = "shutdown";
 pub struct Health {
     checks: RwLock<Vec<(String, Scope, Check)>>,
     components: RwLock<Vec<(&'static str, Check)>>,
+    outcomes: Outcomes,
+}
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// How checks went that somebody asked for, under upstream's names.
+#[derive(Default)]
+struct Outcomes {
+    last: Family<Labels<2>, Gauge>,
+    counts: Family<Labels<3>, Counter>,
+}
+
+impl Outcomes {
+    fn observe(&self, check: &str, root: &str, good: bool) {
+        let (name, of) = (("name", check.to_owned()), ("type", root.to_owned()));
+        let status = ("status", if good { "success" } else { "error" }.to_owned());
+        self.last.get_or_create(&[name.clone(), of.clone()]).set(good.into());
+        self.counts.get_or_create(&[name, of, status]).inc();
+    }
 }
 
 /// Which of the endpoints a check belongs to.
@@ -95,9 +119,22 @@ impl Health {
         let checks = self.checks.read();
         let mut checks = checks.iter().filter(|(_, scope, _)| root == "readyz" || *scope == Scope::Live);
         match one.trim_end_matches('/') {
-            "" => Some(all(root, checks, query)),
+            "" => Some(all(root, checks, query, &self.outcomes)),
             one => checks.find(|(name, ..)| name == one).map(|(_, _, check)| single(one, check)),
         }
+    }
+
+    /// `/metrics/slis`.
+    pub fn metrics(&self, headers: &HeaderMap) -> status::Result<Response<Body>> {
+        let mut registry = Registry::default();
+        let Outcomes { last, counts } = &self.outcomes;
+        registry.register(
+            "kubernetes_healthcheck",
+            "The result of each check, when it was last asked for",
+            last.clone(),
+        );
+        registry.register("kubernetes_healthchecks", "The results of each check so far", counts.clone());
+        metrics::shown(&registry, headers)
     }
 }
 
@@ -111,7 +148,12 @@ fn single(name: &str, check: &Check) -> Response<Body> {
     }
 }
 
-fn all<'a>(root: &str, checks: impl Iterator<Item = &'a (String, Scope, Check)>, query: &Query) -> Response<Body> {
+fn all<'a>(
+    root: &str,
+    checks: impl Iterator<Item = &'a (String, Scope, Check)>,
+    query: &Query,
+    outcomes: &Outcomes,
+) -> Response<Body> {
     let mut excluded: Vec<&str> = query.all("exclude").collect();
     let mut lines = String::new();
     let mut failed = false;
@@ -121,7 +163,9 @@ fn all<'a>(root: &str, checks: impl Iterator<Item = &'a (String, Scope, Check)>,
             lines.push_str(&format!("[+]{name} excluded: ok\n"));
             continue;
         }
-        match check() {
+        let outcome = check();
+        outcomes.observe(name, root, outcome.is_ok());
+        match outcome {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(why) => {
                 tracing::debug!(check = name, why, "health check failed");

@@ -240,9 +240,9 @@ impl ApiServer {
         let query = Query::parse(request.uri().query());
         let format = negotiate::of_failures(request.headers(), &query);
         let info = route::request_info(request.method(), request.uri().path(), &query);
-        let labels = metrics::Request::of(&info, request.headers());
-        let lasts = labels.is_long_running();
-        let running = Arc::new(self.inner.metrics.begin(labels));
+        let tried = metrics::Tried::of(&info, &query, request.headers());
+        let running = Arc::new(self.inner.metrics.begin(tried));
+        let lasts = running.lasts();
         let begun = match &self.inner.audit {
             Some(audit) => {
                 let id = audit_id.to_str().unwrap_or_default();

@@ -37,11 +37,9 @@ impl ApiServer {
         if let Some(response) = self.inner.openid.as_ref().and_then(|openid| openid.respond(path)) {
             return Ok(response);
         }
-        if path == "/metrics" {
-            self.inner.flow.observe();
-            return self.inner.metrics.respond(headers);
-        }
         match path {
+            "/metrics" => self.inner.metrics.respond(headers),
+            "/metrics/slis" => self.inner.health.metrics(headers),
             "/version" | "/version/" => respond::value(200, &version(), negotiate::accept(headers, query)?.format),
             // For people, whatever they accept.
             "" | "/" | "/index.html" => respond::value(200, &json!({"paths": self.paths()}), Format::PrettyJson),
@@ -56,7 +54,9 @@ impl ApiServer {
         if self.inner.openid.is_some() {
             paths.extend([openid::CONFIGURATION, openid::KEYS].map(str::to_owned));
         }
-        paths.extend(["/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned));
+        paths.extend(
+            ["/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned),
+        );
         paths.sort();
         paths
     }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use prometheus_client::metrics::counter::Counter;
 
 use super::body::{self, Body, BoxError};
+use super::metrics;
 use super::negotiate::{Accept, View};
 use super::view::{self, Include};
 use crate::api::status::Result;
@@ -18,20 +18,20 @@ pub struct Events {
     include: Include,
     /// The columns of a table were not described yet.
     first: bool,
-    sent: Counter,
+    sent: metrics::Events,
 }
 
 impl Events {
     /// `sent` counts them.
-    pub fn new(stream: WatchStream, accept: Accept, include: Include, sent: Counter) -> Self {
+    pub fn new(stream: WatchStream, accept: Accept, include: Include, sent: metrics::Events) -> Self {
         Self { stream, view: accept.view, include, first: true, sent }
     }
 
     /// The next one, as a line of JSON; `None` at the end of the watch.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         let event = self.stream.next().await?;
-        self.sent.inc();
         let line = self.line(&event);
+        self.sent.sent(line.as_ref().map_or(0, Bytes::len));
         self.first = false;
         Some(line)
     }

@@ -66,8 +66,15 @@ pub enum Decision {
     },
 }
 
-/// Finds a node. `start` is where looking begins, so that a large cluster is filled evenly; it is moved on.
-pub fn decide(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, start: &mut usize) -> Decision {
+/// Finds a node. `start` is where looking begins, so that a large cluster is filled evenly; it is moved on. `done` hears
+/// of each step that is over, by upstream's name of it.
+pub fn decide(
+    profile: &Profile,
+    snapshot: &Snapshot,
+    pod: &PodInfo,
+    start: &mut usize,
+    mut done: impl FnMut(&'static str),
+) -> Decision {
     let nodes = snapshot.nodes();
     if nodes.is_empty() {
         return Decision::Unschedulable {
@@ -97,10 +104,15 @@ pub fn decide(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, start: &mut
         }
     }
     *start = (*start + looked) % nodes.len();
+    done("Filter");
     match candidates.as_slice() {
         [] => Decision::Unschedulable { message: message(nodes.len(), &reasons), by },
         [only] => Decision::Place(only.name().to_owned()),
-        several => Decision::Place(best(profile, pod, several).name().to_owned()),
+        several => {
+            let best = best(profile, pod, several);
+            done("Score");
+            Decision::Place(best.name().to_owned())
+        }
     }
 }
 

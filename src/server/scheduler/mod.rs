@@ -16,7 +16,7 @@ mod snapshot;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Binding, Node, NodeStatus, ObjectReference, Pod, PodCondition, PodSpec};
+use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodCondition, PodSpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::Mutex;
@@ -150,13 +150,8 @@ impl Shared {
         let name = change.object().metadata.name.clone().unwrap_or_default();
         let Some(new) = &change.new else { return state.snapshot.remove_node(&name) };
         state.snapshot.set_node(new.clone());
-        let matters = |node: &Node| {
-            let of_status = |status: &NodeStatus| (status.allocatable.clone(), status.declared_features.clone());
-            (node.metadata.labels.clone(), node.spec.clone(), node.status.as_ref().map(of_status))
-        };
-        if change.old.as_ref().is_none_or(|old| matters(old) != matters(new)) {
-            self.wake(&mut state, Wake::Node);
-        }
+        let event = change.old.as_ref().map_or(Some("NodeAdd"), |old| event(old, new));
+        event.into_iter().for_each(|event| self.wake(&mut state, Wake::Node, event));
     }
 
     fn pod_changed(&self, change: &Change<Pod>) {
@@ -166,7 +161,7 @@ impl Shared {
         if change.new.is_none() || pods::is_terminal(pod) {
             state.queue.remove(uid);
             if state.snapshot.remove(uid) {
-                self.wake(&mut state, Wake::PodGone);
+                self.wake(&mut state, Wake::PodGone, "AssignedPodDelete");
             }
             return;
         }
@@ -179,14 +174,14 @@ impl Shared {
         } else if is_ours(spec) && is_gated(spec) {
             state.queue.gate(uid);
         } else if is_ours(spec) {
-            state.queue.put(PodInfo::new(pod.clone()));
+            state.queue.put(PodInfo::new(pod.clone()), Instant::now());
             self.changed.notify_one();
         }
     }
 
-    fn wake(&self, state: &mut State, wake: Wake) {
+    fn wake(&self, state: &mut State, wake: Wake, event: &'static str) {
         let helps = |name: &str, wake| self.profile.filters.iter().any(|f| f.name() == name && f.woken_by(wake));
-        state.queue.wake(wake, helps, Instant::now());
+        state.queue.wake(wake, event, helps, Instant::now());
         self.changed.notify_one();
     }
 
@@ -197,12 +192,18 @@ impl Shared {
         if state.snapshot.is_placed(pod.uid()) {
             return;
         }
-        match decide(&self.profile, &state.snapshot, pod, start) {
+        let mut since = begun;
+        let done = |step| since = self.metrics.step(step, "Success", since);
+        match decide(&self.profile, &state.snapshot, pod, start, done) {
             Decision::Place(node) => {
                 state.snapshot.place(pod.uid(), &node, pod.claim.clone());
                 drop(state);
-                let (shared, pod) = (self.clone(), pod.clone());
-                self.tasks.spawn(async move { shared.bind(&pod, &node, begun).await });
+                let (shared, pod, tried) = (self.clone(), pod.clone(), (taken.attempts, taken.since));
+                self.tasks.spawn(async move {
+                    if shared.bind(&pod, &node, begun).await {
+                        shared.metrics.scheduled(tried.0, tried.1);
+                    }
+                });
             }
             Decision::Unschedulable { message, by } => {
                 state.queue.unschedulable(taken, by, Instant::now());
@@ -214,8 +215,9 @@ impl Shared {
         }
     }
 
-    async fn bind(&self, pod: &PodInfo, node: &str, begun: Instant) {
-        let Ok(_permit) = self.binding.clone().acquire_owned().await else { return };
+    /// Whether the pod has its node now.
+    async fn bind(&self, pod: &PodInfo, node: &str, begun: Instant) -> bool {
+        let Ok(_permit) = self.binding.clone().acquire_owned().await else { return false };
         let metadata = &pod.pod.metadata;
         let (name, namespace) = (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref());
         let mut binding = Binding {
@@ -229,15 +231,20 @@ impl Shared {
         binding.metadata.name = Some(name.to_owned());
         binding.metadata.uid.clone_from(&metadata.uid);
         let api: Api<Pod> = Api::namespaced(self.env.client.clone(), namespace.unwrap_or_default());
+        let asked = Instant::now();
         match api.create_subresource::<_, serde_json::Value>("binding", name, &PostParams::default(), &binding).await {
             Ok(_) => {
+                self.metrics.step("Bind", "Success", asked);
                 self.metrics.attempted(Outcome::Scheduled, begun);
                 let message = format!("Successfully assigned {}/{name} to {node}", namespace.unwrap_or_default());
                 self.recorder.event(pod.pod.as_ref(), EventType::Normal, "Scheduled", message);
+                true
             }
             Err(error) => {
+                self.metrics.step("Bind", "Error", asked);
                 self.metrics.attempted(Outcome::Error, begun);
                 self.not_bound(pod, &error);
+                false
             }
         }
     }
@@ -284,6 +291,19 @@ impl Shared {
         if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             tracing::debug!(%error, pod = name, "the reason for waiting was not written");
         }
+    }
+}
+
+/// What of a node changed that pods may wait for, by upstream's name of it (`NodeSchedulingPropertiesChange`).
+fn event(old: &Node, new: &Node) -> Option<&'static str> {
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    let features = |node: &Node| node.status.as_ref().and_then(|status| status.declared_features.clone());
+    match () {
+        () if old.spec != new.spec => Some("NodeUpdateNodeTaint"),
+        () if allocatable(old) != allocatable(new) => Some("NodeUpdateNodeAllocatable"),
+        () if old.metadata.labels != new.metadata.labels => Some("NodeUpdateNodeLabel"),
+        () if features(old) != features(new) => Some("NodeUpdateNodeDeclaredFeature"),
+        () => None,
     }
 }
 

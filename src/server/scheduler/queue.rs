@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::time::Instant;
 
 use super::framework::Wake;
@@ -30,7 +32,19 @@ struct Entry {
     pod: PodInfo,
     place: Place,
     attempts: u32,
+    /// When it first stood among the ready ones.
+    since: Instant,
 }
+
+/// How often pods came into each queue, by the event that brought them there.
+pub type Incoming = Family<[(&'static str, &'static str); 2], Counter>;
+
+/// Upstream's names of what brings a pod into a queue, but for events of the cluster.
+const ADDED: &str = "UnschedulablePodAdd";
+const UPDATED: &str = "UnschedulablePodUpdate";
+const UNGATED: &str = "UnschedulablePodUpdatePodSchedulingGatesEliminated";
+const FAILED: &str = "ScheduleAttemptFailure";
+const BACKED_OFF: &str = "BackoffComplete";
 
 /// The scheduling queue. Every waiting pod is in it exactly once, by UID; of gated ones it knows only that there are.
 #[derive(Default)]
@@ -43,30 +57,34 @@ pub struct Queue {
     counter: u64,
     /// Counts wakes, so that a pod which was being tried during one is tried again.
     wakes: u64,
+    incoming: Incoming,
 }
 
 /// A pod taken to be scheduled.
 pub struct Taken {
     pub pod: PodInfo,
+    /// This one included.
+    pub attempts: u32,
+    pub since: Instant,
     wakes: u64,
 }
 
 impl Queue {
     /// Adds a new pod or brings a known one up to date. A changed spec or label gives it another try.
-    pub fn put(&mut self, pod: PodInfo) {
+    pub fn put(&mut self, pod: PodInfo, now: Instant) {
         let uid = pod.uid().to_owned();
-        self.gated.remove(&uid);
+        let event = if self.gated.remove(&uid) { UNGATED } else { ADDED };
         match self.entries.get_mut(&uid) {
             None => {
-                self.entries.insert(uid.clone(), Entry { pod, place: Place::Taken, attempts: 0 });
-                self.make_ready(&uid);
+                self.entries.insert(uid.clone(), Entry { pod, place: Place::Taken, attempts: 0, since: now });
+                self.make_ready(&uid, event);
             }
             Some(entry) => {
                 let (old, new) = (&entry.pod.pod, &pod.pod);
                 let changed = old.spec != new.spec || old.metadata.labels != new.metadata.labels;
                 entry.pod = pod;
                 if changed && !matches!(entry.place, Place::Taken) {
-                    self.make_ready(&uid);
+                    self.make_ready(&uid, UPDATED);
                 }
             }
         }
@@ -74,7 +92,18 @@ impl Queue {
 
     /// A gate keeps the pod from being tried.
     pub fn gate(&mut self, uid: &str) {
-        self.gated.insert(uid.to_owned());
+        if self.gated.insert(uid.to_owned()) {
+            self.came("unschedulable", ADDED);
+        }
+    }
+
+    /// What came in; shared with who shows it.
+    pub fn incoming(&self) -> Incoming {
+        self.incoming.clone()
+    }
+
+    fn came(&self, queue: &'static str, event: &'static str) {
+        self.incoming.get_or_create(&[("queue", queue), ("event", event)]).inc();
     }
 
     pub fn remove(&mut self, uid: &str) {
@@ -88,14 +117,15 @@ impl Queue {
         while let Some((key, _)) = self.backoff.first_key_value().filter(|((at, _), _)| *at <= now) {
             let key = *key;
             if let Some(uid) = self.backoff.remove(&key) {
-                self.make_ready(&uid);
+                self.make_ready(&uid, BACKED_OFF);
             }
         }
         let (_, uid) = self.ready.pop_first()?;
         let entry = self.entries.get_mut(&uid)?;
         entry.place = Place::Taken;
         entry.attempts += 1;
-        Some(Taken { pod: entry.pod.clone(), wakes: self.wakes })
+        let (attempts, since) = (entry.attempts, entry.since);
+        Some(Taken { pod: entry.pod.clone(), attempts, since, wakes: self.wakes })
     }
 
     /// When the next back-off ends, if a pod is backing off.
@@ -121,21 +151,27 @@ impl Queue {
         }
         if let Some(entry) = self.entries.get_mut(taken.pod.uid()) {
             entry.place = Place::Unschedulable(by);
+            self.came("unschedulable", FAILED);
         }
     }
 
     /// Scheduling or binding went wrong: try again after a while.
     pub fn failed(&mut self, uid: &str, now: Instant) {
+        self.back_off(uid, FAILED, now);
+    }
+
+    fn back_off(&mut self, uid: &str, event: &'static str, now: Instant) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let doubled = FIRST_BACKOFF.saturating_mul(1 << entry.attempts.saturating_sub(1).min(10));
         self.counter += 1;
         let key = (now + doubled.min(LONGEST_BACKOFF), self.counter);
         entry.place = Place::Backoff(key);
         self.backoff.insert(key, uid.to_owned());
+        self.came("backoff", event);
     }
 
-    /// Something happened: those whom it may help get another try, after their back-off.
-    pub fn wake(&mut self, wake: Wake, helps: impl Fn(&str, Wake) -> bool, now: Instant) {
+    /// Something happened, which upstream calls `event`: those whom it may help get another try, after their back-off.
+    pub fn wake(&mut self, wake: Wake, event: &'static str, helps: impl Fn(&str, Wake) -> bool, now: Instant) {
         self.wakes += 1;
         let woken = self.entries.iter().filter(|(_, entry)| match &entry.place {
             Place::Unschedulable(by) => by.iter().any(|filter| helps(filter, wake)),
@@ -144,13 +180,13 @@ impl Queue {
         for uid in woken.map(|(uid, _)| uid.clone()).collect::<Vec<_>>() {
             // The first failure is no reason to wait: the cluster has just changed in its favour.
             match self.entries.get(&uid).is_some_and(|entry| entry.attempts <= 1) {
-                true => self.make_ready(&uid),
-                false => self.failed(&uid, now),
+                true => self.make_ready(&uid, event),
+                false => self.back_off(&uid, event, now),
             }
         }
     }
 
-    fn make_ready(&mut self, uid: &str) {
+    fn make_ready(&mut self, uid: &str, event: &'static str) {
         self.leave(uid);
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let priority = entry.pod.spec().and_then(|spec| spec.priority).unwrap_or(0);
@@ -158,6 +194,7 @@ impl Queue {
         let key = (-i64::from(priority), self.counter);
         entry.place = Place::Ready(key);
         self.ready.insert(key, uid.to_owned());
+        self.came("active", event);
     }
 
     fn leave(&mut self, uid: &str) {
@@ -190,7 +227,7 @@ mod tests {
     fn the_most_important_comes_first_then_the_oldest() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for (uid, priority) in [("a", 0), ("b", 10), ("c", 0), ("d", -5)] {
-            queue.put(pod(uid, priority));
+            queue.put(pod(uid, priority), now);
         }
         assert_eq!(names(&mut queue, now), ["b", "a", "c", "d"]);
     }
@@ -202,7 +239,7 @@ mod tests {
         queue.remove("b");
         assert_eq!(queue.waiting()[3], ("gated", 1));
         assert!(queue.take(now).is_none());
-        queue.put(pod("a", 0));
+        queue.put(pod("a", 0), now);
         assert_eq!(queue.waiting()[3], ("gated", 0));
         assert_eq!(names(&mut queue, now), ["a"]);
     }
@@ -210,7 +247,7 @@ mod tests {
     #[test]
     fn a_failure_backs_off_and_doubles() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.put(pod("a", 0));
+        queue.put(pod("a", 0), now);
         queue.take(now).unwrap();
         queue.failed("a", now);
         assert_eq!(queue.next_due(), Some(now + FIRST_BACKOFF));
@@ -224,22 +261,22 @@ mod tests {
     #[test]
     fn the_unschedulable_wait_for_what_helps_them() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.put(pod("a", 0));
+        queue.put(pod("a", 0), now);
         let taken = queue.take(now).unwrap();
         queue.unschedulable(&taken, vec!["NodeAffinity"], now);
         let helps = |filter: &str, wake| filter == "NodeAffinity" && wake == Wake::Node;
-        queue.wake(Wake::PodGone, helps, now);
+        queue.wake(Wake::PodGone, "AssignedPodDelete", helps, now);
         assert!(queue.take(now).is_none());
-        queue.wake(Wake::Node, helps, now);
+        queue.wake(Wake::Node, "NodeAdd", helps, now);
         assert!(queue.take(now).is_some());
     }
 
     #[test]
     fn a_wake_during_the_attempt_is_not_lost() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.put(pod("a", 0));
+        queue.put(pod("a", 0), now);
         let taken = queue.take(now).unwrap();
-        queue.wake(Wake::Node, |_, _| true, now);
+        queue.wake(Wake::Node, "NodeAdd", |_, _| true, now);
         queue.unschedulable(&taken, vec!["NodeAffinity"], now);
         assert!(queue.next_due().is_some());
     }
@@ -247,8 +284,34 @@ mod tests {
     #[test]
     fn a_removed_pod_is_gone_wherever_it_stood() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.put(pod("a", 0));
+        queue.put(pod("a", 0), now);
         queue.remove("a");
         assert!(queue.take(now).is_none() && queue.entries.is_empty());
+    }
+
+    #[test]
+    fn what_comes_into_each_queue_is_counted_by_its_cause() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.gate("a");
+        queue.put(pod("a", 0), now);
+        let taken = queue.take(now).unwrap();
+        queue.unschedulable(&taken, vec!["NodeAffinity"], now);
+        queue.wake(Wake::Node, "NodeUpdateNodeLabel", |_, _| true, now);
+        let taken = queue.take(now).unwrap();
+        assert_eq!((taken.attempts, taken.since), (2, now));
+        queue.failed("a", now);
+        queue.take(now + LONGEST_BACKOFF).unwrap();
+        let incoming = queue.incoming();
+        for (queue, event) in [
+            ("unschedulable", ADDED),
+            ("active", UNGATED),
+            ("unschedulable", FAILED),
+            ("active", "NodeUpdateNodeLabel"),
+            ("backoff", FAILED),
+            ("active", BACKED_OFF),
+        ] {
+            let count = incoming.get(&[("queue", queue), ("event", event)]).map(|count| count.get());
+            assert_eq!(count, Some(1), "{queue} {event}");
+        }
     }
 }

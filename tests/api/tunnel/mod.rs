@@ -49,7 +49,7 @@ async fn what_cannot_be_reached_is_reached_by_the_tunnel() {
     let metrics = site.cluster.get("/metrics").await.text;
     assert!(metrics.contains("\norch_tunnels_open 1\n"), "{metrics}");
     let lasting = format!(
-        "apiserver_longrunning_requests{{verb=\"CONNECT\",group=\"\",version=\"\",resource=\"\",subresource=\"{PATH}\",scope=\"\"}} 1\n"
+        "apiserver_longrunning_requests{{verb=\"CONNECT\",group=\"\",version=\"\",resource=\"\",subresource=\"{PATH}\",scope=\"\",component=\"apiserver\"}} 1\n"
     );
     assert!(metrics.contains(&lasting), "{metrics}");
     tunnel.stop().await;

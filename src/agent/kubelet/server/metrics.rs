@@ -1,4 +1,4 @@
-//! `/metrics`, `/metrics/resource` and `/metrics/cadvisor`: what nodes, pods and containers use, in Prometheus' text
+//! `/metrics`, `/metrics/resource`, `/metrics/probes` and `/metrics/cadvisor`: what nodes, pods and containers use, in Prometheus' text
 //! format under upstream's names. Written when asked for; nothing is counted in between.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::Server;
 use super::answer::{self, Answer, Failure};
 use super::stats::{Sample, sample};
+use crate::agent::kubelet::probes::Results;
 use crate::agent::runtime::{ContainerInfo, ContainerStats};
 
 /// Families of metrics, each written once with its samples.
@@ -65,6 +66,32 @@ pub async fn kubelet(server: &Server) -> Result<Answer, Failure> {
     page.0.push_str(&server.host.requests.render());
     page.0.push_str(&server.host.dns_metrics.render());
     Ok(page.answer())
+}
+
+/// How the probes of running containers went.
+pub fn probes(server: &Server) -> Answer {
+    probes_page(&server.host.probe_results).answer()
+}
+
+fn probes_page(results: &Results) -> Page {
+    let mut samples = Vec::new();
+    for tally in results.running() {
+        for (result, count) in tally.results() {
+            let pairs = [
+                ("container", tally.container.as_str()),
+                ("namespace", &tally.namespace),
+                ("pod", &tally.pod),
+                ("pod_uid", &tally.uid),
+                ("probe_type", tally.kind),
+                ("result", result),
+            ];
+            samples.push((labels(&pairs), count as f64));
+        }
+    }
+    let help = "Cumulative number of a liveness, readiness or startup probe for a container by result.";
+    let mut page = Page::default();
+    page.family("prober_probe_total", "counter", help, samples);
+    page
 }
 
 /// What autoscalers read: CPU and working sets.

@@ -179,6 +179,7 @@ async fn route(server: Arc<Server>, request: Request<Incoming>) -> Result<Answer
         ["stats", "summary"] if get => stats::summary(&server).await,
         ["metrics"] if get => metrics::kubelet(&server).await,
         ["metrics", "resource"] if get => metrics::resource(&server).await,
+        ["metrics", "probes"] if get => Ok(metrics::probes(&server)),
         ["metrics", "cadvisor"] if get => metrics::cadvisor(&server).await,
         ["configz"] if get => configz(&server),
         ["containerLogs", namespace, pod, container] if get => {

@@ -31,6 +31,14 @@ pub fn is_ready(node: &Node) -> bool {
     condition(node, "Ready") == Some("True")
 }
 
+/// Whether its pods have to leave it, as far as they do not tolerate that.
+pub fn evicts(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+    taints
+        .into_iter()
+        .any(|taint| taint.effect == "NoExecute" && [NOT_READY, UNREACHABLE].contains(&taint.key.as_str()))
+}
+
 /// The conditions of a node not heard of for too long; `None` where they say so already.
 pub fn silenced(node: &Node, now: Timestamp) -> Option<Vec<NodeCondition>> {
     let before = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();

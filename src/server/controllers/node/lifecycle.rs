@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use super::metrics::Evictions;
 use super::{PodsOn, health};
 use crate::reconcile::clock::{time, until};
 use crate::reconcile::events::{EventType, Recorder};
@@ -37,13 +38,14 @@ pub struct NodeLifecycle {
     pods_on: PodsOn,
     signs: Mutex<HashMap<String, Sign>>,
     events: Recorder,
+    evictions: Evictions,
 }
 
 impl NodeLifecycle {
-    pub fn new(env: &Env, pods_on: PodsOn) -> Self {
+    pub fn new(env: &Env, pods_on: PodsOn, evictions: Evictions) -> Self {
         let events = env.events.recorder("node-controller", None);
         let (nodes, leases) = (env.informers.get(), env.informers.get());
-        Self { nodes, leases, pods_on, signs: Mutex::default(), events }
+        Self { nodes, leases, pods_on, signs: Mutex::default(), events, evictions }
     }
 
     /// When the node was last heard of; now, where it says something new.
@@ -99,6 +101,7 @@ impl Controller for NodeLifecycle {
     fn watches(self: Arc<Self>, watches: &mut Watches<Key>) {
         let this = self.clone();
         watches.on(&self.nodes, move |change| {
+            this.evictions.zone(change.object());
             let readiness = |node: &Option<Arc<Node>>| node.as_ref().map(|node| health::is_ready(node));
             if readiness(&change.old) == readiness(&change.new) {
                 return vec![Key::of(change.object().as_ref())];
@@ -136,8 +139,12 @@ impl Controller for NodeLifecycle {
         }
         let any_ready = health::is_ready(&node) || self.nodes.store().find(health::is_ready).is_some();
         if let Some(taints) = health::taints(&node, any_ready, now) {
+            let was_left = health::evicts(&node);
             node.spec.get_or_insert_default().taints = Some(taints);
             node = writer.replace(&node).await?;
+            if !was_left && health::evicts(&node) {
+                self.evictions.inc(&node);
+            }
         }
         if health::condition(&node, "Ready").is_some_and(|ready| ready != "True") {
             self.mark_pods(cx, &key.name).await?;

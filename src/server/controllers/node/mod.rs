@@ -4,6 +4,7 @@ pub mod eviction;
 mod health;
 pub mod ipam;
 pub mod lifecycle;
+pub mod metrics;
 pub mod pod_gc;
 
 use k8s_openapi::api::core::v1::Pod;

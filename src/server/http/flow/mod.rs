@@ -4,6 +4,7 @@
 //! they changed. Requests of this process, and those that last, are not held up, but watches are until they have begun.
 
 mod config;
+mod counts;
 mod seats;
 mod work;
 
@@ -13,15 +14,12 @@ use std::time::Duration;
 use http::{HeaderValue, Response};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use parking_lot::{Mutex, RwLock};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use self::config::Config;
 use self::config::Limit;
+use self::counts::{Counts, Held};
 use self::seats::{Refused, Seat, Seats};
 use self::work::{Stored, Work};
 use super::authn::User;
@@ -40,20 +38,6 @@ const SCHEMA: &str = "x-kubernetes-pf-flowschema-uid";
 const LEVEL: &str = "x-kubernetes-pf-prioritylevel-uid";
 /// Of so many objects the average size is taken.
 const SAMPLE: usize = 8;
-const WAITS: [f64; 10] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 15.0];
-
-type Labels = Vec<(&'static str, String)>;
-
-/// What is counted, by level and schema.
-struct Counts {
-    dispatched: Family<Labels, Counter>,
-    rejected: Family<Labels, Counter>,
-    waits: Family<Labels, Histogram, fn() -> Histogram>,
-    executing: Family<Labels, Gauge>,
-    executing_seats: Family<Labels, Gauge>,
-    waiting: Family<Labels, Gauge>,
-    nominal: Family<Labels, Gauge>,
-}
 
 pub struct FlowControl {
     store: Arc<dyn Store>,
@@ -75,6 +59,7 @@ pub struct Admitted {
     waited: Duration,
     after: Duration,
     names: Option<Names>,
+    held: Option<Held>,
 }
 
 /// The UIDs that answers carry.
@@ -93,7 +78,7 @@ impl Names {
 impl Admitted {
     /// Who is not held up.
     pub fn exempt() -> Self {
-        Self { seat: None, waited: Duration::ZERO, after: Duration::ZERO, names: None }
+        Self { seat: None, waited: Duration::ZERO, after: Duration::ZERO, names: None, held: None }
     }
 
     /// The request has its answer.
@@ -108,7 +93,7 @@ impl Admitted {
         if let Some(seat) = self.seat.filter(|_| !self.after.is_zero()) {
             tokio::spawn(async move {
                 tokio::time::sleep(self.after).await;
-                drop(seat);
+                drop((seat, self.held));
             });
         }
     }
@@ -116,31 +101,12 @@ impl Admitted {
 
 impl FlowControl {
     pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, seats_in_all: usize) -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(WAITS);
-        let counts = Counts {
-            dispatched: Family::default(),
-            rejected: Family::default(),
-            waits: Family::new_with_constructor(histogram),
-            executing: Family::default(),
-            executing_seats: Family::default(),
-            waiting: Family::default(),
-            nominal: Family::default(),
-        };
-        let (config, changes, reading, seats) = Default::default();
+        let (config, changes, reading, seats, counts) = Default::default();
         Self { store, metrics, seats_in_all, config, changes, reading, seats, counts }
     }
 
     pub fn register(&self, registry: &mut Registry) {
-        let Counts { dispatched, rejected, waits, executing, executing_seats, waiting, nominal } = &self.counts;
-        let name = |rest: &str| format!("apiserver_flowcontrol_{rest}");
-        registry.register(name("dispatched_requests"), "Requests that got a seat", dispatched.clone());
-        registry.register(name("rejected_requests"), "Requests that got none, by why", rejected.clone());
-        registry.register(name("request_wait_duration_seconds"), "How long requests waited for a seat", waits.clone());
-        registry.register(name("current_executing_requests"), "Requests that have a seat", executing.clone());
-        let help = "Seats that those requests have";
-        registry.register(name("current_executing_seats"), help, executing_seats.clone());
-        registry.register(name("current_inqueue_requests"), "Requests that wait for one", waiting.clone());
-        registry.register(name("nominal_limit_seats"), "Seats that a level has by right", nominal.clone());
+        self.counts.register(registry);
     }
 
     /// The configuration as stored, read anew where it changed.
@@ -162,9 +128,7 @@ impl FlowControl {
             let config = Config::new(schemas, &levels, self.seats_in_all);
             self.seats.configure(config.levels());
             for level in config.levels() {
-                let seats = level.limit.map_or(0, |limit| limit.seats);
-                let gauge = self.counts.nominal.get_or_create_owned(&vec![("priority_level", level.name.to_string())]);
-                gauge.set(i64::try_from(seats).unwrap_or(i64::MAX));
+                self.counts.nominal(&level.name, level.limit.map_or(0, |limit| limit.seats));
             }
             *self.config.write() = Arc::new(config);
         }
@@ -199,25 +163,24 @@ impl FlowControl {
         let Some(class) = config.classify(user, request) else { return Ok(Admitted::exempt()) };
         let header = |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         let names = Names { schema: header(class.schema_uid), level: header(&class.level.uid) };
-        let labels =
-            || vec![("priority_level", class.level.name.to_string()), ("flow_schema", class.schema.to_owned())];
+        let counts = self.counts.of(&class.level.name, class.schema);
         let Some(limit) = class.level.limit else {
-            self.counts.dispatched.get_or_create(&labels()).inc();
-            return Ok(Admitted { names: Some(names), ..Admitted::exempt() });
+            return Ok(Admitted { names: Some(names), held: Some(counts.dispatched(1)), ..Admitted::exempt() });
         };
         let work = self.work(request, query, limit).await;
         let begun = Instant::now();
-        match self.seats.take(&class.level.name, class.flow, work.seats).await {
+        let place = counts.wait();
+        let outcome = self.seats.take(&class.level.name, class.flow, work.seats).await;
+        drop(place);
+        let waited = begun.elapsed();
+        counts.waited(outcome.is_ok(), waited);
+        match outcome {
             Ok(seat) => {
-                self.counts.dispatched.get_or_create(&labels()).inc();
-                let waited = begun.elapsed();
-                self.counts.waits.get_or_create(&labels()).observe(waited.as_secs_f64());
-                Ok(Admitted { seat: Some(seat), waited, after: work.after, names: Some(names) })
+                let held = Some(counts.dispatched(work.seats));
+                Ok(Admitted { seat: Some(seat), waited, after: work.after, names: Some(names), held })
             }
             Err(refused) => {
-                let mut labels = labels();
-                labels.push(("reason", refused.as_str().to_owned()));
-                self.counts.rejected.get_or_create(&labels).inc();
+                self.counts.rejected(&class.level.name, class.schema, refused.as_str());
                 Err(Box::new(too_many(names, refused)))
             }
         }
@@ -244,18 +207,6 @@ impl FlowControl {
         let bytes: usize = page.items.iter().map(|item| item.value.len()).sum();
         let objects = (page.items.len() + page.remaining) as u64;
         Stored { objects, bytes: (bytes / page.items.len().max(1)) as u64 }
-    }
-
-    /// Brings the gauges up to date, for whoever reads them.
-    pub fn observe(&self) {
-        for level in self.config.read().levels() {
-            let load = self.seats.load(&level.name);
-            let labels = vec![("priority_level", level.name.to_string())];
-            let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-            self.counts.executing.get_or_create(&labels).set(number(load.requests));
-            self.counts.executing_seats.get_or_create(&labels).set(number(load.seats));
-            self.counts.waiting.get_or_create(&labels).set(number(load.waiting));
-        }
     }
 }
 

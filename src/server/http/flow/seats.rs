@@ -70,15 +70,6 @@ pub struct Seat {
     width: usize,
 }
 
-/// What a level has to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Requests that run, and the seats that they have.
-    pub requests: usize,
-    pub seats: usize,
-    pub waiting: usize,
-}
-
 impl Drop for Seat {
     fn drop(&mut self) {
         let granted = {
@@ -113,13 +104,6 @@ impl Seats {
             self.grant(&mut state)
         };
         hand_over(granted);
-    }
-
-    /// Who runs and who waits in a level.
-    pub fn load(&self, level: &str) -> Load {
-        let state = self.0.lock();
-        let load = |room: &Room| Load { requests: room.requests, seats: room.running, waiting: room.waiting };
-        state.rooms.get(level).map(load).unwrap_or_default()
     }
 
     /// So many seats in a limited level, after waiting where that is allowed.
@@ -283,6 +267,23 @@ fn deal(mut hash: u64, queues: usize, hand: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    struct Load {
+        /// Requests that run, and the seats that they have.
+        requests: usize,
+        seats: usize,
+        waiting: usize,
+    }
+
+    impl Seats {
+        /// Who runs and who waits in a level.
+        fn load(&self, level: &str) -> Load {
+            let state = self.0.lock();
+            let load = |room: &Room| Load { requests: room.requests, seats: room.running, waiting: room.waiting };
+            state.rooms.get(level).map(load).unwrap_or_default()
+        }
+    }
 
     fn level(name: &str, seats: usize, lendable: usize, full: Full) -> Level {
         let limit = Some(Limit { seats, lendable, borrowable: usize::MAX, full });

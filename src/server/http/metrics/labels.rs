@@ -8,10 +8,11 @@ use super::super::negotiate;
 use super::super::route::RequestInfo;
 use crate::api::tunnel;
 use crate::server::catalog::catalog;
+use crate::server::pipeline::query::Query;
 use crate::server::strategy::Meta;
 
 /// What a request asked for. What the catalog does not know has no name here.
-#[derive(Clone, Debug, Default, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Request {
     verb: &'static str,
     group: &'static str,
@@ -19,10 +20,45 @@ pub struct Request {
     resource: &'static str,
     subresource: &'static str,
     scope: &'static str,
+    component: &'static str,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        let (verb, group, version, resource, subresource, scope) = Default::default();
+        Self { verb, group, version, resource, subresource, scope, component: "apiserver" }
+    }
+}
+
+/// The same, and whether it is only tried.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Tried {
+    #[prometheus(flatten)]
+    pub(super) request: Request,
+    dry_run: &'static str,
+}
+
+impl Tried {
+    pub fn of(info: &RequestInfo, query: &Query, headers: &HeaderMap) -> Self {
+        let mut values = query.all("dryRun").peekable();
+        let dry_run = match (values.peek().is_some(), values.all(|value| value == "All")) {
+            (false, _) => "",
+            (true, true) => "All",
+            (true, false) => "invalid",
+        };
+        Self { request: Request::of(info, headers), dry_run }
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct Answered {
+    #[prometheus(flatten)]
+    pub tried: Tried,
+    pub code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Terminated {
     #[prometheus(flatten)]
     pub request: Request,
     pub code: u16,
@@ -162,11 +198,10 @@ fn scope(info: &RequestInfo) -> &'static str {
 mod tests {
     use super::super::super::route::request_info;
     use super::*;
-    use crate::server::pipeline::query::Query;
 
     fn labels(method: &str, path: &str, query: &str) -> String {
         let info = request_info(&method.parse().unwrap(), path, &Query::parse(Some(query)));
-        let Request { verb, group, version, resource, subresource, scope } = Request::of(&info, &HeaderMap::new());
+        let Request { verb, group, version, resource, subresource, scope, .. } = Request::of(&info, &HeaderMap::new());
         [verb, group, version, resource, subresource, scope].join("|")
     }
 
@@ -181,6 +216,17 @@ mod tests {
             ("GET", "/readyz/ping", "", "GET||||/readyz|"),
         ] {
             assert_eq!(labels(method, path, query), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_only_tried_is_told_apart() {
+        for (query, dry_run) in
+            [("", ""), ("dryRun=All", "All"), ("dryRun=All&dryRun=All", "All"), ("dryRun=Some", "invalid")]
+        {
+            let query = Query::parse(Some(query));
+            let info = request_info(&http::Method::POST, "/api/v1/namespaces", &query);
+            assert_eq!(Tried::of(&info, &query, &HeaderMap::new()).dry_run, dry_run);
         }
     }
 

@@ -22,12 +22,12 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 pub use self::burst::Burst;
-pub use self::labels::Request;
-use self::labels::{Answered, Deprecated, Watched};
+pub use self::labels::Tried;
+use self::labels::{Deprecated, Request, Terminated, Watched};
 use self::sorts::{Sort, Sorts};
 use super::body::Body;
 use super::respond;
@@ -62,10 +62,25 @@ pub struct Metrics {
     pub(super) own_requests: Requests,
     sorts: Sorts,
     deprecated: Family<Deprecated, Gauge>,
-    terminations: Family<Answered, Counter>,
+    terminations: Family<Terminated, Counter>,
     certificates: Histogram,
     watch_events: Family<Watched, Counter>,
     burst: Arc<Burst>,
+    watch_sizes: Family<Watched, Histogram, fn() -> Histogram>,
+}
+
+/// What the events that watches of a kind send are counted by.
+pub(super) struct Events {
+    count: Counter,
+    sizes: Histogram,
+}
+
+impl Events {
+    /// One of so many bytes.
+    pub fn sent(&self, bytes: usize) {
+        self.count.inc();
+        self.sizes.observe(bytes as f64);
+    }
 }
 
 impl Metrics {
@@ -81,11 +96,14 @@ impl Metrics {
             certificates: Histogram::new(LIFETIMES),
             watch_events: Family::default(),
             burst: Arc::default(),
+            watch_sizes: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1024.0, 2.0, 8))),
         };
         metrics.add(|registry| {
             let help = "How long the certificates were still good that clients showed, in seconds";
             registry.register("apiserver_client_certificate_expiration_seconds", help, metrics.certificates.clone());
             registry.register("apiserver_watch_events", "Events sent to watchers", metrics.watch_events.clone());
+            let help = "Bytes of events sent to watchers";
+            registry.register("apiserver_watch_events_sizes", help, metrics.watch_sizes.clone());
             let help = "Requests that were refused or given up so that others could be answered";
             registry.register("apiserver_request_terminations", help, metrics.terminations.clone());
             let help = "Deprecated kinds that were asked for, which are 1";
@@ -106,10 +124,13 @@ impl Metrics {
         self.burst.clone()
     }
 
-    /// The counter of events that watches of a kind send.
-    pub(super) fn watch_events(&self, meta: &Meta) -> Counter {
+    /// What the events that watches of a kind send are counted by.
+    pub(super) fn watch_events(&self, meta: &Meta) -> Events {
         let labels = Watched { group: meta.group, version: meta.version, resource: meta.plural };
-        self.watch_events.get_or_create_owned(&labels)
+        Events {
+            count: self.watch_events.get_or_create_owned(&labels),
+            sizes: self.watch_sizes.get_or_create_owned(&labels),
+        }
     }
 
     /// How many watch a kind.
@@ -119,7 +140,7 @@ impl Metrics {
     }
 
     /// A request began.
-    pub(super) fn begin(self: &Arc<Self>, request: Request) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, request: Tried) -> Running {
         let sort = self.sorts.of(request);
         sort.gauge.inc();
         Running { metrics: self.clone(), sort, begun: Instant::now(), waited: AtomicU64::new(0) }
@@ -143,15 +164,20 @@ impl Metrics {
         self.certificates.observe(left.as_secs_f64());
     }
 
-    /// Everything, as the client reads it best: OpenMetrics or Prometheus' older text.
+    /// Everything.
     pub(super) fn respond(&self, headers: &HeaderMap) -> Result<Response<Body>> {
-        let mut out = String::new();
-        prometheus_client::encoding::text::encode(&mut out, &self.registry.lock()).map_err(Failure::internal)?;
-        Ok(match text::wants_open_metrics(headers) {
-            true => respond::typed(200, text::OPEN_METRICS, out),
-            false => respond::typed(200, text::PLAIN, exposition::plain(&out)),
-        })
+        shown(&self.registry.lock(), headers)
     }
+}
+
+/// A registry as the client reads it best: OpenMetrics or Prometheus' older text.
+pub(super) fn shown(registry: &Registry, headers: &HeaderMap) -> Result<Response<Body>> {
+    let mut out = String::new();
+    prometheus_client::encoding::text::encode(&mut out, registry).map_err(Failure::internal)?;
+    Ok(match text::wants_open_metrics(headers) {
+        true => respond::typed(200, text::OPEN_METRICS, out),
+        false => respond::typed(200, text::PLAIN, exposition::plain(&out)),
+    })
 }
 
 /// A request that is being answered. It ends when this is dropped.
@@ -173,6 +199,11 @@ pub(super) enum Told {
 }
 
 impl Running {
+    /// It lasts as long as its client wants.
+    pub(super) fn lasts(&self) -> bool {
+        self.sort.tried.request.is_long_running()
+    }
+
     /// What its writes are counted by, where it may write.
     pub(super) fn writes(&self) -> Option<&Writes> {
         self.sort.writes.as_ref()
@@ -187,7 +218,8 @@ impl Running {
                 self.waited.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
             Some(Told::Terminated) => {
-                metrics.terminations.get_or_create(&Answered { request: sort.request.clone(), code }).inc();
+                let request = sort.tried.request.clone();
+                metrics.terminations.get_or_create(&Terminated { request, code }).inc();
             }
             None => {}
         }

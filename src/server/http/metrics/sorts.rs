@@ -10,26 +10,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::labels::{Answered, Inflight, Request, Stored};
+use super::labels::{Answered, Inflight, Request, Stored, Tried};
 use crate::api::requests::Codes;
 use crate::server::pipeline::context::Writes;
 
-/// Seconds; fine where a request of ours ends, coarse up to the longest watch.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0];
-
-/// Upstream's objectives for a request are one, five and thirty seconds.
-const SLI_BUCKETS: [f64; 13] = [0.005, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-/// Upstream's for its store.
-const STORE_BUCKETS: [f64; 23] = [
+/// Upstream's, of requests and of its store.
+const BUCKETS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
+/// The same, but for the shortest.
+const SLI_BUCKETS: [f64; 21] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 pub(super) struct Sort {
-    pub request: Request,
+    pub tried: Tried,
     codes: Codes,
     pub durations: Histogram,
     /// Without the time that requests waited for a seat; not of what lasts.
@@ -42,9 +40,9 @@ pub(super) struct Sort {
 }
 
 pub(super) struct Sorts {
-    known: RwLock<HashMap<Request, Arc<Sort>>>,
+    known: RwLock<HashMap<Tried, Arc<Sort>>>,
     requests: Family<Answered, Counter>,
-    durations: Histograms<Request>,
+    durations: Histograms<Tried>,
     sli_durations: Histograms<Request>,
     sizes: Histograms<Request>,
     long_running: Family<Request, Gauge>,
@@ -69,7 +67,7 @@ impl Sorts {
             long_running: Family::default(),
             inflight: kinds,
             writes: Family::default(),
-            write_durations: Family::new_with_constructor(|| Histogram::new(STORE_BUCKETS)),
+            write_durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
         };
         let help = "Requests, by what they asked for and the code of the answer";
         registry.register("apiserver_request", help, sorts.requests.clone());
@@ -87,32 +85,33 @@ impl Sorts {
         sorts
     }
 
-    pub fn of(&self, request: Request) -> Arc<Sort> {
-        if let Some(known) = self.known.read().get(&request) {
+    pub fn of(&self, tried: Tried) -> Arc<Sort> {
+        if let Some(known) = self.known.read().get(&tried) {
             return known.clone();
         }
+        let request = &tried.request;
         let lasts = request.is_long_running();
         let sort = Sort {
             codes: Codes::default(),
-            durations: self.durations.get_or_create_owned(&request),
-            sli_durations: (!lasts).then(|| self.sli_durations.get_or_create_owned(&request)),
-            sizes: request.is_read().then(|| self.sizes.get_or_create_owned(&request)),
+            durations: self.durations.get_or_create_owned(&tried),
+            sli_durations: (!lasts).then(|| self.sli_durations.get_or_create_owned(request)),
+            sizes: request.is_read().then(|| self.sizes.get_or_create_owned(request)),
             gauge: match lasts {
-                true => self.long_running.get_or_create_owned(&request),
+                true => self.long_running.get_or_create_owned(request),
                 false => self.inflight[usize::from(request.is_mutating())].clone(),
             },
             writes: request.stored().map(|labels| Writes {
                 count: self.writes.get_or_create_owned(&labels),
                 durations: self.write_durations.get_or_create_owned(&labels),
             }),
-            request: request.clone(),
+            tried: tried.clone(),
         };
-        self.known.write().entry(request).or_insert_with(|| Arc::new(sort)).clone()
+        self.known.write().entry(tried).or_insert_with(|| Arc::new(sort)).clone()
     }
 
     pub fn answered(&self, sort: &Sort, code: u16) {
-        let request = || sort.request.clone();
-        sort.codes.inc(code, || self.requests.get_or_create_owned(&Answered { request: request(), code }));
+        let labels = || Answered { tried: sort.tried.clone(), code };
+        sort.codes.inc(code, || self.requests.get_or_create_owned(&labels()));
     }
 
     /// How many requests that last there are of a sort.
@@ -131,13 +130,14 @@ mod tests {
     fn a_sort_is_found_again_and_counts_by_code() {
         let sorts = Sorts::new(&mut Registry::default());
         let of = |method: &str, path: &str| {
-            let info = request_info(&method.parse().unwrap(), path, &Query::parse(None));
-            sorts.of(Request::of(&info, &http::HeaderMap::new()))
+            let query = Query::parse(None);
+            let info = request_info(&method.parse().unwrap(), path, &query);
+            sorts.of(Tried::of(&info, &query, &http::HeaderMap::new()))
         };
         let (one, again) = (of("GET", "/api/v1/pods"), of("GET", "/api/v1/pods"));
         assert!(Arc::ptr_eq(&one, &again) && !Arc::ptr_eq(&one, &of("GET", "/api/v1/nodes")));
         [200, 200, 404].into_iter().for_each(|code| sorts.answered(&one, code));
-        let count = |code| sorts.requests.get(&Answered { request: one.request.clone(), code }).unwrap().get();
+        let count = |code| sorts.requests.get(&Answered { tried: one.tried.clone(), code }).unwrap().get();
         assert_eq!((count(200), count(404)), (2, 1));
         for (method, path, writes) in [
             ("GET", "/api/v1/namespaces/a/pods/p", false),
