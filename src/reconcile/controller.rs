@@ -410,7 +410,7 @@ mod tests {
             "workqueue_depth{name=\"flaky\"} 0",
             "workqueue_queue_duration_seconds_count{name=\"flaky\"} 4",
             "workqueue_queue_duration_seconds_bucket{le=\"0.01\",name=\"flaky\"} 4",
-            "workqueue_work_duration_seconds_count{name=\"flaky\"} 3",
+            "workqueue_work_duration_seconds_count{name=\"flaky\"} 4",
         ] {
             assert!(shown.lines().any(|found| found == line), "{line} is not in\n{shown}");
         }

@@ -96,7 +96,7 @@ impl Collector for Running {
         };
         let help = "Seconds of work that is in progress, which the duration of work does not tell yet";
         gauge("workqueue_unfinished_work_seconds", help, |begun| {
-            begun.iter().map(|at| at.elapsed().as_secs_f64()).sum()
+            begun.iter().fold(0.0, |sum, at| sum + at.elapsed().as_secs_f64())
         })?;
         let help = "How long the key has been running that was begun first, in seconds";
         gauge("workqueue_longest_running_processor_seconds", help, |begun| {
