@@ -74,7 +74,7 @@ pub fn environment(parameters: bool) -> Environment {
     if parameters {
         variables.push(("params", Type::Dyn));
     }
-    Environment { variables, patches: false }
+    Environment { variables, ..Environment::default() }
 }
 
 /// The same for those that may ask who may do what.

@@ -106,7 +106,7 @@ pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) -> Environment 
         seen.variables.push(("variables", Type::Object(Arc::new(variables.clone()))));
         let found = cel::compile(expression, &seen).unwrap_or_else(|issues| {
             errors.push(Error::invalid(&here, expression, format!("compilation failed: {issues}")));
-            Type::Unknown
+            Type::Error
         });
         variables.fields.insert(name.to_owned(), found);
     }

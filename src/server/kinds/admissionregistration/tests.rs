@@ -107,7 +107,8 @@ fn policies(kind: &str) -> Sound {
     match kind {
         "ValidatingAdmissionPolicy" => spec["validations"] = json!([{"expression": "true"}]),
         _ => {
-            spec["mutations"] = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]);
+            spec["mutations"] =
+                json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test'}]"}}]);
             spec["reinvocationPolicy"] = "Never".into();
         }
     }
@@ -213,7 +214,7 @@ fn what_policies_do() {
             "spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch",
         ),
         (
-            json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}, "applyConfiguration": {"expression": "x"}}]}}),
+            json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test'}]"}, "applyConfiguration": {"expression": "x"}}]}}),
             "spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch",
         ),
         (

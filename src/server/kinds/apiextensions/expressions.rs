@@ -1,87 +1,162 @@
-//! The CEL of `x-kubernetes-validations`: what `self` is there, and whether a rule can be compiled. Costs are not
-//! estimated here.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! The CEL of `x-kubernetes-validations`: whether a rule can be compiled for what its schema lets `self` be, and whether
+//! it, and all rules of a schema together, may cost as much as they may in the worst case.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use serde_json::{Value, json};
 
+use super::declared;
 use crate::api::field::{Error, Errors, Path};
-use crate::server::validation::cel::{self, Environment, Object, Type};
+use crate::server::validation::cel::{self, Decl, Environment, Sizes, Type};
 use crate::server::validation::text;
+
+/// What one rule, and all of a schema, may cost.
+const RULE_MAX: u64 = 10_000_000;
+const SCHEMA_MAX: u64 = 100_000_000;
+/// How many of the dearest are told where all are too dear.
+const DEAREST: usize = 4;
 
 /// Every rule of a structural schema.
 pub fn root(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps) {
-    walk(errors, path, schema, true, None);
-}
-
-/// `apart` is where values of before can no longer be told from others.
-fn walk(errors: &mut Errors, path: &Path, schema: &JSONSchemaProps, is_object: bool, apart: Option<&Path>) {
-    if let Some(JSONSchemaPropsOrBool::Schema(below)) = &schema.additional_properties {
-        walk(errors, &path.child("additionalProperties"), below, is_embedded(below), apart);
-    }
-    let is_whole = schema.x_kubernetes_map_type.as_deref() == Some("atomic");
-    for (name, below) in schema.properties.iter().flatten() {
-        let apart = apart.or(is_whole.then_some(path));
-        walk(errors, &path.child("properties").key(name), below, is_embedded(below), apart);
-    }
-    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
-        let is_map = schema.x_kubernetes_list_type.as_deref() == Some("map");
-        let here = path.child("items");
-        let apart = apart.or((!is_map).then_some(path));
-        walk(errors, &here, items, is_embedded(items), apart);
-    }
-    let rules = schema.x_kubernetes_validations.as_deref().unwrap_or_default();
-    if rules.is_empty() {
-        return;
-    }
-    let of = type_of(schema, is_object).unwrap_or(Type::Unknown);
-    for (at, given) in rules.iter().enumerate() {
-        rule(errors, &path.child("x-kubernetes-validations").index(at), given, &of, apart);
+    let mut walk = Walk { errors, total: 0, dearest: Vec::new() };
+    walk.schema(path, schema, true, Around { apart: None, count: Some(1) });
+    let Walk { total, dearest, .. } = walk;
+    if total > SCHEMA_MAX {
+        let detail = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+        errors.extend(dearest.iter().map(|(_, path)| Error::forbidden(path, detail)));
+        let name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        errors.push(Error::forbidden(path, too_dear(name, total, SCHEMA_MAX)));
     }
 }
 
-fn rule(errors: &mut Errors, path: &Path, rule: &ValidationRule, of: &Type, apart: Option<&Path>) {
-    let before = if rule.optional_old_self == Some(true) { Type::Unknown } else { of.clone() };
-    let alone = Environment { variables: vec![("self", of.clone())], patches: false };
-    let mut both = alone.clone();
-    both.variables.push(("oldSelf", before));
-    let here = path.child("rule");
-    let refused = |path: &Path, detail: String| Error::invalid(path, shown(rule), detail);
-    match cel::compile(&rule.rule, &both) {
-        Err(issues) => return errors.push(refused(&here, format!("compilation failed: {issues}"))),
-        Ok(found) if found != Type::Bool && !found.is_unknown() => {
-            return errors.push(refused(&here, "cel expression must evaluate to a bool".to_owned()));
+/// What is above a schema.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// Where values of before can no longer be told from others.
+    apart: Option<&'a Path>,
+    /// How many values there may be, where all lists and maps around are limited.
+    count: Option<u64>,
+}
+
+struct Walk<'a> {
+    errors: &'a mut Errors,
+    total: u64,
+    dearest: Vec<(u64, Path)>,
+}
+
+impl Walk<'_> {
+    fn schema(&mut self, path: &Path, schema: &JSONSchemaProps, is_object: bool, around: Around) {
+        let count = around.count.and_then(|count| Some(count.saturating_mul(multiplies(schema)?)));
+        let inside = Around { count, ..around };
+        if let Some(JSONSchemaPropsOrBool::Schema(below)) = &schema.additional_properties {
+            self.schema(&path.child("additionalProperties"), below, declared::is_embedded(below), inside);
         }
-        Ok(_) => {}
+        let is_whole = schema.x_kubernetes_map_type.as_deref() == Some("atomic");
+        for (name, below) in schema.properties.iter().flatten() {
+            let apart = around.apart.or(is_whole.then_some(path));
+            let here = path.child("properties").key(name);
+            self.schema(&here, below, declared::is_embedded(below), Around { apart, ..inside });
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+            let is_map = schema.x_kubernetes_list_type.as_deref() == Some("map");
+            let apart = around.apart.or((!is_map).then_some(path));
+            self.schema(&path.child("items"), items, declared::is_embedded(items), Around { apart, ..inside });
+        }
+        let rules = schema.x_kubernetes_validations.as_deref().unwrap_or_default();
+        if rules.is_empty() {
+            return;
+        }
+        let Some(decl) = declared::of(schema, is_object, "selfType") else {
+            let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations";
+            return self.errors.push(Error::internal(&path.child("x-kubernetes-validations"), detail));
+        };
+        for (at, rule) in rules.iter().enumerate() {
+            self.rule(&path.child("x-kubernetes-validations").index(at), rule, &decl, around);
+        }
     }
-    let (message, at_message) = (text(&rule.message_expression), path.child("messageExpression"));
-    if !message.is_empty() {
-        match cel::compile(message, &both) {
-            Err(issues) => {
-                errors.push(refused(&at_message, format!("messageExpression compilation failed: {issues}")));
+
+    fn rule(&mut self, path: &Path, rule: &ValidationRule, decl: &Decl, around: Around) {
+        let of = decl.of.clone();
+        let before = if rule.optional_old_self == Some(true) { Type::Optional(of.clone().into()) } else { of.clone() };
+        let alone = Environment { variables: vec![("self", of)], ..Environment::default() };
+        let mut both = alone.clone();
+        both.variables.push(("oldSelf", before));
+        let sizes = Some(Sizes { root: decl, variable: None });
+        let here = path.child("rule");
+        let refused = |path: &Path, detail: String| Error::invalid(path, shown(rule), detail);
+        let cost = match cel::compile_within(&rule.rule, &both, sizes) {
+            Err(issues) => return self.errors.push(refused(&here, format!("compilation failed: {issues}"))),
+            Ok((found, _)) if found != Type::Bool => {
+                return self.errors.push(refused(&here, "cel expression must evaluate to a bool".to_owned()));
             }
-            Ok(found) if found != Type::String && !found.is_unknown() => {
-                errors.push(refused(&at_message, "messageExpression must evaluate to a string".to_owned()));
+            Ok((_, cost)) => cost,
+        };
+        let times = around.count.unwrap_or_else(|| declared::most_in_a_request(decl));
+        self.afford(&here, "estimated rule cost", cost.saturating_mul(times));
+        let (message, at_message) = (text(&rule.message_expression), path.child("messageExpression"));
+        if !message.is_empty() {
+            match cel::compile_within(message, &both, sizes) {
+                Err(issues) => {
+                    let detail = format!("messageExpression compilation failed: {issues}");
+                    self.errors.push(refused(&at_message, detail));
+                }
+                Ok((found, _)) if found != Type::String => {
+                    let detail = "messageExpression must evaluate to a string".to_owned();
+                    self.errors.push(refused(&at_message, detail));
+                }
+                Ok((_, cost)) => self.afford(&at_message, "estimated messageExpression cost", cost),
             }
-            Ok(_) => {}
+        }
+        // What does not compile without the old value looks at it.
+        match (cel::compile(&rule.rule, &alone).is_err(), around.apart, rule.optional_old_self) {
+            (true, Some(apart), _) => {
+                let detail =
+                    format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}");
+                self.errors.push(Error::invalid(&here, rule.rule.as_str(), detail));
+            }
+            (false, _, Some(optional)) => {
+                let detail = "may not be set if oldSelf is not used in rule";
+                self.errors.push(Error::invalid(&path.child("optionalOldSelf"), optional, detail));
+            }
+            _ => {}
         }
     }
-    // What does not compile without the old value looks at it.
-    match (cel::compile(&rule.rule, &alone).is_err(), apart, rule.optional_old_self) {
-        (true, Some(apart), _) => {
-            let detail = format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}");
-            errors.push(Error::invalid(&here, rule.rule.as_str(), detail));
+
+    /// Counts what an expression costs in the worst case, and refuses it where that is too much.
+    fn afford(&mut self, path: &Path, name: &str, cost: u64) {
+        if cost > RULE_MAX {
+            self.errors.push(Error::forbidden(path, too_dear(name, cost, RULE_MAX)));
         }
-        (false, _, Some(optional)) => {
-            let detail = "may not be set if oldSelf is not used in rule";
-            errors.push(Error::invalid(&path.child("optionalOldSelf"), optional, detail));
+        self.total = self.total.saturating_add(cost);
+        if cost >= SCHEMA_MAX / 100 {
+            self.dearest.push((cost, path.clone()));
+            self.dearest.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
+            self.dearest.truncate(DEAREST);
         }
-        _ => {}
     }
+}
+
+/// By how much there are more values inside of one with this schema; `None` is without end.
+fn multiplies(schema: &JSONSchemaProps) -> Option<u64> {
+    let limit = |limit: Option<i64>| limit.map(|limit| u64::try_from(limit).unwrap_or(0));
+    match text(&schema.type_) {
+        "object" if schema.additional_properties.is_some() => limit(schema.max_properties),
+        "array" => limit(schema.max_items),
+        _ => Some(1),
+    }
+}
+
+fn too_dear(name: &str, cost: u64, limit: u64) -> String {
+    let factor = match cost as f64 / limit as f64 {
+        factor if factor > 100.0 => "more than 100x".to_owned(),
+        // So that it is not told as 1.0.
+        factor if factor < 1.5 => format!("{factor:.6}x"),
+        factor => format!("{factor:.1}x"),
+    };
+    format!(
+        "{name} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
 }
 
 /// A rule as errors show it.
@@ -94,60 +169,4 @@ fn shown(rule: &ValidationRule) -> Value {
         "FieldPath": text(&rule.field_path),
         "OptionalOldSelf": rule.optional_old_self,
     })
-}
-
-fn is_embedded(schema: &JSONSchemaProps) -> bool {
-    schema.x_kubernetes_embedded_resource == Some(true)
-}
-
-/// What a rule sees of a value with this schema; nothing where the schema does not say.
-fn type_of(schema: &JSONSchemaProps, is_object: bool) -> Option<Type> {
-    if schema.x_kubernetes_int_or_string == Some(true) {
-        return Some(Type::Dyn);
-    }
-    let kind = if is_object { "object" } else { text(&schema.type_) };
-    match (kind, text(&schema.format)) {
-        ("array", _) => match &schema.items {
-            Some(JSONSchemaPropsOrArray::Schema(items)) => Some(Type::list(type_of(items, is_embedded(items))?)),
-            _ => None,
-        },
-        ("object", _) => match &schema.additional_properties {
-            Some(JSONSchemaPropsOrBool::Schema(of)) => Some(Type::map(type_of(of, is_embedded(of))?)),
-            _ => Some(object(schema, is_object)),
-        },
-        ("string", "byte") => Some(Type::Bytes),
-        ("string", "duration") => Some(Type::Duration),
-        ("string", "date" | "date-time") => Some(Type::Timestamp),
-        ("string", _) => Some(Type::String),
-        ("boolean", _) => Some(Type::Bool),
-        ("number", _) => Some(Type::Double),
-        ("integer", _) => Some(Type::Int),
-        _ => None,
-    }
-}
-
-fn object(schema: &JSONSchemaProps, is_object: bool) -> Type {
-    let mut fields = BTreeMap::new();
-    for (name, property) in schema.properties.iter().flatten() {
-        if let Some(of) = type_of(property, is_embedded(property)) {
-            // Escaped, and as it is for those who quote it.
-            fields.insert(escaped(name), of.clone());
-            fields.insert(name.clone(), of);
-        }
-    }
-    if is_object {
-        let names = [("name", Type::String), ("generateName", Type::String)];
-        fields.insert("metadata".to_owned(), Type::object("object", &names));
-        fields.extend(["apiVersion", "kind"].map(|name| (name.to_owned(), Type::String)));
-    }
-    Type::Object(Arc::new(Object { name: "object".to_owned(), fields }))
-}
-
-/// A name of a property that CEL can read.
-fn escaped(name: &str) -> String {
-    if cel::RESERVED.contains(&name) {
-        return format!("__{name}__");
-    }
-    let name = name.replace("__", "__underscores__").replace('.', "__dot__");
-    name.replace('-', "__dash__").replace('/', "__slash__")
 }

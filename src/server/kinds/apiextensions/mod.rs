@@ -2,6 +2,7 @@
 //! have in common once, above them.
 
 pub mod custom_resource_definition;
+mod declared;
 mod defaults;
 mod expressions;
 mod rules;

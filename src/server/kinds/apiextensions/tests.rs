@@ -232,7 +232,7 @@ fn rules_are_compiled() {
     };
     let good = [
         json!({"rule": "self.replicas > 1 && self.__dash__ == 'a'"}),
-        json!({"rule": "self.replicas >= oldSelf.replicas", "messageExpression": "'not ' + string(self.replicas)"}),
+        json!({"rule": "self.replicas >= oldSelf.replicas", "messageExpression": "'not %d'.format([self.replicas])"}),
         json!({"rule": "self.names.all(name, name.size() < self.replicas)", "fieldPath": ".names"}),
         json!({"rule": "!oldSelf.hasValue() || oldSelf.value().replicas == self.replicas", "optionalOldSelf": true}),
         json!({"rule": "type(self.any) == int ? self.any > 1 : self.any == 'a'"}),
@@ -284,11 +284,85 @@ fn rules_are_compiled() {
         let expected = format!("{spec}.x-kubernetes-validations[0].{expected}");
         assert_eq!(sound().create(schema(ruled(rule.clone()))), [expected], "{rule}");
     }
-    let items = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]});
+    let items = json!({"type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]});
     let expected = format!(
         "{spec}.items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within {spec}"
     );
-    assert_eq!(sound().create(schema(json!({"type": "array", "items": items}))), [expected]);
+    assert_eq!(sound().create(schema(json!({"type": "array", "maxItems": 10, "items": items}))), [expected]);
+}
+
+#[test]
+fn rules_cost_no_more_than_they_may() {
+    let spec = "spec.validation.openAPIV3Schema.properties[spec]";
+    let hint = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    let tags = |length: Value, items: Value| {
+        schema(json!({"type": "array", "maxItems": items, "items": {"type": "string", "maxLength": length},
+            "x-kubernetes-validations": [{"rule": "self.all(x, x.contains('gpu'))"}]}))
+    };
+    // The most that upstream's own validator takes.
+    for (length, items) in [(16, 909_090), (63, 333_333), (253, 94_339), (1024, 24_154)] {
+        assert_eq!(sound().create(tags(length.into(), items.into())), Vec::<String>::new(), "{length}");
+        let refused = sound().create(tags(length.into(), (items + 1).into()));
+        let expected = format!(
+            "{spec}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of 1.0"
+        );
+        assert!(refused.len() == 1 && refused[0].starts_with(&expected), "{length}: {refused:?}");
+    }
+    let rule = format!("{spec}.x-kubernetes-validations[0].rule: Forbidden:");
+    let refused = sound().create(tags(16.into(), 3_000_000.into()));
+    assert_eq!(refused, [format!("{rule} estimated rule cost exceeds budget by factor of 3.3x {hint}")]);
+    let contributed = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+    let total = "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of";
+    let expected = [
+        format!("{rule} estimated rule cost exceeds budget by factor of more than 100x {hint}"),
+        format!("{rule} {contributed}"),
+        format!("{total} more than 100x {hint}"),
+    ];
+    assert_eq!(sound().create(tags(Value::Null, Value::Null)), expected);
+    // Each is cheap enough, but there are too many; the dearest are told.
+    let rules: Vec<_> = (0..11).map(|_| json!({"rule": "self.all(x, x.contains('gpu'))"})).collect();
+    let many = schema(json!({"type": "array", "maxItems": 900_000, "items": {"type": "string", "maxLength": 16},
+        "x-kubernetes-validations": rules}));
+    let refused = sound().create(many);
+    assert_eq!(refused.len(), 5, "{refused:?}");
+    assert_eq!(refused[0], format!("{rule} {contributed}"));
+    assert_eq!(refused[4], format!("{total} 1.089000x {hint}"));
+    // A rule counts for as many values as there may be.
+    let inside = |most: Value| {
+        schema(
+            json!({"type": "object", "maxProperties": most, "additionalProperties": {"type": "string", "maxLength": 1000,
+            "x-kubernetes-validations": [{"rule": "self.startsWith('abcdefghijk')"}]}}),
+        )
+    };
+    assert_eq!(sound().create(inside(1000.into())), Vec::<String>::new());
+    let refused = sound().create(inside(5_000_000.into()));
+    let here = format!("{spec}.additionalProperties.x-kubernetes-validations[0].rule: Forbidden:");
+    assert_eq!(
+        refused,
+        [format!("{here} estimated rule cost exceeds budget by factor of 1.500000x {hint}")
+            .replace("1.500000x", "1.5x")]
+    );
+    let message = json!({"rule": "true", "messageExpression": "'a' + string(self)"});
+    let refused = sound().create(schema(json!({"type": "integer", "x-kubernetes-validations": [message]})));
+    let here = format!("{spec}.x-kubernetes-validations[0].messageExpression: Forbidden:");
+    assert_eq!(
+        refused[0],
+        format!("{here} estimated messageExpression cost exceeds budget by factor of more than 100x {hint}")
+    );
+}
+
+#[test]
+fn objects_of_different_places_are_not_compared() {
+    let part = json!({"type": "object", "properties": {"x": {"type": "string", "maxLength": 5}}});
+    let whole = |rule: &str| {
+        schema(
+            json!({"type": "object", "properties": {"a": part, "b": part}, "x-kubernetes-validations": [{"rule": rule}]}),
+        )
+    };
+    assert_eq!(sound().create(whole("self.a.x == self.b.x")), Vec::<String>::new());
+    let refused = sound().create(whole("self.a == self.b"));
+    let wanted = "found no matching overload for '_==_' applied to '(selfType.a, selfType.b)'";
+    assert!(refused.len() == 1 && refused[0].contains(wanted), "{refused:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a claim asks for: requests, constraints between them, configuration for the drivers.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use k8s_openapi::api::resource::v1::{
@@ -11,12 +12,19 @@ use super::{qualified_name, short_enough, unique};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::defaults::{number, text as default_text};
-use crate::server::validation::cel::{self, Environment, Type};
+use crate::server::validation::cel::{self, Below, Decl, Environment, Sizes, Type};
 use crate::server::validation::{self, labels, named, text};
 
 const LIST_MAX: usize = 32;
 const FIRST_AVAILABLE_MAX: usize = 8;
 const EXPRESSION_MAX: usize = 10 * 1024;
+/// What a selector may cost, in CEL's units.
+const COST_MAX: u64 = 1_000_000;
+/// Of a device: how many attributes or capacities, how long their domains, their names and their values.
+const ENTRIES_MAX: u64 = 32;
+const DOMAIN_MAX: u64 = 63;
+const NAME_MAX: u64 = 32;
+const VALUE_MAX: u64 = 64;
 pub const RAW_MAX: usize = 10 * 1024;
 
 /// How many devices of what, where a request leaves it out.
@@ -146,24 +154,38 @@ pub fn selectors(errors: &mut Errors, path: &Path, selectors: &[DeviceSelector])
     }
 }
 
-static DEVICE: LazyLock<Environment> = LazyLock::new(|| {
-    let by_name = |of: Type| Type::map(Type::map(of));
-    let fields = [
-        ("driver", Type::String),
-        ("attributes", by_name(Type::Any)),
-        ("capacity", by_name(Type::Opaque("kubernetes.Quantity"))),
-        ("allowMultipleAllocations", Type::Bool),
-    ];
-    Environment { variables: vec![("device", Type::object("kubernetes.DRADevice", &fields))], patches: false }
+/// What a selector sees of a device, and how large that may be.
+static DEVICE: LazyLock<(Environment, Decl)> = LazyLock::new(|| {
+    let by_name = |of: Decl| {
+        let names = Decl::map(NAME_MAX, of, ENTRIES_MAX);
+        Decl::map(DOMAIN_MAX, names, ENTRIES_MAX)
+    };
+    let fields = BTreeMap::from([
+        ("driver".to_owned(), Decl::new(Type::String, DOMAIN_MAX, 2)),
+        ("attributes".to_owned(), by_name(Decl::new(Type::Any, VALUE_MAX, 1))),
+        ("capacity".to_owned(), by_name(Decl::new(Type::Opaque("kubernetes.Quantity"), 0, 8))),
+        ("allowMultipleAllocations".to_owned(), Decl::new(Type::Bool, 0, 4)),
+    ]);
+    let types: Vec<_> = fields.iter().map(|(name, field)| (name.as_str(), field.of.clone())).collect();
+    let of = Type::object("kubernetes.DRADevice", &types);
+    let variables = vec![("device", of.clone())];
+    let device = Decl { below: Below::Fields(fields), ..Decl::new(of, 0, 2) };
+    (Environment { variables, bindings: true, ..Environment::default() }, device)
 });
 
 /// An attribute may be of any type, and so may be what a selector gives.
 fn cel_selector(errors: &mut Errors, path: &Path, expression: &str) {
-    let detail = match cel::compile(expression, &DEVICE) {
+    let (environment, device) = &*DEVICE;
+    let sizes = Sizes { root: device, variable: Some("device") };
+    let detail = match cel::compile_within(expression, environment, Some(sizes)) {
         Err(issues) => format!("compilation failed: {issues}"),
-        Ok(Type::Bool | Type::Any) => return,
-        Ok(found) if found.is_unknown() => return,
-        Ok(found) => format!("must evaluate to bool or the unknown type, not {}", found.shown(false)),
+        Ok((Type::Bool | Type::Any, cost)) => {
+            if cost > COST_MAX {
+                errors.push(Error::forbidden(path, "too complex, exceeds cost limit"));
+            }
+            return;
+        }
+        Ok((found, _)) => format!("must evaluate to bool or the unknown type, not {}", found.shown(false)),
     };
     errors.push(Error::invalid(path, expression, detail));
 }

@@ -219,6 +219,14 @@ fn device_classes() {
             selector("device.driver"),
             "spec.selectors[0].cel.expression: Invalid value: \"device.driver\": must evaluate to bool or the unknown type, not string",
         ),
+        (
+            selector("device.attributes['d.io'].a.b"),
+            "spec.selectors[0].cel.expression: Invalid value: \"device.attributes['d.io'].a.b\": must evaluate to bool or the unknown type, not dyn",
+        ),
+        (
+            selector(&(0..6).fold("true".to_owned(), |inner, at| format!("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(x{at}, {inner})"))),
+            "spec.selectors[0].cel.expression: Forbidden: too complex, exceeds cost limit",
+        ),
         (json!({"spec": {"selectors": [{}]}}), "spec.selectors[0].cel: Required value"),
         (
             json!({"spec": {"extendedResourceName": "cpu"}}),

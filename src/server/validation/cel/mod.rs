@@ -1,17 +1,22 @@
-//! Whether an expression in CEL is one, and of the right type: the errors are those of cel-go, word for word where the
-//! check is done at all. What is not checked here: the arguments of functions but for operators, and costs.
+//! Whether an expression in CEL is one, of the right type, and how much it may cost at most: the errors are those of
+//! cel-go, word for word.
 
 mod check;
-mod functions;
+mod cost;
+mod declarations;
+mod literals;
+mod macros;
 mod types;
+mod unify;
 
 #[cfg(test)]
 mod tests;
 
+pub use cost::{Below, Decl, Sizes};
 pub use types::{Object, Type};
 
 use cel::common::ast::SourceInfo;
-use cel::parser::{ParseErrors, Parser};
+use cel::parser::ParseErrors;
 
 /// What an expression may name.
 #[derive(Clone, Default)]
@@ -19,6 +24,8 @@ pub struct Environment {
     pub variables: Vec<(&'static str, Type)>,
     /// Whether objects and patches may be written out: `Object{spec: Object.spec{}}`.
     pub patches: bool,
+    /// Whether there is `cel.bind`.
+    pub bindings: bool,
 }
 
 /// Something wrong at a line and column, both from one.
@@ -60,6 +67,11 @@ const STACK: usize = 512 << 20;
 
 /// The type of an expression, or what the compiler says of it.
 pub fn compile(source: &str, environment: &Environment) -> Result<Type, String> {
+    Ok(compile_within(source, environment, None)?.0)
+}
+
+/// The same, and where sizes are known what it costs at most.
+pub fn compile_within(source: &str, environment: &Environment, sizes: Option<Sizes>) -> Result<(Type, u64), String> {
     let size = source.chars().count();
     if size > MAX_CODE_POINTS {
         let limit = format!("size: {size}, limit {MAX_CODE_POINTS}");
@@ -67,16 +79,22 @@ pub fn compile(source: &str, environment: &Environment) -> Result<Type, String> 
     }
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
-        let read = reader.spawn_scoped(scope, || read(source, environment)).ok().and_then(|read| read.join().ok());
+        let read = reader.spawn_scoped(scope, || read(source, environment, sizes));
+        let read = read.ok().and_then(|read| read.join().ok());
         read.unwrap_or_else(|| Err(unplaced("the expression could not be read")))
     })
 }
 
-fn read(source: &str, environment: &Environment) -> Result<Type, String> {
-    let parser =
-        Parser::new().enable_optional_syntax(true).enable_ident_escape_syntax(true).max_recursion_depth(MAX_DEPTH);
+fn read(source: &str, environment: &Environment, sizes: Option<Sizes>) -> Result<(Type, u64), String> {
+    let parser = macros::parser(environment.bindings).enable_ident_escape_syntax(true).max_recursion_depth(MAX_DEPTH);
     let (tree, info) = parser.parse_with_source_info(source).map_err(|errors| unparsed(source, errors))?;
-    check::check(&tree, &info, environment).map_err(|issues| shown(source, issues))
+    let checked = check::check(&tree, &info, environment).map_err(|issues| shown(source, issues))?;
+    let issues = literals::check(&tree, &info, &checked);
+    if !issues.is_empty() {
+        return Err(shown(source, issues));
+    }
+    let cost = sizes.map_or(0, |sizes| cost::estimate(&tree, &checked, sizes));
+    Ok((checked.of, cost))
 }
 
 /// What a field says of an expression that has to give one of these types.
@@ -85,7 +103,7 @@ pub fn refusal(source: &str, environment: &Environment, wanted: &[Type]) -> Opti
         Ok(found) => found,
         Err(issues) => return Some(format!("compilation failed: {issues}")),
     };
-    if found.is_unknown() || wanted.is_empty() || wanted.contains(&found) {
+    if found == Type::Error || wanted.is_empty() || wanted.contains(&found) {
         return None;
     }
     let names: Vec<_> = wanted.iter().map(|of| of.shown(false)).collect();

@@ -1,4 +1,4 @@
-//! The types of CEL, as far as they decide whether an expression is refused.
+//! The types of CEL.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Type {
-    /// Not worked out here: it fits everywhere.
-    Unknown,
+    /// Something wrong was told of it already: it fits everywhere.
+    Error,
     /// Known only when the expression runs.
     Dyn,
     Any,
@@ -20,25 +20,38 @@ pub enum Type {
     Bytes,
     Timestamp,
     Duration,
-    List(Box<Type>),
-    Map(Box<Type>, Box<Type>),
+    List(Arc<Type>),
+    Map(Arc<Type>, Arc<Type>),
+    Optional(Arc<Type>),
+    /// Of a type as a value.
+    Type(Option<Arc<Type>>),
     Object(Arc<Object>),
+    /// One of a library.
     Opaque(&'static str),
+    /// To be found from how it is used.
+    Param(u32),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// Told apart by its name.
+#[derive(Clone, Debug)]
 pub struct Object {
     pub name: String,
     pub fields: BTreeMap<String, Type>,
 }
 
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 impl Type {
     pub fn list(of: Self) -> Self {
-        Self::List(Box::new(of))
+        Self::List(of.into())
     }
 
     pub fn map(of: Self) -> Self {
-        Self::Map(Box::new(Self::String), Box::new(of))
+        Self::Map(Self::String.into(), of.into())
     }
 
     pub fn object(name: &str, fields: &[(&str, Self)]) -> Self {
@@ -46,54 +59,50 @@ impl Type {
         Self::Object(Arc::new(Object { name: name.to_owned(), fields }))
     }
 
-    /// Whether the expression alone does not say what it will be.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Unknown | Self::Dyn | Self::Any)
-    }
-
-    pub fn is_scalar(&self) -> bool {
-        self.is_number() || matches!(self, Self::Bool | Self::String | Self::Bytes)
-    }
-
-    pub fn is_number(&self) -> bool {
-        matches!(self, Self::Int | Self::Uint | Self::Double)
-    }
-
-    pub fn size(&self) -> usize {
+    /// What its parts are.
+    pub fn parts(&self) -> Vec<&Self> {
         match self {
-            Self::List(of) => 1 + of.size(),
-            Self::Map(key, value) => 1 + key.size() + value.size(),
-            _ => 1,
+            Self::List(of) | Self::Optional(of) | Self::Type(Some(of)) => vec![of],
+            Self::Map(key, value) => vec![key, value],
+            _ => Vec::new(),
         }
     }
 
-    /// Whether some part of it was not worked out.
-    pub fn is_unknown(&self) -> bool {
+    /// The same with other parts.
+    pub fn with_parts(&self, mut other: impl FnMut(&Self) -> Self) -> Self {
+        let mut other = |of: &Self| Arc::new(other(of));
         match self {
-            Self::Unknown => true,
-            Self::List(of) => of.is_unknown(),
-            Self::Map(key, value) => key.is_unknown() || value.is_unknown(),
+            Self::List(of) => Self::List(other(of)),
+            Self::Optional(of) => Self::Optional(other(of)),
+            Self::Type(Some(of)) => Self::Type(Some(other(of))),
+            Self::Map(key, value) => Self::Map(other(key), other(value)),
+            _ => self.clone(),
+        }
+    }
+
+    pub fn size(&self) -> usize {
+        1 + self.parts().into_iter().map(Self::size).sum::<usize>()
+    }
+
+    pub fn has_error(&self) -> bool {
+        *self == Self::Error || self.parts().into_iter().any(Self::has_error)
+    }
+
+    /// Whether its values are always of one size.
+    pub fn is_scalar(&self) -> bool {
+        match self {
+            Self::Bool | Self::Double | Self::Duration | Self::Int | Self::Timestamp | Self::Uint => true,
+            Self::Optional(of) => of.is_scalar(),
             _ => false,
         }
     }
 
-    /// What both are, where they are alike.
-    pub fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Unknown, other) => other,
-            (one, Self::Unknown | Self::Null) => one,
-            (Self::Null, other) => other,
-            (Self::List(one), Self::List(other)) => Self::list(one.or(*other)),
-            (one, other) if one == other => one,
-            _ => Self::Dyn,
-        }
-    }
-
-    /// As the type is called; in complaints about operators some have shorter names.
+    /// As the type is called; in complaints some have shorter names.
     pub fn shown(&self, short: bool) -> String {
         let named = |long: &str, brief: &str| if short { brief } else { long }.to_owned();
         match self {
-            Self::Unknown | Self::Dyn => "dyn".to_owned(),
+            Self::Error => "!error!".to_owned(),
+            Self::Dyn => "dyn".to_owned(),
             Self::Any => named("google.protobuf.Any", "any"),
             Self::Null => named("null_type", "null"),
             Self::Bool => "bool".to_owned(),
@@ -106,18 +115,25 @@ impl Type {
             Self::Duration => named("google.protobuf.Duration", "duration"),
             Self::List(of) => format!("list({})", of.shown(short)),
             Self::Map(key, value) => format!("map({}, {})", key.shown(short), value.shown(short)),
+            Self::Optional(of) => format!("optional_type({})", of.shown(short)),
+            Self::Type(Some(of)) => format!("type({})", of.shown(short)),
+            Self::Type(None) => "type".to_owned(),
             Self::Object(object) => object.name.clone(),
             Self::Opaque(name) => (*name).to_owned(),
+            Self::Param(number) => format!("_var{number}"),
         }
     }
 }
 
 /// `(int, string)`, or `string.(int)` where the first is the target of the call.
-pub fn signature(arguments: &[Type]) -> String {
-    let mut text = String::from("(");
-    for (at, argument) in arguments.iter().enumerate() {
-        let gap = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{gap}{}", argument.shown(true));
+pub fn signature(arguments: &[Type], member: bool) -> String {
+    let mut text = String::new();
+    let mut arguments = arguments;
+    if let ([target, rest @ ..], true) = (arguments, member) {
+        let _ = write!(text, "{}.", target.shown(true));
+        arguments = rest;
     }
-    text + ")"
+    let shown: Vec<_> = arguments.iter().map(|argument| argument.shown(true)).collect();
+    let _ = write!(text, "({})", shown.join(", "));
+    text
 }
