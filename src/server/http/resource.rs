@@ -16,13 +16,14 @@ use crate::api::selector::FieldSelector;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
 use crate::server::discovery;
+use crate::server::kinds::autoscaling::scale;
 use crate::server::pipeline::context::{Annotations, Writes};
 use crate::server::pipeline::options::{DeleteOptions, GetOptions, ListOptions, WriteKind, WriteOptions};
 use crate::server::pipeline::patch::{Patch, PatchKind};
 use crate::server::pipeline::query::Query;
 use crate::server::pipeline::update::Part;
 use crate::server::pipeline::{Answer, Context, KindRef, Payload, What, parts};
-use crate::server::strategy::{Meta, Verb};
+use crate::server::strategy::{Kind, Meta, Verb};
 use crate::server::subresource::Call;
 
 /// The kind a path names, where the path fits its scope.
@@ -243,9 +244,11 @@ async fn patch_body(headers: &HeaderMap, body: Body) -> Result<(PatchKind, Bytes
 }
 
 async fn show(context: &Context, answer: Answer, asked: &Asked) -> Result<Response<Body>> {
+    let shown = |kind: &dyn Kind| view::object(kind, answer.bytes.clone(), asked.accept.view, asked.include);
     let bytes = match answer.what {
-        What::Object => view::object(&*context.kind, answer.bytes, asked.accept.view, asked.include)?,
-        What::Other => answer.bytes,
+        What::Object => shown(&*context.kind)?,
+        What::Scale => shown(scale::kind())?,
+        What::Status => answer.bytes,
     };
     respond::negotiated(answer.code, bytes, asked.accept.format, &asked.headers).await
 }

@@ -98,15 +98,20 @@ pub struct Answer {
 pub enum What {
     /// An object of the request's kind.
     Object,
-    /// A `metav1.Status` or the kind of a subresource: never a table.
-    Other,
+    /// What a `/scale` shows.
+    Scale,
+    /// A `metav1.Status`: never a table.
+    Status,
 }
 
 impl Answer {
     pub fn object(code: u16, bytes: impl Into<bytes::Bytes>) -> Self {
         Self { code, bytes: bytes.into(), what: What::Object }
     }
-    pub fn other(code: u16, bytes: impl Into<bytes::Bytes>) -> Self {
-        Self { code, bytes: bytes.into(), what: What::Other }
+    pub fn scale(bytes: impl Into<bytes::Bytes>) -> Self {
+        Self { code: 200, bytes: bytes.into(), what: What::Scale }
+    }
+    pub fn status(bytes: impl Into<bytes::Bytes>) -> Self {
+        Self { code: 200, bytes: bytes.into(), what: What::Status }
     }
 }

@@ -141,7 +141,7 @@ fn check_uid(context: &Context, wanted: &Scale, found: &Scale) -> Result<()> {
 }
 
 fn answer(scale: &Scale) -> Result<Answer> {
-    Ok(Answer::other(200, serde_json::to_vec(scale).map_err(Failure::internal)?))
+    Ok(Answer::scale(serde_json::to_vec(scale).map_err(Failure::internal)?))
 }
 
 fn check(context: &Context, replicas: i32) -> Result<()> {

@@ -101,6 +101,13 @@ async fn scale_reads_and_writes_replicas() {
             "Invalid: Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
         )
     );
+    let table = cluster.get_as(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await.ok();
+    let columns: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(cells[..3], [json!("web"), json!(5), json!(0)], "{table}");
+    let partial = cluster.get_as(&path, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await.ok();
+    assert_eq!((&partial["kind"], &partial["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("web")));
 }
 
 #[tokio::test]

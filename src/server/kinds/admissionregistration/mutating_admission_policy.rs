@@ -38,7 +38,7 @@ impl Strategy for MutatingAdmissionPolicies {
             Column::NAME,
             Column::integer(
                 "Mutations",
-                "Mutations indicates the number of mutations rules defined in this configuration",
+                "Mutation indicates the number of mutations rules defined in this configuration",
             ),
             Column::string("ParamKind", "ParamKind specifies the kind of resources used to parameterize this policy"),
             Column::AGE,

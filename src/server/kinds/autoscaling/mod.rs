@@ -2,6 +2,7 @@
 
 pub mod hpa_v1;
 pub mod hpa_v2;
+pub mod scale;
 mod table;
 mod validate;
 

@@ -11,11 +11,26 @@ use crate::server::strategy::Column;
 
 pub const COLUMNS: &[Column] = &[
     Column::NAME,
-    Column::string("Reference", "The resource that is scaled."),
-    Column::string("Targets", "Current and wanted metrics."),
-    Column::string("MinPods", "The lower limit of replicas."),
-    Column::string("MaxPods", "The upper limit of replicas."),
-    Column::string("Replicas", "The current number of replicas."),
+    Column::string(
+        "Reference",
+        "scaleTargetRef points to the target resource to scale, and is used to the pods for which metrics should be collected, as well as to actually change the replica count.",
+    ),
+    Column::string(
+        "Targets",
+        "metrics contains the specifications for which to use to calculate the desired replica count (the maximum replica count across all metrics will be used).  The desired replica count is calculated multiplying the ratio between the target value and the current value by the current number of pods.  Ergo, metrics used must decrease as the pod count is increased, and vice-versa.  See the individual metric source types for more information about how each type of metric must respond.",
+    ),
+    Column::string(
+        "MinPods",
+        "minReplicas is the lower limit for the number of replicas to which the autoscaler can scale down.  It defaults to 1 pod.  minReplicas is allowed to be 0 if the alpha feature gate HPAScaleToZero is enabled and at least one Object or External metric is configured.  Scaling is active as long as at least one metric value is available.",
+    ),
+    Column::string(
+        "MaxPods",
+        "maxReplicas is the upper limit for the number of replicas to which the autoscaler can scale up. It cannot be less that minReplicas.",
+    ),
+    Column::string(
+        "Replicas",
+        "currentReplicas is current number of replicas of pods managed by this autoscaler, as last seen by the autoscaler.",
+    ),
     Column::AGE,
 ];
 

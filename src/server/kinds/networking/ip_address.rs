@@ -28,20 +28,15 @@ impl Strategy for IpAddresses {
                 "ParentRef",
                 "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
             ),
-            Column::AGE,
         ];
         COLUMNS
     }
 
-    fn cells(&self, object: &IPAddress, now: jiff::Timestamp) -> Option<Vec<Value>> {
+    fn cells(&self, object: &IPAddress, _now: jiff::Timestamp) -> Option<Vec<Value>> {
         let parent = &object.spec.parent_ref;
         let resource = GroupResource { group: parent.group.as_deref().unwrap_or_default(), resource: &parent.resource };
         let namespace = parent.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-        Some(vec![
-            cell::name(&object.metadata),
-            format!("{resource}/{namespace}{}", parent.name).into(),
-            cell::age(&object.metadata, now),
-        ])
+        Some(vec![cell::name(&object.metadata), format!("{resource}/{namespace}{}", parent.name).into()])
     }
 
     fn validate(&self, new: &IPAddress, old: Option<&IPAddress>) -> Errors {

@@ -109,7 +109,7 @@ impl Pipeline {
             }),
             ..Default::default()
         };
-        Ok(Answer::other(200, serde_json::to_vec(&status).map_err(Failure::internal)?))
+        Ok(Answer::status(serde_json::to_vec(&status).map_err(Failure::internal)?))
     }
 }
 
