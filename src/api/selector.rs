@@ -148,6 +148,14 @@ impl LabelSelector {
         parser::parse(text).map(Self::of)
     }
 
+    /// Labels that everything selected has, with their values.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().flatten().filter_map(|wanted| {
+            let one = wanted.values.first().filter(|_| wanted.values.len() == 1)?;
+            matches!(wanted.operator, Operator::Equals | Operator::In).then_some((wanted.key.as_str(), one.as_str()))
+        })
+    }
+
     /// Reads `spec.selector` of a workload: absent selects nothing, empty selects everything.
     ///
     /// # Errors

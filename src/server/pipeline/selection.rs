@@ -1,11 +1,12 @@
 //! Which objects a list or watch is about: label and field selectors applied to stored bytes.
 //!
-//! Looks no deeper into an object than the selectors need: not at all without them, at its metadata
-//! for labels and names, and decodes it only for other fields.
+//! Looks no deeper into an object than the selectors need: not at all without them, at its text for what it must
+//! surely hold, at its metadata for labels and names, and decodes it only for other fields.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Context;
@@ -19,6 +20,8 @@ pub struct Selection {
     fields: FieldSelector,
     /// A field beyond name and namespace is asked for.
     deep: bool,
+    /// Without each of these texts in its JSON an object cannot be meant.
+    texts: Vec<Finder<'static>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -59,7 +62,11 @@ impl Selection {
             }
             deep |= !common;
         }
-        Ok(Self { labels, fields, deep })
+        let values = fields.requirements().iter().filter(|wanted| wanted.equal).map(|wanted| &wanted.value);
+        let values = values.filter(|value| is_spelled_out(value)).cloned();
+        let pairs = labels.pairs().map(|(key, value)| format!("\"{key}\":\"{value}\""));
+        let texts = pairs.chain(values).map(|text| Finder::new(&text).into_owned()).collect();
+        Ok(Self { labels, fields, deep, texts })
     }
 
     pub fn is_everything(&self) -> bool {
@@ -80,6 +87,9 @@ impl Selection {
         if self.is_everything() {
             return Ok(true);
         }
+        if self.texts.iter().any(|text| text.find(stored).is_none()) {
+            return Ok(false);
+        }
         if !self.deep {
             let peek: Peek = serde_json::from_slice(stored).map_err(Failure::internal)?;
             let meta = &peek.metadata;
@@ -97,6 +107,13 @@ impl Selection {
             other => values.iter().find(|(name, _)| *name == other).map_or("", |(_, value)| value.as_ref()),
         }))
     }
+}
+
+/// Whether a field with this value has it in the object's JSON as it is here: JSON escapes nothing of it, and it is no
+/// number or truth value, which an object may leave out.
+fn is_spelled_out(value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    value.bytes().all(plain) && !matches!(value, "true" | "false") && value.bytes().any(|byte| !byte.is_ascii_digit())
 }
 
 /// Upstream words it by where it looks the field up.

@@ -86,6 +86,19 @@ impl Walk<'_> {
         assert_eq!(partial.as_object().unwrap().len(), 3, "{partial}");
     }
 
+    /// By each of its selectable fields the object is found, and by no other value.
+    async fn select(&self) {
+        let kind = catalog().find_kind(self.meta.group, self.meta.version, self.meta.kind).unwrap();
+        let object = kind.decode(self.get().await.to_string().as_bytes()).unwrap();
+        for (field, value) in kind.fields(object.as_ref()) {
+            for (sign, count) in [("%3D", 1), ("!%3D", 0)] {
+                let selector = format!("metadata.name%3D{},{field}{sign}{value}", objects::name(self.meta));
+                let list = self.cluster.get(&format!("{}?fieldSelector={selector}", self.collection)).await.ok();
+                assert_eq!(list["items"].as_array().unwrap().len(), count, "{} {selector}", self.meta.plural);
+            }
+        }
+    }
+
     async fn update(&mut self) {
         let old = self.get().await;
         let same = self.cluster.put(&self.path, old.clone()).await.ok();
@@ -240,6 +253,7 @@ async fn walk(meta: &'static Meta) {
     let mut walk = Walk { cluster: &cluster, meta, collection, path, watch };
     walk.create().await;
     walk.show().await;
+    walk.select().await;
     walk.update().await;
     walk.patches().await;
     walk.status().await;
