@@ -5,7 +5,7 @@
 //! custom resource implements directly.
 //!
 //! The pipeline guarantees the order: decode, [`Strategy::default`], mutating admission, default
-//! again, `prepare_*`, [`Strategy::validate`], validating admission, store. Metadata common to all
+//! again, [`Strategy::drop_closed`], `prepare_*`, [`Strategy::validate`], validating admission, store. Metadata common to all
 //! kinds (names, labels, finalizers, owner references, immutability) it validates itself.
 
 use std::any::type_name;
@@ -289,6 +289,9 @@ pub trait Strategy: Send + Sync + 'static {
     /// Fills in what the client left out, as upstream's `SetDefaults_*`. Idempotent.
     fn default(&self, _object: &mut Self::Kind) {}
 
+    /// Takes away the fields of features that v1.36 has off by default, unless `old` uses them.
+    fn drop_closed(&self, _new: &mut Self::Kind, _old: Option<&Self::Kind>) {}
+
     /// Resets what a client may not set at creation (the status). Runs after mutating admission.
     fn prepare_create(&self, _object: &mut Self::Kind) {}
 
@@ -371,6 +374,9 @@ pub trait Kind: Send + Sync + 'static {
     /// Takes empty lists and maps out of an object that was sent, see [`pruned`].
     fn prune(&self, object: &mut dyn Object) -> Result<(), DecodeError>;
     fn default(&self, object: &mut dyn Object);
+    /// [`Strategy::drop_closed`] for a change through a window; all else that prepares does it by itself.
+    fn drop_closed(&self, _new: &mut dyn Object, _old: &dyn Object) {}
+    /// See [`Strategy::drop_closed`], which it begins with.
     fn prepare_create(&self, object: &mut dyn Object);
     fn prepare_update(&self, new: &mut dyn Object, old: &dyn Object);
     fn prepare_status(&self, new: &mut dyn Object, old: &dyn Object);
@@ -433,13 +439,19 @@ impl<S: Strategy> Kind for Erased<S> {
     fn default(&self, object: &mut dyn Object) {
         self.strategy.default(typed_mut(object));
     }
+    fn drop_closed(&self, new: &mut dyn Object, old: &dyn Object) {
+        self.strategy.drop_closed(typed_mut(new), Some(typed(old)));
+    }
     fn prepare_create(&self, object: &mut dyn Object) {
+        self.strategy.drop_closed(typed_mut(object), None);
         self.strategy.prepare_create(typed_mut(object));
     }
     fn prepare_update(&self, new: &mut dyn Object, old: &dyn Object) {
+        self.drop_closed(new, old);
         self.strategy.prepare_update(typed_mut(new), typed(old));
     }
     fn prepare_status(&self, new: &mut dyn Object, old: &dyn Object) {
+        self.drop_closed(new, old);
         self.strategy.prepare_status(typed_mut(new), typed(old));
     }
     fn same_spec(&self, new: &dyn Object, old: &dyn Object) -> bool {

@@ -44,6 +44,7 @@ pub mod autoscaling;
 pub mod batch;
 pub mod cell;
 pub mod certificates;
+pub mod closed;
 pub mod coordination;
 pub mod core;
 pub mod defaults;
@@ -59,6 +60,8 @@ pub mod resource;
 pub mod scheduling;
 pub mod storage;
 
+#[cfg(test)]
+mod closed_tests;
 #[cfg(test)]
 mod single_tests;
 #[cfg(test)]

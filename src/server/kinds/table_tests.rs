@@ -55,11 +55,26 @@ impl Sound {
         (lines(&self.kind.validate(new.as_ref(), Some(old.as_ref()))), new.to_value())
     }
 
+    /// What is wrong with an object that has the patched fields from the time when their gate was open, and what is
+    /// stored when it is written again.
+    pub fn rewritten(&self, patch: Value) -> (Vec<String>, Value) {
+        let (old, mut new) = (self.decode(&patch), self.decode(&patch));
+        self.kind.prepare_update(new.as_mut(), old.as_ref());
+        (lines(&self.kind.validate(new.as_ref(), Some(old.as_ref()))), new.to_value())
+    }
+
     /// What is wrong with a change through `/status`.
     pub fn status(&self, old: Value, new: Value) -> Vec<String> {
         let (old, mut new) = (self.decode(&json!({"status": old})), self.decode(&json!({"status": new})));
         self.kind.prepare_status(new.as_mut(), old.as_ref());
         lines(&self.kind.validate_status(new.as_ref(), old.as_ref()))
+    }
+
+    /// What is stored after a change through `/status`.
+    pub fn reported(&self, old: Value, new: Value) -> Value {
+        let (old, mut new) = (self.decode(&json!({"status": old})), self.decode(&json!({"status": new})));
+        self.kind.prepare_status(new.as_mut(), old.as_ref());
+        new.to_value()
     }
 
     pub fn warnings(&self, patch: Value) -> Vec<String> {

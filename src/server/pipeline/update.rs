@@ -117,7 +117,10 @@ impl Pipeline {
                     meta::keep(new.meta_mut(), old.meta());
                 }
             }
-            Part::Other(_, put_back) => put_back(new.as_mut(), old.as_ref()),
+            Part::Other(_, put_back) => {
+                put_back(new.as_mut(), old.as_ref());
+                kind.drop_closed(new.as_mut(), old.as_ref());
+            }
         }
         if kind.meta().generation && !matches!(part, Part::Status) && !kind.same_spec(new.as_ref(), old.as_ref()) {
             new.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);

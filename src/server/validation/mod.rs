@@ -115,7 +115,7 @@ pub fn optional_not_negative<N: Into<i64> + Copy>(errors: &mut Errors, path: &Pa
 }
 
 pub fn immutable<T: Serialize + PartialEq>(errors: &mut Errors, path: &Path, new: &T, old: &T) {
-    if new != old {
+    if new != old && !semantic::same(new, old) {
         errors.push(Error::invalid(path, json(new), IMMUTABLE));
     }
 }

@@ -10,32 +10,68 @@ use super::{json, labels, not_negative, pod, text};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::{names, selector};
 
-/// A selector that selects something, and a template that it matches. `kind` is how upstream calls the kind here.
-pub fn selected_template(
+/// A selector that selects something, and a template that it matches, of pods that run for ever. `old` is what the
+/// template was. For Deployments and ReplicaSets, of both of which upstream says deployment.
+pub fn replicated(
+    errors: &mut Errors,
+    path: &Path,
+    selector: &LabelSelector,
+    template: &PodTemplateSpec,
+    old: Option<&PodTemplateSpec>,
+) {
+    if selected(errors, path, selector, template, "deployment", "invalid label selector") {
+        pod::template(errors, &path.child("template"), template, old);
+        always(errors, path, template, "ReplicaSet");
+    }
+}
+
+/// The part of [`replicated`] that looks at the selector only: whether it can be read. `unread` is what is said besides
+/// if not; then upstream does not look at the template.
+pub fn selected(
     errors: &mut Errors,
     path: &Path,
     selector: &LabelSelector,
     template: &PodTemplateSpec,
     kind: &str,
-) {
-    selected(errors, path, selector, template, kind);
-    pod::template(errors, &path.child("template"), template);
-}
-
-/// The part of [`selected_template`] that looks at the selector only.
-pub fn selected(errors: &mut Errors, path: &Path, selector: &LabelSelector, template: &PodTemplateSpec, kind: &str) {
+    unread: &str,
+) -> bool {
     let here = path.child("selector");
     labels::selector(errors, &here, Some(selector));
-    if selector.match_labels.is_none() && selector.match_expressions.is_none() {
-        // The types do not tell an absent selector from an empty one; an absent one is the usual mistake.
+    if selector::LabelSelector::from_api(Some(selector)).is_err() {
+        errors.push(Error::invalid(&here, json(selector), unread));
+        return false;
+    }
+    if is_absent(selector) {
         errors.push(Error::required(&here, ""));
         mismatch(errors, path, template);
     } else if labels::is_empty(selector) {
-        let detail = format!("empty selector is invalid for {kind}");
-        errors.push(Error::invalid(&here, json(selector), detail));
+        errors.push(Error::invalid(&here, json(selector), empty(kind)));
     } else {
         matches(errors, path, selector, template);
     }
+    true
+}
+
+/// The selector of a DaemonSet, of which upstream asks less: one that is absent only matches nothing.
+pub fn daemons_selected(errors: &mut Errors, path: &Path, selector: &LabelSelector, template: &PodTemplateSpec) {
+    let here = path.child("selector");
+    labels::selector(errors, &here, Some(selector));
+    if is_absent(selector) {
+        mismatch(errors, path, template);
+    } else if labels::is_empty(selector) {
+        errors.push(Error::invalid(&here, json(selector), empty("daemonset")));
+    } else {
+        matches(errors, path, selector, template);
+    }
+}
+
+/// The types do not tell an absent selector from an empty one; an absent one is the usual mistake.
+fn is_absent(selector: &LabelSelector) -> bool {
+    selector.match_labels.is_none() && selector.match_expressions.is_none()
+}
+
+fn empty(kind: &str) -> String {
+    format!("empty selector is invalid for {kind}")
 }
 
 /// The labels of the template must be selected, or the controller would not know its own pods.

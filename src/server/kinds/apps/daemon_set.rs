@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{always, template_warnings};
+use crate::server::validation::workload::{always, daemons_selected, template_warnings};
 
 pub struct DaemonSets;
 
@@ -24,6 +25,13 @@ impl Strategy for DaemonSets {
             generation: true,
             ..Meta::namespaced::<DaemonSet>("daemonsets")
         }
+    }
+
+    fn drop_closed(&self, new: &mut DaemonSet, old: Option<&DaemonSet>) {
+        closed::template(
+            new.spec.as_mut().map(|spec| &mut spec.template),
+            old.and_then(|old| Some(&old.spec.as_ref()?.template)),
+        );
     }
 
     fn prepare_create(&self, object: &mut DaemonSet) {
@@ -126,7 +134,10 @@ impl Strategy for DaemonSets {
             errors.push(Error::required(&path.child("selector"), ""));
             return errors;
         };
-        validation::workload::selected_template(&mut errors, &path, &spec.selector, &spec.template, "daemonset");
+        let before = old.and_then(|old| old.spec.as_ref());
+        let old_template = before.map(|before| &before.template);
+        daemons_selected(&mut errors, &path, &spec.selector, &spec.template);
+        validation::pod::template(&mut errors, &path.child("template"), &spec.template, old_template);
         always(&mut errors, &path, &spec.template, "DaemonSet");
         validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
         update_strategy(&mut errors, &path.child("updateStrategy"), spec.update_strategy.as_ref());
@@ -135,7 +146,7 @@ impl Strategy for DaemonSets {
             &path.child("revisionHistoryLimit"),
             spec.revision_history_limit,
         );
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+        if let Some(before) = before {
             validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
         }
         errors

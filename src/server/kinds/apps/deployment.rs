@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{self, always, selected_template};
+use crate::server::validation::workload;
 
 pub struct Deployments;
 
@@ -24,6 +25,13 @@ impl Strategy for Deployments {
             generation: true,
             ..Meta::namespaced::<Deployment>("deployments")
         }
+    }
+
+    fn drop_closed(&self, new: &mut Deployment, old: Option<&Deployment>) {
+        closed::template(
+            new.spec.as_mut().map(|spec| &mut spec.template),
+            old.and_then(|old| Some(&old.spec.as_ref()?.template)),
+        );
     }
 
     fn prepare_create(&self, object: &mut Deployment) {
@@ -104,8 +112,9 @@ impl Strategy for Deployments {
             return errors;
         };
         validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
-        selected_template(&mut errors, &path, &spec.selector, &spec.template, "deployment");
-        always(&mut errors, &path, &spec.template, "ReplicaSet");
+        let before = old.and_then(|old| old.spec.as_ref());
+        let old_template = before.map(|before| &before.template);
+        workload::replicated(&mut errors, &path, &spec.selector, &spec.template, old_template);
         strategy(&mut errors, &path.child("strategy"), spec.strategy.as_ref());
         validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
         validation::optional_not_negative(
@@ -120,7 +129,7 @@ impl Strategy for Deployments {
                 errors.push(Error::invalid(&path, deadline, "must be greater than minReadySeconds"));
             }
         }
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+        if let Some(before) = before {
             validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
         }
         errors
@@ -152,7 +161,7 @@ impl Strategy for Deployments {
 
     fn warnings(&self, new: &Deployment, old: Option<&Deployment>) -> Vec<String> {
         let name = new.metadata.name.as_deref().filter(|_| old.is_none());
-        let same = old.is_some_and(|old| old.spec == new.spec);
+        let same = old.is_some_and(|old| self.same_spec(new, old));
         let template = new.spec.iter();
         let template = template.flat_map(|spec| workload::template_warnings(&Path::new("spec"), &spec.template, same));
         workload::name_warning(name).into_iter().chain(template).collect()

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 use crate::server::validation;
-use crate::server::validation::workload::{self, always, selected_template};
+use crate::server::validation::workload;
 
 pub struct ReplicaSets;
 
@@ -25,6 +26,13 @@ impl Strategy for ReplicaSets {
             generation: true,
             ..Meta::namespaced::<ReplicaSet>("replicasets")
         }
+    }
+
+    fn drop_closed(&self, new: &mut ReplicaSet, old: Option<&ReplicaSet>) {
+        closed::template(
+            new.spec.as_mut().and_then(|spec| spec.template.as_mut()),
+            old.and_then(|old| old.spec.as_ref()?.template.as_ref()),
+        );
     }
 
     crate::server::kinds::spec_and_status!();
@@ -93,15 +101,15 @@ impl Strategy for ReplicaSets {
         };
         validation::optional_not_negative(&mut errors, &path.child("replicas"), spec.replicas);
         validation::optional_not_negative(&mut errors, &path.child("minReadySeconds"), spec.min_ready_seconds);
+        let before = old.and_then(|old| old.spec.as_ref());
         match &spec.template {
             None => errors.push(Error::required(&path.child("template"), "")),
             Some(template) => {
-                // Upstream says deployment here too.
-                selected_template(&mut errors, &path, &spec.selector, template, "deployment");
-                always(&mut errors, &path, template, "ReplicaSet");
+                let old_template = before.and_then(|before| before.template.as_ref());
+                workload::replicated(&mut errors, &path, &spec.selector, template, old_template);
             }
         }
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+        if let Some(before) = before {
             validation::immutable(&mut errors, &path.child("selector"), &spec.selector, &before.selector);
         }
         errors

@@ -4,12 +4,12 @@ use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, NameRule, Strategy, Subresource};
 use crate::server::validation;
@@ -31,25 +31,13 @@ impl Strategy for StatefulSets {
         }
     }
 
-    fn prepare_create(&self, object: &mut StatefulSet) {
-        object.status = Some(Default::default());
-        drop_max_unavailable(object);
+    fn drop_closed(&self, new: &mut StatefulSet, old: Option<&StatefulSet>) {
+        closed::drop(closed::STATEFUL_SET, new, old);
+        let template = new.spec.as_mut().map(|spec| &mut spec.template);
+        closed::template(template, old.and_then(|old| Some(&old.spec.as_ref()?.template)));
     }
 
-    fn prepare_update(&self, new: &mut StatefulSet, old: &StatefulSet) {
-        new.status.clone_from(&old.status);
-        if max_unavailable(old).is_none() {
-            drop_max_unavailable(new);
-        }
-    }
-
-    fn prepare_status(&self, new: &mut StatefulSet, old: &StatefulSet) {
-        new.spec.clone_from(&old.spec);
-    }
-
-    fn same_spec(&self, new: &StatefulSet, old: &StatefulSet) -> bool {
-        new.spec == old.spec
-    }
+    crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut StatefulSet) {
         let Some(spec) = &mut object.spec else { return };
@@ -103,8 +91,8 @@ impl Strategy for StatefulSets {
             errors.push(Error::required(&path.child("selector"), ""));
             return errors;
         };
-        spec_rules(&mut errors, &path, spec);
         let before = old.and_then(|old| old.spec.as_ref());
+        spec_rules(&mut errors, &path, spec, before);
         match before {
             Some(before) => fixed(&mut errors, &path, spec, before),
             None => made_once(&mut errors, &path, spec),
@@ -151,7 +139,7 @@ impl Strategy for StatefulSets {
     }
 }
 
-fn spec_rules(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
+fn spec_rules(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec, old: Option<&StatefulSetSpec>) {
     let management = validation::text(&spec.pod_management_policy);
     if !matches!(management, "OrderedReady" | "Parallel") {
         let detail = "must be 'OrderedReady' or 'Parallel'";
@@ -170,8 +158,9 @@ fn spec_rules(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
     if let Some(ordinals) = &spec.ordinals {
         validation::not_negative(errors, &path.child("ordinals.start"), ordinals.start.unwrap_or(0));
     }
-    workload::selected(errors, path, &spec.selector, &spec.template, "statefulset");
-    validation::pod::template(errors, &path.child("template"), &with_claims(spec));
+    if workload::selected(errors, path, &spec.selector, &spec.template, "statefulset", "") {
+        validation::pod::template(errors, &path.child("template"), &with_claims(spec), old.map(|old| &old.template));
+    }
     workload::always(errors, path, &spec.template, "StatefulSet");
 }
 
@@ -202,18 +191,6 @@ fn made_once(errors: &mut Errors, path: &Path, spec: &StatefulSetSpec) {
         if let Some(claim) = &claim.spec {
             validation::storage::claim(errors, &path, claim);
         }
-    }
-}
-
-fn max_unavailable(set: &StatefulSet) -> Option<&IntOrString> {
-    set.spec.as_ref()?.update_strategy.as_ref()?.rolling_update.as_ref()?.max_unavailable.as_ref()
-}
-
-/// The field is behind a gate that v1.36 has closed: who did not have it does not get it.
-fn drop_max_unavailable(set: &mut StatefulSet) {
-    let strategy = set.spec.as_mut().and_then(|spec| spec.update_strategy.as_mut());
-    if let Some(rolling) = strategy.and_then(|strategy| strategy.rolling_update.as_mut()) {
-        rolling.max_unavailable = None;
     }
 }
 
@@ -258,7 +235,7 @@ fn fixed(errors: &mut Errors, path: &Path, new: &StatefulSetSpec, old: &Stateful
         persistent_volume_claim_retention_policy: old.persistent_volume_claim_retention_policy.clone(),
         ..new.clone()
     };
-    if munged != *old {
+    if munged != *old && !validation::semantic::same(&munged, old) {
         let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
         errors.push(Error::forbidden(path, detail));
     }

@@ -137,3 +137,28 @@ fn controller_revisions() {
         (json!({"data": {"a": 2}}), &["data: Invalid value: {\"a\":2}: field is immutable"]),
     ]);
 }
+
+#[test]
+fn selectors_that_cannot_be_read_hide_their_templates() {
+    let bad = json!({"spec": {"selector": {"matchLabels": null, "matchExpressions": [{"key": "app", "operator": "Near"}]},
+        "template": {"spec": {"restartPolicy": "Never"}}}});
+    let operator = "spec.selector.matchExpressions[0].operator: Invalid value: \"Near\": not a valid selector operator";
+    let policy = "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"";
+    let shown = r#"{"matchExpressions":[{"key":"app","operator":"Near"}]}"#;
+    let unread = format!("spec.selector: Invalid value: {shown}: invalid label selector");
+    let bare = format!("spec.selector: Invalid value: {shown}");
+    let cases: [(&str, Vec<&str>); 4] = [
+        ("Deployment", vec![operator, &unread]),
+        ("ReplicaSet", vec![operator, &unread]),
+        ("StatefulSet", vec![operator, &bare, policy]),
+        ("DaemonSet", vec![operator, policy]),
+    ];
+    for (kind, expected) in cases {
+        assert_eq!(sound(kind).create(bad.clone()), expected, "{kind}");
+    }
+    let absent = json!({"spec": {"selector": null}});
+    let mismatch =
+        "spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`";
+    assert_eq!(sound("DaemonSet").create(absent.clone()), [mismatch]);
+    assert_eq!(sound("Deployment").create(absent), ["spec.selector: Required value", mismatch]);
+}

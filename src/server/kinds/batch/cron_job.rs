@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::cron::Schedule;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults::{self, absent, text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
@@ -23,6 +24,13 @@ impl Strategy for CronJobs {
             generation: true,
             ..Meta::namespaced::<CronJob>("cronjobs")
         }
+    }
+
+    fn drop_closed(&self, new: &mut CronJob, old: Option<&CronJob>) {
+        closed::template(
+            new.spec.job_template.spec.as_mut().map(|job| &mut job.template),
+            old.and_then(|old| Some(&old.spec.job_template.spec.as_ref()?.template)),
+        );
     }
 
     crate::server::kinds::spec_and_status!();
@@ -106,7 +114,9 @@ impl Strategy for CronJobs {
         let path = path.child("jobTemplate").child("spec");
         match &spec.job_template.spec {
             None => errors.push(Error::required(&path.child("template"), "")),
-            Some(job) => job_template(&mut errors, &path, job),
+            Some(job) => {
+                job_template(&mut errors, &path, job, old.and_then(|old| old.spec.job_template.spec.as_ref()));
+            }
         }
         errors
     }
@@ -127,8 +137,8 @@ fn template(job: &mut JobSpec) {
     defaults::pod::template(&mut job.template);
 }
 
-fn job_template(errors: &mut Errors, path: &Path, job: &JobSpec) {
-    validation::job::template(errors, path, job);
+fn job_template(errors: &mut Errors, path: &Path, job: &JobSpec, old: Option<&JobSpec>) {
+    validation::job::template(errors, path, job, old);
     if let Some(selector) = &job.selector {
         let value = validation::json(selector);
         errors.push(Error::invalid(&path.child("selector"), value, "`selector` will be auto-generated"));

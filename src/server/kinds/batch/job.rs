@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 use crate::server::validation;
@@ -25,9 +26,17 @@ impl Strategy for Jobs {
         }
     }
 
+    fn drop_closed(&self, new: &mut Job, old: Option<&Job>) {
+        closed::template(
+            new.spec.as_mut().map(|spec| &mut spec.template),
+            old.and_then(|old| Some(&old.spec.as_ref()?.template)),
+        );
+    }
+
     fn prepare_create(&self, object: &mut Job) {
         object.status = Some(Default::default());
         validation::job::generate_selector(object);
+        labels(object);
     }
 
     fn prepare_update(&self, new: &mut Job, old: &Job) {
@@ -43,6 +52,7 @@ impl Strategy for Jobs {
     }
 
     fn default(&self, object: &mut Job) {
+        labels(object);
         let Some(spec) = &mut object.spec else { return };
         defaults::job::job_spec(spec);
     }
@@ -111,6 +121,14 @@ impl Strategy for Jobs {
     }
 }
 
+/// A Job without labels has those of its pods, also the generated ones.
+fn labels(job: &mut Job) {
+    let template = job.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref());
+    if let (Some(labels), None) = (template, job.metadata.labels.as_ref().filter(|labels| !labels.is_empty())) {
+        job.metadata.labels = Some(labels.clone());
+    }
+}
+
 fn state(job: &Job, spec: &JobSpec) -> &'static str {
     let is = |kind: &str| {
         let mut conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -166,6 +184,7 @@ mod tests {
     fn a_job_selects_its_own_pods() {
         let job = job(json!({"template": template("Never")}));
         assert_eq!(lines(&Jobs.validate(&job, None)), Vec::<String>::new());
+        assert_eq!(job.metadata.labels, job.spec.as_ref().unwrap().template.metadata.as_ref().unwrap().labels);
         let spec = serde_json::to_value(job.spec).unwrap();
         assert_eq!(spec["selector"]["matchLabels"], json!({"batch.kubernetes.io/controller-uid": "u"}));
         assert_eq!(spec["template"]["metadata"]["labels"]["job-name"], "x");

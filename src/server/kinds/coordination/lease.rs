@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 
@@ -16,6 +17,10 @@ impl Strategy for Leases {
 
     fn meta(&self) -> Meta {
         Meta { create_on_update: true, unconditional_update: false, ..Meta::namespaced::<Lease>("leases") }
+    }
+
+    fn drop_closed(&self, new: &mut Lease, old: Option<&Lease>) {
+        closed::drop(closed::LEASE, new, old);
     }
 
     crate::server::kinds::spec_only!();

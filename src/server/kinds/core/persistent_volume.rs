@@ -24,9 +24,8 @@ impl Strategy for PersistentVolumes {
     }
 
     fn prepare_create(&self, object: &mut PersistentVolume) {
-        let mut status = PersistentVolumeStatus { phase: Some("Pending".to_owned()), ..Default::default() };
-        set_phase(&mut status, None);
-        object.status = Some(status);
+        let phase = Some("Pending".to_owned());
+        object.status = Some(PersistentVolumeStatus { phase, last_phase_transition_time: now(), ..Default::default() });
     }
 
     fn prepare_update(&self, new: &mut PersistentVolume, old: &PersistentVolume) {
@@ -35,9 +34,13 @@ impl Strategy for PersistentVolumes {
 
     fn prepare_status(&self, new: &mut PersistentVolume, old: &PersistentVolume) {
         new.spec = old.spec.clone();
-        let before = old.status.as_ref().and_then(|status| status.phase.as_deref());
-        if let Some(status) = &mut new.status {
-            set_phase(status, before);
+        let before = old.status.clone().unwrap_or_default();
+        let Some(status) = &mut new.status else { return };
+        let time = &mut status.last_phase_transition_time;
+        match status.phase == before.phase {
+            true if time.is_none() => *time = before.last_phase_transition_time,
+            false if time.is_none() || *time == before.last_phase_transition_time => *time = now(),
+            _ => {}
         }
     }
 
@@ -116,10 +119,7 @@ impl Strategy for PersistentVolumes {
     }
 }
 
-/// A volume that changes its phase through `/status` says when.
-fn set_phase(status: &mut PersistentVolumeStatus, phase: Option<&str>) {
-    if status.phase.as_deref() != phase {
-        let second = jiff::Timestamp::now().as_second();
-        status.last_phase_transition_time = jiff::Timestamp::from_second(second).ok().map(Time);
-    }
+/// When a volume changes its phase, unless its controller says when; to the second.
+fn now() -> Option<Time> {
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok().map(Time)
 }

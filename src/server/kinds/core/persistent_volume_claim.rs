@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 use crate::server::validation;
@@ -24,12 +25,18 @@ impl Strategy for PersistentVolumeClaims {
         }
     }
 
+    fn drop_closed(&self, new: &mut PersistentVolumeClaim, old: Option<&PersistentVolumeClaim>) {
+        closed::drop(closed::CLAIM, new, old);
+    }
+
     fn prepare_create(&self, object: &mut PersistentVolumeClaim) {
         object.status = Some(PersistentVolumeClaimStatus { phase: Some("Pending".to_owned()), ..Default::default() });
+        sources(object, None);
     }
 
     fn prepare_update(&self, new: &mut PersistentVolumeClaim, old: &PersistentVolumeClaim) {
         new.status = old.status.clone();
+        sources(new, Some(old));
     }
 
     fn prepare_status(&self, new: &mut PersistentVolumeClaim, old: &PersistentVolumeClaim) {
@@ -40,28 +47,10 @@ impl Strategy for PersistentVolumeClaims {
         if let Some(status) = &mut object.status {
             defaults::text(&mut status.phase, "Pending");
             defaults::quantities(&mut status.capacity);
+            defaults::quantities(&mut status.allocated_resources);
         }
         let Some(spec) = &mut object.spec else { return };
         defaults::claim_spec(spec);
-        // The older field and its successor mirror each other where one alone is set.
-        match (&spec.data_source, &spec.data_source_ref) {
-            (Some(source), None) => {
-                spec.data_source_ref = Some(TypedObjectReference {
-                    api_group: source.api_group.clone(),
-                    kind: source.kind.clone(),
-                    name: source.name.clone(),
-                    namespace: None,
-                });
-            }
-            (None, Some(source)) if source.namespace.as_deref().is_none_or(str::is_empty) => {
-                spec.data_source = Some(TypedLocalObjectReference {
-                    api_group: source.api_group.clone(),
-                    kind: source.kind.clone(),
-                    name: source.name.clone(),
-                });
-            }
-            _ => {}
-        }
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -132,4 +121,31 @@ impl Strategy for PersistentVolumeClaims {
         }
         warnings
     }
+}
+
+/// The older field and its successor mirror each other where one alone is set. In the older one, other sources than
+/// claims and snapshots were always ignored, and still are where no source was before (KEP-1495).
+fn sources(new: &mut PersistentVolumeClaim, old: Option<&PersistentVolumeClaim>) {
+    let Some(spec) = &mut new.spec else { return };
+    let before = old.and_then(|old| old.spec.as_ref());
+    let had = before.is_some_and(|spec| spec.data_source.is_some() || spec.data_source_ref.is_some());
+    if !had && spec.data_source_ref.is_none() {
+        spec.data_source.take_if(|source| !is_claim_or_snapshot(source));
+    }
+    match (&spec.data_source, &spec.data_source_ref) {
+        (Some(TypedLocalObjectReference { api_group, kind, name }), None) => {
+            let (api_group, kind, name) = (api_group.clone(), kind.clone(), name.clone());
+            spec.data_source_ref = Some(TypedObjectReference { api_group, kind, name, namespace: None });
+        }
+        (None, Some(source)) if validation::text(&source.namespace).is_empty() => {
+            let (api_group, kind, name) = (source.api_group.clone(), source.kind.clone(), source.name.clone());
+            spec.data_source = Some(TypedLocalObjectReference { api_group, kind, name });
+        }
+        _ => {}
+    }
+}
+
+fn is_claim_or_snapshot(source: &TypedLocalObjectReference) -> bool {
+    let of = (validation::text(&source.api_group), source.kind.as_str());
+    matches!(of, ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
@@ -16,6 +17,10 @@ impl Strategy for PodTemplates {
 
     fn meta(&self) -> Meta {
         Meta { generation: true, ..Meta::namespaced::<PodTemplate>("podtemplates") }
+    }
+
+    fn drop_closed(&self, new: &mut PodTemplate, old: Option<&PodTemplate>) {
+        closed::template(new.template.as_mut(), old.and_then(|old| old.template.as_ref()));
     }
 
     fn same_spec(&self, new: &PodTemplate, old: &PodTemplate) -> bool {
@@ -50,10 +55,11 @@ impl Strategy for PodTemplates {
         Some(vec![cell::name(&object.metadata), names, images, cell::labels(labels).into()])
     }
 
-    fn validate(&self, new: &PodTemplate, _old: Option<&PodTemplate>) -> Errors {
+    fn validate(&self, new: &PodTemplate, old: Option<&PodTemplate>) -> Errors {
         let mut errors = Errors::new();
         if let Some(template) = &new.template {
-            validation::pod::template(&mut errors, &Path::new("template"), template);
+            let old = old.and_then(|old| old.template.as_ref());
+            validation::pod::template(&mut errors, &Path::new("template"), template, old);
         }
         errors
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
 use crate::server::validation::{self, workload};
@@ -26,6 +27,13 @@ impl Strategy for ReplicationControllers {
             generation: true,
             ..Meta::namespaced::<ReplicationController>("replicationcontrollers")
         }
+    }
+
+    fn drop_closed(&self, new: &mut ReplicationController, old: Option<&ReplicationController>) {
+        closed::template(
+            new.spec.as_mut().and_then(|spec| spec.template.as_mut()),
+            old.and_then(|old| old.spec.as_ref()?.template.as_ref()),
+        );
     }
 
     crate::server::kinds::spec_and_status!();
@@ -84,7 +92,7 @@ impl Strategy for ReplicationControllers {
         vec![("status.replicas", Cow::from(replicas.to_string()))]
     }
 
-    fn validate(&self, new: &ReplicationController, _old: Option<&ReplicationController>) -> Errors {
+    fn validate(&self, new: &ReplicationController, old: Option<&ReplicationController>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");
         let spec = new.spec.clone().unwrap_or_default();
@@ -101,7 +109,8 @@ impl Strategy for ReplicationControllers {
                 if !empty {
                     validation::workload::matches(&mut errors, &path, &selector, template);
                 }
-                validation::pod::template(&mut errors, &path.child("template"), template);
+                let old = old.and_then(|old| old.spec.as_ref()?.template.as_ref());
+                validation::pod::template(&mut errors, &path.child("template"), template, old);
                 validation::workload::always(&mut errors, &path, template, "ReplicationController");
             }
         }

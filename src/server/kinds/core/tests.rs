@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::server::catalog::catalog;
+use crate::server::kinds::table_tests::Sound;
 use crate::server::kinds::tests::made;
 use crate::server::validation::lines;
 
@@ -81,7 +82,7 @@ fn new_objects() {
         (
             "PersistentVolumeClaim",
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
-                "dataSource": {"kind": "Snapshot", "name": "a"}}}),
+                "dataSourceRef": {"kind": "Snapshot", "name": "a"}}}),
             vec![
                 "spec.dataSource: Invalid value: \"Snapshot\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
                 "spec.dataSourceRef: Invalid value: \"Snapshot\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
@@ -206,4 +207,38 @@ fn changed_objects() {
     for (kind, old, new, expected) in cases {
         assert_eq!(changed(kind, old.clone(), new.clone()), expected, "{kind}: {old} -> {new}");
     }
+}
+
+#[test]
+fn the_two_fields_for_the_source_of_a_claim_mirror_each_other() {
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claims = Sound::new("v1", "PersistentVolumeClaim", json!({"spec": spec}));
+    let source = |kind: &str| json!({"kind": kind, "name": "a"});
+    let sources = |claim: &Value| (claim["spec"]["dataSource"].clone(), claim["spec"]["dataSourceRef"].clone());
+    let claim = source("PersistentVolumeClaim");
+    for field in ["dataSource", "dataSourceRef"] {
+        let made = claims.stored(json!({"spec": {field: claim}}));
+        assert_eq!(sources(&made), (claim.clone(), claim.clone()), "{field}");
+    }
+    // The older field never took others, and an old client that writes back what it knows changes nothing.
+    let other = json!({"spec": {"dataSource": source("Other")}});
+    assert_eq!(sources(&claims.stored(other)), (Value::Null, Value::Null));
+    let (problems, kept) =
+        claims.update(json!({"spec": {"dataSourceRef": claim}}), json!({"spec": {"dataSource": claim}}));
+    assert_eq!((problems, sources(&kept)), (vec![], (claim.clone(), claim)));
+}
+
+#[test]
+fn a_volume_that_changes_its_phase_says_when() {
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/a"}});
+    let volumes = Sound::new("v1", "PersistentVolume", json!({"spec": spec}));
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    let told = |phase: &str, time: Value| json!({"phase": phase, "lastPhaseTransitionTime": time});
+    let time = |old: Value, new: Value| volumes.reported(old, new)["status"]["lastPhaseTransitionTime"].clone();
+    let bound = told("Bound", json!(early));
+    assert_eq!(time(bound.clone(), told("Bound", Value::Null)), early);
+    assert_eq!(time(bound.clone(), told("Released", json!(late))), late);
+    let now = time(bound.clone(), told("Released", json!(early)));
+    assert!(now != early && now.is_string(), "{now}");
+    assert!(time(bound, told("Released", Value::Null)).is_string());
 }

@@ -9,6 +9,7 @@ use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
+use crate::server::validation::pod::Kept;
 use crate::server::validation::warnings::old_node_label;
 
 pub struct RuntimeClasses;
@@ -57,7 +58,7 @@ impl Strategy for RuntimeClasses {
 
 fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration]) {
     // Upstream names the list twice where a toleration is bad in itself.
-    validation::pod::tolerations(errors, &path.child("tolerations"), tolerations);
+    validation::pod::tolerations(errors, &path.child("tolerations"), tolerations, Kept::default());
     let key = |one: &Toleration| Toleration { toleration_seconds: None, ..one.clone() };
     for (at, one) in tolerations.iter().enumerate() {
         if tolerations[..at].iter().any(|other| key(other) == key(one)) {

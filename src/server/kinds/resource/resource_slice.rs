@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::devices;
 use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::strategy::{Column, Fields, Meta, Strategy};
 
 pub struct ResourceSlices;
@@ -17,6 +18,10 @@ impl Strategy for ResourceSlices {
 
     fn meta(&self) -> Meta {
         Meta { generation: true, ..Meta::cluster::<ResourceSlice>("resourceslices") }
+    }
+
+    fn drop_closed(&self, new: &mut ResourceSlice, old: Option<&ResourceSlice>) {
+        closed::drop(closed::RESOURCE_SLICE, new, old);
     }
 
     crate::server::kinds::spec_only!();

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults::{absent, text};
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
@@ -16,6 +17,10 @@ impl Strategy for CsiDrivers {
 
     fn meta(&self) -> Meta {
         Meta { generation: true, unconditional_update: false, ..Meta::cluster::<CSIDriver>("csidrivers") }
+    }
+
+    fn drop_closed(&self, new: &mut CSIDriver, old: Option<&CSIDriver>) {
+        closed::drop(closed::CSI_DRIVER, new, old);
     }
 
     crate::server::kinds::spec_only!();
@@ -100,6 +105,10 @@ impl Strategy for CsiDrivers {
         validation::optional_one_of(&mut errors, &path.child("fsGroupPolicy"), &spec.fs_group_policy, &policies);
         let requests = spec.token_requests.as_deref().unwrap_or_default();
         token_requests(&mut errors, &path.child("tokenRequests"), requests);
+        if let Some(secret) = spec.service_account_token_in_secrets.filter(|_| requests.is_empty()) {
+            let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+            errors.push(Error::invalid(&path.child("serviceAccountTokenInSecrets"), secret, detail));
+        }
         let modes = ["Persistent", "Ephemeral"];
         for mode in spec.volume_lifecycle_modes.iter().flatten().filter(|mode| !modes.contains(&mode.as_str())) {
             errors.push(Error::not_supported_in_order(&path.child("volumeLifecycleModes"), mode.as_str(), &modes));

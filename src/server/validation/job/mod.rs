@@ -44,11 +44,11 @@ pub fn generate_selector(job: &mut Job) {
     selected.entry(UID_LABELS[1].to_owned()).or_insert(uid);
 }
 
-/// A Job as a client made it or changed it; `old` only tells which labels it may lack.
+/// A Job as a client made it or changed it; `old` only tells what it may lack or keep.
 pub fn job(errors: &mut Errors, job: &Job, spec: &JobSpec, old: Option<&Job>) {
     generated_selector(errors, job, spec, old);
     let path = Path::new("spec");
-    template(errors, &path, spec);
+    template(errors, &path, spec, old.and_then(|old| old.spec.as_ref()));
     match &spec.selector {
         None => errors.push(Error::required(&path.child("selector"), "")),
         Some(selector) => {
@@ -112,7 +112,7 @@ fn is_indexed(spec: &JobSpec) -> bool {
 }
 
 /// The rules of a Job's spec that hold for a template of Jobs too: everything but the selector.
-pub fn template(errors: &mut Errors, path: &Path, spec: &JobSpec) {
+pub fn template(errors: &mut Errors, path: &Path, spec: &JobSpec, old: Option<&JobSpec>) {
     numbers(errors, path, spec);
     if let Some(manager) = &spec.managed_by {
         let path = path.child("managedBy");
@@ -134,7 +134,7 @@ pub fn template(errors: &mut Errors, path: &Path, spec: &JobSpec) {
         None => &["Failed", "TerminatingOrFailed"],
     };
     optional_one_of(errors, &path.child("podReplacementPolicy"), &spec.pod_replacement_policy, policies);
-    pod::template(errors, &path.child("template"), &spec.template);
+    pod::template(errors, &path.child("template"), &spec.template, old.map(|old| &old.template));
     restart_policy(errors, &path.child("template").child("spec").child("restartPolicy"), spec);
 }
 

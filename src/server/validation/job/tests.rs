@@ -168,8 +168,26 @@ fn what_is_made_stays_but_suspended_jobs_may_move() {
     for (old, patch) in [(json!({}), move_away), (suspended, json!({"template": {"spec": {"hostNetwork": true}}}))] {
         let mut new = old.clone();
         json_patch::merge(&mut new, &patch);
-        let found = lines(&Jobs.validate(&spec(new), Some(&spec(old))));
-        assert!(found.len() == 1 && found[0].starts_with("spec.template: Invalid value: {"), "{found:?}");
+        let found = lines(&Jobs.validate(&spec(new), Some(&spec(old.clone()))));
+        let at = if old["suspend"] == true { "spec.template.spec" } else { "spec.template" };
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{at}: Invalid value: {{")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_job_may_move_again_when_its_pods_are_gone() {
+    let resources = json!({"template": {"spec": {"containers": [{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}}}]}}});
+    let suspended = |active: i32, condition: &str| {
+        let conditions = json!([{"type": "Suspended", "status": condition}]);
+        let status = json!({"startTime": "2026-01-01T00:00:00Z", "active": active, "conditions": conditions});
+        job(json!({"spec": {"suspend": true}, "status": status}))
+    };
+    let mut patch = json!({"suspend": true});
+    json_patch::merge(&mut patch, &resources);
+    let moved = spec(patch);
+    for (active, condition, may) in [(0, "True", true), (1, "True", false), (0, "False", false)] {
+        let found = lines(&Jobs.validate(&moved, Some(&suspended(active, condition))));
+        assert_eq!(found.is_empty(), may, "{active} {condition}: {found:?}");
     }
 }
 

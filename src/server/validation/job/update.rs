@@ -3,15 +3,14 @@
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 
-use super::super::immutable;
+use super::super::{immutable, semantic};
 use super::{is_indexed, status};
 use crate::api::field::{Error, Errors, Path};
 
 pub fn fixed(errors: &mut Errors, path: &Path, new: &JobSpec, old: &JobSpec, before: &Job) {
     completions(errors, &path.child("completions"), new, old);
     immutable(errors, &path.child("selector"), &new.selector, &old.selector);
-    let allowed = allowed_template(&new.template, &old.template, before);
-    immutable(errors, &path.child("template"), &new.template, &allowed);
+    template(errors, &path.child("template"), &new.template, &old.template, before);
     immutable(errors, &path.child("completionMode"), &new.completion_mode, &old.completion_mode);
     immutable(errors, &path.child("podFailurePolicy"), &new.pod_failure_policy, &old.pod_failure_policy);
     let (per_index, was) = (&new.backoff_limit_per_index, &old.backoff_limit_per_index);
@@ -31,15 +30,27 @@ fn completions(errors: &mut Errors, path: &Path, new: &JobSpec, old: &JobSpec) {
     }
 }
 
-/// The old template with what may change taken from the new one: nothing, unless the Job is suspended and has no
-/// pods, because it never started or because they are gone.
-fn allowed_template(new: &PodTemplateSpec, old: &PodTemplateSpec, before: &Job) -> PodTemplateSpec {
-    let mut allowed = old.clone();
+/// Nothing of a template changes, unless the Job is suspended and has no pods, because it never started or because they
+/// are gone: then what its pods need and where they run may.
+fn template(errors: &mut Errors, path: &Path, new: &PodTemplateSpec, old: &PodTemplateSpec, before: &Job) {
     let suspended = before.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
-    let started = before.status.as_ref().is_some_and(|status| status.start_time.is_some());
-    if !suspended || (started && !status::is(before, "Suspended")) {
-        return allowed;
+    let status = before.status.as_ref();
+    let started = status.is_some_and(|status| status.start_time.is_some());
+    let gone = status::is(before, "Suspended") && status.is_none_or(|status| status.active.unwrap_or(0) == 0);
+    if !suspended || (started && !gone) {
+        return immutable(errors, path, new, old);
     }
+    let allowed = allowed_template(new, old);
+    if semantic::same(&new.spec, &allowed.spec) {
+        immutable(errors, path, new, &allowed);
+    } else {
+        immutable(errors, &path.child("spec"), &new.spec, &allowed.spec);
+    }
+}
+
+/// The old template with what may change taken from the new one.
+fn allowed_template(new: &PodTemplateSpec, old: &PodTemplateSpec) -> PodTemplateSpec {
+    let mut allowed = old.clone();
     let (labels, annotations) = match &new.metadata {
         Some(metadata) => (metadata.labels.clone(), metadata.annotations.clone()),
         None => (None, None),

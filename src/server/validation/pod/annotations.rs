@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, Toleration};
 
 use super::super::paths;
-use super::visit;
+use super::{Kept, visit};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::references::MIRROR;
 
@@ -24,7 +24,7 @@ pub fn is_mirror(annotations: Option<&Annotations>) -> bool {
 }
 
 /// `path` is the annotations'.
-pub fn check(errors: &mut Errors, path: &Path, annotations: Option<&Annotations>, spec: &PodSpec) {
+pub fn check(errors: &mut Errors, path: &Path, annotations: Option<&Annotations>, spec: &PodSpec, kept: Kept) {
     let Some(annotations) = annotations else { return };
     if let Some(value) = annotations.get(MIRROR).filter(|_| spec.node_name.as_deref().is_none_or(str::is_empty)) {
         let detail = "must set spec.nodeName if mirror pod annotation is set";
@@ -32,7 +32,7 @@ pub fn check(errors: &mut Errors, path: &Path, annotations: Option<&Annotations>
     }
     if let Some(value) = annotations.get(TOLERATIONS).filter(|value| !value.is_empty()) {
         match serde_json::from_str::<Vec<Toleration>>(value) {
-            Ok(tolerations) => super::tolerations(errors, &path.child(TOLERATIONS), &tolerations),
+            Ok(tolerations) => super::tolerations(errors, &path.child(TOLERATIONS), &tolerations, kept),
             Err(error) => errors.push(Error::invalid(path, TOLERATIONS, error.to_string())),
         }
     }

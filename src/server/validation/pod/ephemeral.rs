@@ -11,7 +11,7 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
         let error = Error::forbidden(&Path::root(), "static pods do not support ephemeral containers");
         return vec![error.of_object()];
     }
-    let mut errors = super::metadata_and_spec(new);
+    let mut errors = super::metadata_and_spec(new, Some(old));
     let path = Path::new("spec").child("ephemeralContainers");
     for before in of(old) {
         let Some(after) = of(new).rev().find(|container| container.name == before.name) else {

@@ -8,6 +8,7 @@ mod dns;
 mod env;
 mod ephemeral;
 mod handlers;
+mod kept;
 mod os;
 mod overlaps;
 mod pod_level;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use affinity::node_selector;
 pub use ephemeral::update as update_ephemeral_containers;
+pub use kept::Kept;
 pub use resize::update as resize;
 pub use resources::overhead;
 pub use status::update as update_status;
@@ -62,7 +64,7 @@ pub struct Scope<'a> {
 
 /// A pod as a client made it.
 pub fn create(pod: &Pod) -> Errors {
-    let mut errors = metadata_and_spec(pod);
+    let mut errors = metadata_and_spec(pod, None);
     let path = Path::new("spec");
     let Some(spec) = &pod.spec else { return errors };
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
@@ -79,7 +81,7 @@ pub fn create(pod: &Pod) -> Errors {
 }
 
 /// What every pod must be, new or changed.
-fn metadata_and_spec(pod: &Pod) -> Errors {
+fn metadata_and_spec(pod: &Pod, old: Option<&Pod>) -> Errors {
     let mut errors = Errors::new();
     let path = Path::new("spec");
     let Some(spec) = &pod.spec else {
@@ -87,8 +89,9 @@ fn metadata_and_spec(pod: &Pod) -> Errors {
         return errors;
     };
     let annotated = Path::new("metadata").child("annotations");
-    annotations::check(&mut errors, &annotated, pod.metadata.annotations.as_ref(), spec);
-    pod_spec(&mut errors, &path, spec, Some(text(&pod.metadata.name)));
+    let kept = Kept::by(old.and_then(|old| old.spec.as_ref()));
+    annotations::check(&mut errors, &annotated, pod.metadata.annotations.as_ref(), spec, kept);
+    pod_spec(&mut errors, &path, spec, Some(text(&pod.metadata.name)), kept);
     tokens(&mut errors, &path.child("volumes"), spec);
     let inits = spec.init_containers.as_deref().unwrap_or_default();
     for (field, list) in [("containers", spec.containers.as_slice()), ("initContainers", inits)] {
@@ -114,8 +117,8 @@ fn tokens(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     }
 }
 
-/// A template of pods: labels, annotations and a spec that some controller can work with.
-pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
+/// A template of pods: labels, annotations and a spec that some controller can work with. `old` is what it was.
+pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec, old: Option<&PodTemplateSpec>) {
     let spec_path = path.child("spec");
     let Some(spec) = &template.spec else {
         errors.push(Error::required(&spec_path.child("containers"), ""));
@@ -125,9 +128,12 @@ pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
     let annotated = metadata.and_then(|metadata| metadata.annotations.as_ref());
     labels::labels(errors, &path.child("labels"), metadata.and_then(|metadata| metadata.labels.as_ref()));
     labels::annotations(errors, &path.child("annotations"), annotated);
-    annotations::check(errors, &path.child("annotations"), annotated, spec);
-    pod_spec(errors, &spec_path, spec, None);
-    restart::resized_init(errors, &spec_path, spec);
+    let kept = Kept::by(old.and_then(|old| old.spec.as_ref()));
+    annotations::check(errors, &path.child("annotations"), annotated, spec, kept);
+    pod_spec(errors, &spec_path, spec, None, kept);
+    if !kept.resized_init {
+        restart::resized_init(errors, &spec_path, spec);
+    }
     annotations::match_fields(errors, &spec_path, annotated, spec);
     if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
         let detail = "ephemeral containers not allowed in pod template";
@@ -136,7 +142,7 @@ pub fn template(errors: &mut Errors, path: &Path, template: &PodTemplateSpec) {
 }
 
 /// A spec; `pod` is the name of the pod, which a template does not have.
-fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>) {
+fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>, kept: Kept) {
     if spec.termination_grace_period_seconds.is_none() {
         errors.push(Error::required(&path.child("terminationGracePeriodSeconds"), ""));
     }
@@ -160,12 +166,12 @@ fn pod_spec(errors: &mut Errors, path: &Path, spec: &PodSpec, pod: Option<&str>)
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_in_order(errors, &path.child("dnsPolicy"), text(&spec.dns_policy), &policies);
     labels::labels(errors, &path.child("nodeSelector"), spec.node_selector.as_ref());
-    security::pod(errors, &path.child("securityContext"), spec);
+    security::pod(errors, &path.child("securityContext"), spec, kept);
     placement(errors, path, spec);
     windows::host_process(errors, path, spec);
-    security::host_users(errors, path, spec);
+    security::host_users(errors, path, spec, kept);
     dns::hostname_override(errors, path, spec);
-    identity(errors, path, spec);
+    identity(errors, path, spec, kept);
     os::check(errors, path, spec);
     env::file_volumes(errors, path, spec);
 }
@@ -223,7 +229,7 @@ fn resource_claims(errors: &mut Errors, path: &Path, spec: &PodSpec) {
 }
 
 /// Who the pod is, how important and for how long.
-fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec, kept: Kept) {
     type Check = fn(&str) -> Vec<String>;
     let check = |errors: &mut Errors, fields: &[(&str, &Option<String>, Check)]| {
         for (field, value, check) in fields {
@@ -247,7 +253,7 @@ fn identity(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     let after: [(&str, &Option<String>, Check); 2] =
         [("hostname", &spec.hostname, names::dns1123_label), ("subdomain", &spec.subdomain, names::dns1123_label)];
     check(errors, &after);
-    tolerations(errors, &path.child("tolerations"), spec.tolerations.as_deref().unwrap_or_default());
+    tolerations(errors, &path.child("tolerations"), spec.tolerations.as_deref().unwrap_or_default(), kept);
     dns::host_aliases(errors, &path.child("hostAliases"), spec);
     check(errors, &[("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain as Check)]);
     if let Some(name) = &spec.runtime_class_name {

@@ -21,7 +21,7 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     if old_spec.os.as_ref().is_some_and(|os| os.name == "windows") {
         return refused("windows pods cannot be resized");
     }
-    let mut errors = super::metadata_and_spec(new);
+    let mut errors = super::metadata_and_spec(new, Some(old));
     let path = Path::new("spec");
     let recorded = |pod: &Pod| pod.status.as_ref().and_then(|status| status.qos_class.clone()).unwrap_or_default();
     let before =
@@ -160,7 +160,8 @@ fn only_compute(errors: &mut Errors, path: &Path, mut munged: PodSpec, old: &Pod
     }
 }
 
-/// The cpu and memory of before, beside whatever else is there now.
+/// The cpu and memory of before, beside whatever other amounts are there now. Claims of devices are forgotten, so that
+/// v1.36 refuses every resize of containers that have some (mended after it by kubernetes/kubernetes#138641).
 fn put_compute_back(resources: &mut Option<ResourceRequirements>, old: Option<&ResourceRequirements>) {
     let now = resources.take().unwrap_or_default();
     let put = |now: List, old: Option<&List>| -> List {
@@ -175,6 +176,6 @@ fn put_compute_back(resources: &mut Option<ResourceRequirements>, old: Option<&R
     };
     let limits = put(now.limits, old.map(|old| &old.limits));
     let requests = put(now.requests, old.map(|old| &old.requests));
-    let says = old.is_some() || limits.is_some() || requests.is_some() || now.claims.is_some();
-    *resources = says.then_some(ResourceRequirements { limits, requests, claims: now.claims });
+    let says = old.is_some() || limits.is_some() || requests.is_some();
+    *resources = says.then_some(ResourceRequirements { limits, requests, claims: None });
 }

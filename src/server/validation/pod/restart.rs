@@ -46,9 +46,19 @@ fn rule(errors: &mut Errors, path: &Path, rule: &ContainerRestartRule) {
     }
 }
 
+fn run_once(spec: &PodSpec) -> impl Iterator<Item = (usize, &Container)> {
+    spec.init_containers.iter().flatten().enumerate().filter(|(_, one)| !is_sidecar(one))
+}
+
+/// Whether a container that runs once would be restarted to be resized.
+pub fn has_resized_init(spec: &PodSpec) -> bool {
+    let mut policies = run_once(spec).flat_map(|(_, container)| container.resize_policy.iter().flatten());
+    policies.any(|policy| policy.restart_policy == "RestartContainer")
+}
+
 /// What runs once and ends is not restarted to be resized.
 pub fn resized_init(errors: &mut Errors, path: &Path, spec: &PodSpec) {
-    for (at, container) in spec.init_containers.iter().flatten().enumerate().filter(|(_, one)| !is_sidecar(one)) {
+    for (at, container) in run_once(spec) {
         let path = path.child("initContainers").index(at).child("resizePolicy");
         for (at, policy) in container.resize_policy.iter().flatten().enumerate() {
             if policy.restart_policy == "RestartContainer" {

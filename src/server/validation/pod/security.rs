@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
 use super::super::{json, optional_one_of, paths};
-use super::{visit, windows};
+use super::{Kept, visit, windows};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -15,7 +15,7 @@ fn id(errors: &mut Errors, path: &Path, value: Option<i64>) {
 }
 
 /// `path` is the pod's security context.
-pub fn pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+pub fn pod(errors: &mut Errors, path: &Path, spec: &PodSpec, kept: Kept) {
     let Some(context) = &spec.security_context else { return };
     id(errors, &path.child("fsGroup"), context.fs_group);
     id(errors, &path.child("runAsUser"), context.run_as_user);
@@ -36,20 +36,24 @@ pub fn pod(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());
     let policies = ["Merge", "Strict"];
     optional_one_of(errors, &path.child("supplementalGroupsPolicy"), &context.supplemental_groups_policy, &policies);
-    let policies = ["MountOption", "Recursive"];
-    optional_one_of(errors, &path.child("seLinuxChangePolicy"), &context.se_linux_change_policy, &policies);
+    let policies: &[&str] = if kept.mount_option { &["MountOption", "Recursive"] } else { &["Recursive"] };
+    optional_one_of(errors, &path.child("seLinuxChangePolicy"), &context.se_linux_change_policy, policies);
 }
 
 const OWN_USERS: &str = "when `hostUsers` is false";
 
-/// With its own users, a pod has none of the host's namespaces but the network's.
-pub fn host_users(errors: &mut Errors, path: &Path, spec: &PodSpec) {
+/// With its own users, a pod has none of the host's namespaces.
+pub fn host_users(errors: &mut Errors, path: &Path, spec: &PodSpec, kept: Kept) {
     if spec.host_users != Some(false) {
         return;
     }
-    let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+    let network = spec.host_network.filter(|_| !kept.users_on_host_network);
+    let shared = [("hostNetwork", network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
     for (field, _) in shared.into_iter().filter(|(_, shared)| *shared == Some(true)) {
         errors.push(Error::forbidden(&path.child(field), OWN_USERS));
+    }
+    if kept.users_with_devices {
+        return;
     }
     // Block devices cannot be mapped to other users.
     for (container, path) in visit::containers(spec, path) {

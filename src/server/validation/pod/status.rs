@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use serde_json::json;
 
 use super::super::{json, named, network, required_name, text};
-use super::annotations;
+use super::{Kept, annotations};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::api::pod::{restart_rule, restarts_all};
@@ -22,7 +22,7 @@ pub fn update(new: &Pod, old: &Pod) -> Errors {
     let spec = new.spec.as_ref().unwrap_or(&empty_spec);
     let (status, old_status) = (new.status.as_ref().unwrap_or(&empty), old.status.as_ref().unwrap_or(&empty));
     annotations::update(&mut errors, &metadata.child("annotations"), now, before);
-    annotations::check(&mut errors, &metadata.child("annotations"), now, spec);
+    annotations::check(&mut errors, &metadata.child("annotations"), now, spec, Kept::by(old.spec.as_ref()));
     let path = Path::new("status");
     let generation = |errors: &mut Errors, path: &Path, value: Option<i64>| {
         if let Some(value) = value.filter(|value| *value < 0) {

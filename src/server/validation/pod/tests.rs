@@ -1,10 +1,10 @@
 //! Good and bad pods, as tables: a change to a good pod and the errors it causes.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use serde_json::{Value, json};
 
 use super::{create, resize, update, update_ephemeral_containers, update_status, warnings};
-use crate::api::field::Path;
+use crate::api::field::{Errors, Path};
 use crate::server::kinds::defaults;
 use crate::server::validation::lines;
 
@@ -446,6 +446,14 @@ fn resizing_changes_compute_and_nothing_else() {
     for (new, old, expected) in cases {
         assert_eq!(lines(&resize(&new, &old)), expected);
     }
+    let claiming = |cpu: &str| {
+        pod(&[
+            ("/spec/resourceClaims", json!([{"name": "g", "resourceClaimName": "g"}])),
+            ("/spec/containers/0/resources", json!({"requests": {"cpu": cpu}, "claims": [{"name": "g"}]})),
+        ])
+    };
+    let expected = ["spec: Forbidden: only cpu and memory resources are mutable"];
+    assert_eq!(lines(&resize(&claiming("2"), &claiming("1"))), expected);
     let whole = |resources: Value| pod(&[("/spec/resources", resources)]);
     let old = whole(json!({"limits": {"cpu": "2", "memory": "2Gi"}}));
     let cases = [
@@ -521,10 +529,14 @@ fn newer_fields_are_checked_as_upstream_does() {
             "/spec/tolerations",
             json!([{"key": "k", "operator": "Gt", "value": "07"}, {"key": "k", "operator": "Lt", "value": "x"}]),
             vec![
-                "spec.tolerations[0].value: Invalid value: \"07\": must be a valid decimal integer in canonical form".to_owned(),
-                "spec.tolerations[1].value: Invalid value: \"x\": must be a valid decimal integer in canonical form".to_owned(),
-                "spec.tolerations[1].value: Invalid value: \"x\": strconv.ParseInt: parsing \"x\": invalid syntax".to_owned(),
+                "spec.tolerations[0].operator: Unsupported value: \"Gt\": supported values: \"Equal\", \"Exists\"".to_owned(),
+                "spec.tolerations[1].operator: Unsupported value: \"Lt\": supported values: \"Equal\", \"Exists\"".to_owned(),
             ],
+        ),
+        (
+            "/spec/securityContext",
+            json!({"seLinuxChangePolicy": "MountOption"}),
+            vec!["spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\"".to_owned()],
         ),
     ];
     for (pointer, value, expected) in cases {
@@ -537,6 +549,47 @@ fn newer_fields_are_checked_as_upstream_does() {
     check(
         &[("/spec/hostUsers", json!(false)), ("/spec/hostPID", json!(true))],
         &["spec.HostPID: Forbidden: when `hostUsers` is false"],
+    );
+}
+
+#[test]
+fn what_was_there_before_may_stay() {
+    let resized = json!([{"name": "i", "image": "i", "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}]);
+    let mut spec = json!({
+        "hostUsers": false, "hostNetwork": true, "securityContext": {"seLinuxChangePolicy": "MountOption"},
+        "tolerations": [{"key": "k", "operator": "Gt", "value": "7"}], "initContainers": resized,
+        "containers": [{"name": "a", "image": "i", "volumeDevices": [{"name": "v", "devicePath": "/d"}]}],
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}],
+    });
+    let template = |spec: &Value| {
+        let mut made: PodTemplateSpec = serde_json::from_value(json!({"spec": spec})).unwrap();
+        crate::server::kinds::defaults::pod::template(&mut made);
+        made
+    };
+    let judged = |new: &PodTemplateSpec, old: Option<&PodTemplateSpec>| {
+        let mut errors = Errors::new();
+        super::template(&mut errors, &Path::new("template"), new, old);
+        lines(&errors)
+    };
+    let old = template(&spec);
+    assert_eq!(
+        judged(&old, None),
+        [
+            "template.spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\"",
+            "template.spec.hostNetwork: Forbidden: when `hostUsers` is false",
+            "template.spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false",
+            "template.spec.tolerations[0].operator: Unsupported value: \"Gt\": supported values: \"Equal\", \"Exists\"",
+            "template.spec.initContainers[0].resizePolicy[0].restartPolicy: Invalid value: \"RestartContainer\": must not be set to 'RestartContainer' for non-sidecar initContainers",
+        ]
+    );
+    spec["hostname"] = "h".into();
+    spec["tolerations"][0]["value"] = "x".into();
+    assert_eq!(
+        judged(&template(&spec), Some(&old)),
+        [
+            "template.spec.tolerations[0].value: Invalid value: \"x\": must be a valid decimal integer in canonical form",
+            "template.spec.tolerations[0].value: Invalid value: \"x\": strconv.ParseInt: parsing \"x\": invalid syntax",
+        ]
     );
 }
 

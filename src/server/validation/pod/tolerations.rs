@@ -3,16 +3,22 @@
 use k8s_openapi::api::core::v1::Toleration;
 
 use super::super::{labels, named, one_in_order, text};
+use super::Kept;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
-pub fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration]) {
+pub fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration], kept: Kept) {
     for (at, toleration) in tolerations.iter().enumerate() {
-        one(errors, &path.index(at), toleration);
+        one(errors, &path.index(at), toleration, kept);
     }
 }
 
-fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
+/// Whether it is for taints whose values are numbers.
+pub fn compares(toleration: &Toleration) -> bool {
+    matches!(toleration.operator.as_deref(), Some("Lt" | "Gt"))
+}
+
+fn one(errors: &mut Errors, path: &Path, toleration: &Toleration, kept: Kept) {
     let (key, value) = (text(&toleration.key), text(&toleration.value));
     let (operator, effect) = (text(&toleration.operator), text(&toleration.effect));
     if !key.is_empty() {
@@ -39,8 +45,7 @@ fn one(errors: &mut Errors, path: &Path, toleration: &Toleration) {
                 errors.push(Error::invalid(&path.child("operator"), value, detail));
             }
         }
-        // Taints whose values are numbers.
-        "Lt" | "Gt" => {
+        "Lt" | "Gt" if kept.comparisons => {
             let path = path.child("value");
             named(errors, &path, value, names::decimal_integer(value));
             if value.parse::<i64>().is_err() {

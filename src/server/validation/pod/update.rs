@@ -6,14 +6,14 @@ use k8s_openapi::api::core::v1::{Container, NodeAffinity, NodeSelectorTerm, Pod,
 use serde_json::Value;
 
 use super::super::{json, required, semantic, text};
-use super::annotations;
+use super::{Kept, annotations};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub fn update(new: &Pod, old: &Pod) -> Errors {
-    let mut errors = super::metadata_and_spec(new);
+    let mut errors = super::metadata_and_spec(new, Some(old));
     let path = Path::new("spec");
     let (Some(new_spec), Some(old_spec)) = (&new.spec, &old.spec) else { return errors };
     let annotated = Path::new("metadata").child("annotations");
@@ -82,7 +82,7 @@ fn added_tolerations(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodS
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         return errors.push(Error::forbidden(path, detail));
     }
-    super::tolerations(errors, path, new.tolerations.as_deref().unwrap_or_default());
+    super::tolerations(errors, path, new.tolerations.as_deref().unwrap_or_default(), Kept::by(Some(old)));
 }
 
 fn removed_gates(errors: &mut Errors, path: &Path, new: &PodSpec, old: &PodSpec) {

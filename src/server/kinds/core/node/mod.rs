@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::cell::UNKNOWN;
+use crate::server::kinds::closed;
 use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
 use crate::server::validation;
@@ -26,6 +27,10 @@ impl Strategy for Nodes {
 
     fn meta(&self) -> Meta {
         Meta { short_names: &["no"], subresources: SUBRESOURCES, ..Meta::cluster::<Node>("nodes") }
+    }
+
+    fn drop_closed(&self, new: &mut Node, old: Option<&Node>) {
+        closed::drop(closed::NODE, new, old);
     }
 
     // A kubelet registers its node with a status, so creation keeps it.

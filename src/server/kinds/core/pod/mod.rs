@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::field::{Errors, Path};
 use crate::api::names;
-use crate::server::kinds::defaults;
+use crate::server::kinds::{closed, defaults};
 use crate::server::strategy::{Column, Fields, Meta, PROXY, Strategy, Subresource};
 use crate::server::validation;
 
@@ -43,6 +43,10 @@ impl Strategy for Pods {
             generation: true,
             ..Meta::namespaced::<Pod>("pods")
         }
+    }
+
+    fn drop_closed(&self, new: &mut Pod, old: Option<&Pod>) {
+        closed::pod(new, old);
     }
 
     fn prepare_create(&self, object: &mut Pod) {
