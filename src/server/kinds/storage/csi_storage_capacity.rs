@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
+use crate::server::kinds::defaults;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 use crate::server::validation::warnings::old_node_label;
@@ -17,6 +18,11 @@ impl Strategy for CsiStorageCapacities {
 
     fn meta(&self) -> Meta {
         Meta { unconditional_update: false, ..Meta::namespaced::<CSIStorageCapacity>("csistoragecapacities") }
+    }
+
+    fn default(&self, object: &mut CSIStorageCapacity) {
+        let amounts = [&mut object.capacity, &mut object.maximum_volume_size];
+        amounts.into_iter().flatten().for_each(defaults::quantity);
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -58,15 +64,13 @@ impl Strategy for CsiStorageCapacities {
     fn validate(&self, new: &CSIStorageCapacity, old: Option<&CSIStorageCapacity>) -> Errors {
         let mut errors = Errors::new();
         let (topology, class) = (Path::new("nodeTopology"), Path::new("storageClassName"));
-        let Some(old) = old else {
-            validation::labels::selector(&mut errors, &topology, new.node_topology.as_ref());
-            let name = &new.storage_class_name;
-            validation::named(&mut errors, &class, name, names::dns1123_subdomain(name));
-            if let Some(capacity) = &new.capacity {
-                validation::quantity_not_negative(&mut errors, &Path::new("capacity"), capacity);
-            }
-            return errors;
-        };
+        validation::labels::selector(&mut errors, &topology, new.node_topology.as_ref());
+        let name = &new.storage_class_name;
+        validation::named(&mut errors, &class, name, names::dns1123_subdomain(name));
+        if let Some(capacity) = &new.capacity {
+            validation::quantity_not_negative(&mut errors, &Path::new("capacity"), capacity);
+        }
+        let Some(old) = old else { return errors };
         // What was asked for stays; what is answered may change.
         validation::immutable(&mut errors, &topology, &new.node_topology, &old.node_topology);
         validation::immutable(&mut errors, &class, &new.storage_class_name, &old.storage_class_name);

@@ -76,10 +76,8 @@ impl Strategy for StorageClasses {
 
     fn validate(&self, new: &StorageClass, old: Option<&StorageClass>) -> Errors {
         let mut errors = Errors::new();
-        let Some(old) = old else {
-            made(&mut errors, new);
-            return errors;
-        };
+        sound(&mut errors, new);
+        let Some(old) = old else { return errors };
         let frozen = [
             ("parameters", new.parameters != old.parameters),
             ("provisioner", new.provisioner != old.provisioner),
@@ -94,7 +92,7 @@ impl Strategy for StorageClasses {
     }
 }
 
-fn made(errors: &mut Errors, new: &StorageClass) {
+fn sound(errors: &mut Errors, new: &StorageClass) {
     rules::provisioner(errors, &Path::new("provisioner"), &new.provisioner);
     rules::parameters(errors, &Path::new("parameters"), new.parameters.as_ref());
     let policies = ["Delete", "Retain"];

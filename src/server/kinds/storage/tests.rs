@@ -26,6 +26,7 @@ fn storage_classes() {
     ]);
     sound.changes(&[
         (json!({"allowVolumeExpansion": true}), &[]),
+        (topology(json!([])), &["allowedTopologies[0].matchLabelExpressions[0].values: Required value"]),
         (json!({"parameters": {"a": "b"}}), &["parameters: Forbidden: updates to parameters are forbidden."]),
         (
             json!({"volumeBindingMode": "WaitForFirstConsumer"}),
@@ -53,6 +54,11 @@ fn csi_drivers_and_nodes() {
             "spec.tokenRequests[0].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
         ),
     ]);
+    drivers.refuses(&[(
+        json!({"spec": {"serviceAccountTokenInSecrets": true}}),
+        "spec.serviceAccountTokenInSecrets: Invalid value: true: serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+    )]);
+    drivers.accepts(&[json!({"spec": {"serviceAccountTokenInSecrets": true, "tokenRequests": [{"audience": "a"}]}})]);
     drivers.changes(&[
         (json!({"spec": {"podInfoOnMount": true}}), &[]),
         (
@@ -124,8 +130,10 @@ fn attachments_capacities_and_attributes() {
     capacities.accepts(&[json!({}), json!({"capacity": null})]);
     capacities.changes(&[
         (json!({"capacity": "2Gi"}), &[]),
+        (json!({"capacity": "-1"}), &["capacity: Invalid value: \"-1\": must be greater than or equal to 0"]),
         (json!({"storageClassName": "d"}), &["storageClassName: Invalid value: \"d\": field is immutable"]),
     ]);
+    assert_eq!(capacities.stored(json!({"capacity": "2048Mi"}))["capacity"], "2Gi");
     let attributes = Sound::new(GROUP, "VolumeAttributesClass", json!({"driverName": "a.b", "parameters": {"a": "b"}}));
     attributes.accepts(&[json!({})]);
     attributes.refuses(&[
