@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
+use orch::server::http::authn::User;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -126,6 +127,51 @@ async fn admin_access_to_devices_is_for_namespaces_that_say_so() {
         .await
         .ok();
     cluster.post(CLAIMS, claim).await.ok();
+}
+
+#[tokio::test]
+async fn each_part_of_a_claims_status_has_its_own_writers() {
+    const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    const STATUS: &str = "resourceclaims/status in resource.k8s.io";
+    let cluster = Cluster::new().await;
+    let exactly = json!({"deviceClassName": "c"});
+    let claim =
+        json!({"metadata": {"name": "a"}, "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}});
+    cluster.post(CLAIMS, claim).await.ok();
+    let status = format!("{CLAIMS}/a/status");
+    let on = json!({"key": "metadata.name", "operator": "In", "values": ["n1"]});
+    let result = json!({"request": "r", "driver": "d.x", "pool": "p", "device": "x"});
+    let allocation = json!({"devices": {"results": [result]},
+        "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [on]}]}});
+    let allocated = json!({"status": {"allocation": allocation}});
+    let reported = json!({"status": {"devices": [{"driver": "d.x", "pool": "p", "device": "x"}]}});
+    let invalid = "Invalid: ResourceClaim.resource.k8s.io \"a\" is invalid:";
+
+    let user = User::new("kim", &[]);
+    cluster.grant(&format!("patch {STATUS}"), "User", "kim").await;
+    let said = cluster.ask(&user, Method::PATCH, &status, allocated.clone()).await.said();
+    let denied = r#"resourceclaims.resource.k8s.io is forbidden: User "kim" cannot patch resource "resourceclaims/binding" in API group "resource.k8s.io" at the cluster scope"#;
+    let changing = r#"changing status.allocation or status.reservedFor requires resource="resourceclaims/binding", verb="patch" permission"#;
+    assert_eq!(said, format!("{invalid} status: Forbidden: {changing}: {denied}"));
+
+    let binder = User::new("lee", &[]);
+    cluster.grant("patch resourceclaims/status,resourceclaims/binding in resource.k8s.io", "User", "lee").await;
+    cluster.ask(&binder, Method::PATCH, &status, allocated).await.ok();
+    let said = cluster.ask(&binder, Method::PATCH, &status, reported.clone()).await.said();
+    let denied = r#"resourceclaims.resource.k8s.io "d.x" is forbidden: User "lee" cannot arbitrary-node:patch resource "resourceclaims/driver" in API group "resource.k8s.io" in the namespace "default""#;
+    let changing = r#"changing status.devices requires resource="resourceclaims/driver", verb="[arbitrary-node:patch]" permission"#;
+    assert_eq!(said, format!("{invalid} status.devices: Forbidden: {changing}: {denied}"));
+
+    // A driver whose pod is on the node of the devices may do there what it may not elsewhere.
+    let mut driver = User::service_account("default", "d", "u");
+    cluster.grant(&format!("patch {STATUS}"), "User", &driver.name).await;
+    cluster
+        .grant_in("default", "associated-node:patch resourceclaims/driver in resource.k8s.io", "User", &driver.name)
+        .await;
+    for (node, code) in [("n2", 422), ("n1", 200)] {
+        driver.extra.insert(User::NODE_NAME.to_owned(), vec![node.to_owned()]);
+        assert_eq!(cluster.ask(&driver, Method::PATCH, &status, reported.clone()).await.code, code, "{node}");
+    }
 }
 
 fn service(name: &str, spec: Value) -> Value {

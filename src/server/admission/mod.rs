@@ -19,6 +19,7 @@ use crate::store::Write;
 use metrics::{Durations, Histograms, Step};
 
 mod certificates;
+mod claim_status;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -169,6 +170,7 @@ impl Chain {
             Box::new(resource_quota::ResourceQuota::default()),
             Box::new(rbac_escalation::RbacEscalation),
             Box::new(device_admin_access::DeviceAdminAccess),
+            Box::new(claim_status::ClaimStatus),
         ])
     }
 

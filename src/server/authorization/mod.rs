@@ -16,6 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
+use crate::api::gvk::GroupResource;
+use crate::api::status::Failure;
 pub use crate::server::http::route::RequestInfo;
 use crate::server::pipeline::user::User;
 use crate::store::Store;
@@ -29,6 +31,33 @@ pub enum Decision {
     Allow(String),
     /// Nobody allowed it; with a reason where there is one.
     Deny(String),
+}
+
+/// The 403 of a denied request, in upstream's words.
+pub fn denied(user: &User, request: &RequestInfo, reason: &str) -> Failure {
+    let name = &user.name;
+    let verb = &request.verb;
+    let mut why = if request.is_resource {
+        let resource = GroupResource { group: "", resource: &request.resource };
+        let what = if request.subresource.is_empty() {
+            resource.to_string()
+        } else {
+            format!("{resource}/{}", request.subresource)
+        };
+        let place = match request.namespace.as_str() {
+            "" => "at the cluster scope".to_owned(),
+            namespace => format!("in the namespace \"{namespace}\""),
+        };
+        let group = &request.group;
+        format!("User \"{name}\" cannot {verb} resource \"{what}\" in API group \"{group}\" {place}")
+    } else {
+        format!("User \"{name}\" cannot {verb} path \"{}\"", request.path)
+    };
+    if !reason.is_empty() {
+        why = format!("{why}: {reason}");
+    }
+    let about = GroupResource { group: &request.group, resource: &request.resource };
+    Failure::forbidden(about, request.target(), &why)
 }
 
 /// What somebody may do in a namespace, as far as it can be listed.

@@ -75,6 +75,7 @@ impl ApiServer {
         let namespace = if kind.meta().namespaced { info.namespace.as_str() } else { "" };
         let mut context = Context::new(user, kind, namespace, name);
         context.subresource.clone_from(&info.subresource);
+        context.verb.clone_from(&info.verb);
         context.agent = agent(request.headers());
         context.authorizer = Some(self.inner.authorization.clone());
         if let Some(annotations) = request.extensions().get::<Annotations>() {

@@ -50,6 +50,8 @@ pub struct Context {
     pub name: String,
     /// Empty for the object itself.
     pub subresource: String,
+    /// As the request was authorized: an update may be a `patch`, and a creation too.
+    pub verb: String,
     /// The client's `User-Agent`: names the field manager where none is given.
     pub agent: String,
     /// Answers admission's own questions about the user; without it nothing more is allowed.
@@ -68,6 +70,7 @@ impl Context {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: String::new(),
+            verb: String::new(),
             agent: String::new(),
             authorizer: None,
             warnings: Mutex::default(),
@@ -80,6 +83,7 @@ impl Context {
     #[must_use]
     pub fn named(&self, namespace: &str, name: &str) -> Self {
         let mut one = Self::new(self.user.clone(), self.kind.clone(), namespace, name);
+        one.verb.clone_from(&self.verb);
         one.agent.clone_from(&self.agent);
         one.authorizer.clone_from(&self.authorizer);
         one.annotations = self.annotations.clone();

@@ -20,6 +20,9 @@ impl User {
     /// The key in `extra` of the name of the credential that was shown.
     pub const CREDENTIAL_ID: &'static str = "authentication.kubernetes.io/credential-id";
 
+    /// The key in `extra` of the node that a service account's pod is on.
+    pub const NODE_NAME: &'static str = "authentication.kubernetes.io/node-name";
+
     /// An authenticated user of the given groups; `system:authenticated` is added.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
         let mut groups: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
