@@ -44,6 +44,7 @@ use crate::server::subresource::Subresources;
 use crate::server::subresource::dial::Dialer;
 use crate::server::subresource::kubelet::Kubelets;
 use crate::server::tunnel::Tunnels;
+use crate::server::validation::cel;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
@@ -300,7 +301,10 @@ impl Started {
 
 /// Shows what the controllers count, and what must have happened before the server is ready.
 fn observe(api: &ApiServer, env: &Env) -> Started {
-    api.metrics().add(|registry| env.metrics.register(registry));
+    api.metrics().add(|registry| {
+        env.metrics.register(registry);
+        cel::register(registry);
+    });
     let health = api.health();
     let unready = env.informers.unready();
     let synced = move || match unready() {

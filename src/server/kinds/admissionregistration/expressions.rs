@@ -81,6 +81,9 @@ pub fn environment(parameters: bool) -> Environment {
 pub fn authorizing(parameters: bool) -> Environment {
     let mut environment = environment(parameters);
     environment.variables.push(("authorizer", Type::Opaque("kubernetes.authorization.Authorizer")));
+    // One variable by its own name, as upstream declares it.
+    let resource = Type::Opaque("kubernetes.authorization.ResourceCheck");
+    environment.variables.push(("authorizer.requestResource", resource));
     environment
 }
 

@@ -126,7 +126,7 @@ fn both_policies() {
             json!({"spec": {"paramKind": {"apiVersion": "a.b/v1", "kind": "Foo"}}}),
             json!({"spec": {"variables": [{"name": "a_1", "expression": "1"}, {"name": "b", "expression": "variables.a_1 + 1"}]}}),
             json!({"spec": {"paramKind": {"apiVersion": "v1", "kind": "Foo"}, "matchConditions": [
-                {"name": "a", "expression": " params.a == object.b && authorizer.group('').resource('pods').check('get').allowed() "}]}}),
+                {"name": "a", "expression": " authorizer.requestResource.check('get').allowed() && params.a == object.b && authorizer.group('').resource('pods').check('get').allowed() "}]}}),
         ]);
         sound.refuses(&[
             (json!({"spec": {"matchConstraints": null}}), "spec.matchConstraints: Required value"),

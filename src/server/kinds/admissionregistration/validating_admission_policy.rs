@@ -110,7 +110,7 @@ fn check(errors: &mut Errors, path: &Path, check: &Validation, environment: &Env
     } else if !expression.is_empty() {
         // A message may not depend on who may do what.
         let mut environment = environment.clone();
-        environment.variables.retain(|(name, _)| *name != "authorizer");
+        environment.variables.retain(|(name, _)| !name.starts_with("authorizer"));
         expressions::check(errors, &here, expression, &environment, &[Type::String]);
     }
     let message = validation::text(&check.message);

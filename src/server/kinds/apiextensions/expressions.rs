@@ -85,12 +85,21 @@ impl Walk<'_> {
         let sizes = Some(Sizes { root: decl, variable: None });
         let here = path.child("rule");
         let refused = |path: &Path, detail: String| Error::invalid(path, shown(rule), detail);
-        let cost = match cel::compile_within(&rule.rule, &both, sizes) {
-            Err(issues) => return self.errors.push(refused(&here, format!("compilation failed: {issues}"))),
-            Ok((found, _)) if found != Type::Bool => {
-                return self.errors.push(refused(&here, "cel expression must evaluate to a bool".to_owned()));
+        let compiled = match cel::compile_within(&rule.rule, &both, sizes) {
+            Err(issues) => Err(format!("compilation failed: {issues}")),
+            Ok((found, _)) if found != Type::Bool => Err("cel expression must evaluate to a bool".to_owned()),
+            Ok((_, cost)) => Ok(cost),
+        };
+        let unused = |optional| {
+            let detail = "may not be set if oldSelf is not used in rule";
+            Error::invalid(&path.child("optionalOldSelf"), optional, detail)
+        };
+        let cost = match compiled {
+            Ok(cost) => cost,
+            Err(detail) => {
+                self.errors.push(refused(&here, detail));
+                return self.errors.extend(rule.optional_old_self.map(unused));
             }
-            Ok((_, cost)) => cost,
         };
         let times = around.count.unwrap_or_else(|| declared::most_in_a_request(decl));
         self.afford(&here, "estimated rule cost", cost.saturating_mul(times));
@@ -109,16 +118,14 @@ impl Walk<'_> {
             }
         }
         // What does not compile without the old value looks at it.
-        match (cel::compile(&rule.rule, &alone).is_err(), around.apart, rule.optional_old_self) {
+        let looks_back = rule.rule.contains("oldSelf") && cel::compile(&rule.rule, &alone).is_err();
+        match (looks_back, around.apart, rule.optional_old_self) {
             (true, Some(apart), _) => {
                 let detail =
                     format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}");
                 self.errors.push(Error::invalid(&here, rule.rule.as_str(), detail));
             }
-            (false, _, Some(optional)) => {
-                let detail = "may not be set if oldSelf is not used in rule";
-                self.errors.push(Error::invalid(&path.child("optionalOldSelf"), optional, detail));
-            }
+            (false, _, Some(optional)) => self.errors.push(unused(optional)),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, Source
 
 use super::check::Checked;
 use super::types::Type;
-use super::{Issue, place};
+use super::{Issue, format, place};
 use crate::api::duration;
 use crate::server::validation::pattern;
 
@@ -68,15 +68,22 @@ impl Walk<'_> {
                 let parts = [&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result];
                 parts.into_iter().for_each(|part| self.tree(part, mixed));
             }
-            Expr::Call(call) => self.call(call, mixed),
+            Expr::Call(call) => self.call(tree.id, call, mixed),
         }
     }
 
-    fn call(&mut self, call: &CallExpr, mixed: bool) {
+    fn call(&mut self, id: u64, call: &CallExpr, mixed: bool) {
         if let [IdedExpr { id, expr: Expr::Literal(literal) }] = call.args.as_slice()
             && !reads(&call.func_name, literal)
         {
             self.say(*id, format!("invalid {} argument", call.func_name));
+        }
+        if let ("format", Some(target), [IdedExpr { expr: Expr::List(list), .. }]) =
+            (call.func_name.as_str(), &call.target, call.args.as_slice())
+            && let Expr::Literal(LiteralValue::String(text)) = &target.expr
+            && let Some(problem) = format::check(text.inner(), &list.elements, self.checked)
+        {
+            self.say(problem.part.unwrap_or(id), problem.message);
         }
         let mixed = mixed || call.func_name == "format";
         call.target.iter().for_each(|target| self.tree(target, mixed));

@@ -78,6 +78,7 @@ fn what_expressions_give() {
         ("1 < 2.0 && sets.contains([1], [2]) && quantity('1').isGreaterThan(quantity('2'))", "bool"),
         ("object.?a.orValue('x') == 'x' && optional.of(1).hasValue()", "bool"),
         ("'%s %d'.format(['a', 1])", "string"),
+        ("'%.3f%% %e %x %X %b %o %s'.format([1.0, object.a, 'a', b'a', true, 1u, [1]])", "string"),
         ("timestamp(object.at) - timestamp(object.at) > duration('-1.5h') && type(ip('::1')) == net.IP", "bool"),
         ("type(1) == int && 1 in {1: 'a'}", "bool"),
         ("object.name.matches('^a') ? 1 : 2", "int"),

@@ -97,6 +97,17 @@ impl Type {
         }
     }
 
+    /// What it is called without its parts.
+    pub fn name(&self) -> String {
+        match self {
+            Self::List(_) => "list".to_owned(),
+            Self::Map(..) => "map".to_owned(),
+            Self::Optional(_) => "optional_type".to_owned(),
+            Self::Type(_) => "type".to_owned(),
+            _ => self.shown(false),
+        }
+    }
+
     /// As the type is called; in complaints some have shorter names.
     pub fn shown(&self, short: bool) -> String {
         let named = |long: &str, brief: &str| if short { brief } else { long }.to_owned();
