@@ -182,6 +182,7 @@ async fn start(args: &ServerArgs, identity: &Identity, lifecycle: &mut Lifecycle
         let client = crate::client::in_process(api.as_user(User::admin()).program("kube-scheduler"));
         let scheduler = Scheduler::new(Env { client, ..env.clone() });
         api.metrics().add(|registry| scheduler.register(registry));
+        api.metrics().add_resources(|registry| scheduler.register_resources(registry));
         lifecycle.start(Box::new(scheduler)).await?;
         started.scheduler.done();
     }

@@ -39,6 +39,7 @@ impl ApiServer {
         }
         match path {
             "/metrics" => self.inner.metrics.respond(headers),
+            "/metrics/resources" => self.inner.metrics.respond_resources(headers),
             "/metrics/slis" => self.inner.health.metrics(headers),
             "/version" | "/version/" => respond::value(200, &version(), negotiate::accept(headers, query)?.format),
             // For people, whatever they accept.
@@ -55,7 +56,16 @@ impl ApiServer {
             paths.extend([openid::CONFIGURATION, openid::KEYS].map(str::to_owned));
         }
         paths.extend(
-            ["/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"].map(str::to_owned),
+            [
+                "/metrics",
+                "/metrics/resources",
+                "/metrics/slis",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/openapi/v3/",
+                "/version",
+            ]
+            .map(str::to_owned),
         );
         paths.sort();
         paths

@@ -11,6 +11,7 @@ mod framework;
 mod metrics;
 mod plugins;
 mod queue;
+mod resources;
 mod snapshot;
 
 use std::sync::Arc;
@@ -57,6 +58,11 @@ impl Scheduler {
     /// Shows what it counts.
     pub fn register(&self, registry: &mut Registry) {
         self.metrics.register(registry, &self.state);
+    }
+
+    /// Shows what pods ask for.
+    pub fn register_resources(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(resources::PodResources(self.env.informers.get())));
     }
 }
 

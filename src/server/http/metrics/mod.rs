@@ -57,6 +57,8 @@ const LIFETIMES: [f64; 12] = [
 /// The counters of a process and the registry that shows them.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// Of pods, which are many.
+    resources: Mutex<Registry>,
     pub(super) access: access::Access,
     /// From parts of this process.
     pub(super) own_requests: Requests,
@@ -91,6 +93,7 @@ impl Metrics {
             own_requests: Requests::new(IN_PROCESS, &mut registry),
             sorts: Sorts::new(&mut registry),
             registry: Mutex::new(registry),
+            resources: Mutex::default(),
             deprecated: Family::default(),
             terminations: Family::default(),
             certificates: Histogram::new(LIFETIMES),
@@ -117,6 +120,11 @@ impl Metrics {
     /// Lets another part of the process show what it counts.
     pub fn add(&self, register: impl FnOnce(&mut Registry)) {
         register(&mut self.registry.lock());
+    }
+
+    /// The same for `/metrics/resources`.
+    pub fn add_resources(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.resources.lock());
     }
 
     /// Tells when much was asked, and no more is.
@@ -167,6 +175,11 @@ impl Metrics {
     /// Everything.
     pub(super) fn respond(&self, headers: &HeaderMap) -> Result<Response<Body>> {
         shown(&self.registry.lock(), headers)
+    }
+
+    /// What pods ask for and may use.
+    pub(super) fn respond_resources(&self, headers: &HeaderMap) -> Result<Response<Body>> {
+        shown(&self.resources.lock(), headers)
     }
 }
 

@@ -37,7 +37,9 @@ pub fn check(format: &str, arguments: &[IdedExpr], checked: &Checked) -> Option<
         left = &clause[letter.len_utf8().min(clause.len())..];
         match fits(letter, argument, checked) {
             None => {
-                return whole(format!("could not parse formatting clause: unrecognized formatting clause \"{letter}\""));
+                return whole(format!(
+                    "could not parse formatting clause: unrecognized formatting clause \"{letter}\""
+                ));
             }
             Some(Err((part, message))) => {
                 return Some(Problem { part: Some(part), message: format!("error during formatting: {message}") });
