@@ -42,6 +42,7 @@ async fn a_stopping_server_is_alive_but_not_ready() {
     assert_eq!(cluster.get("/livez").await.code, 200);
     let reply = cluster.get("/readyz").await;
     assert_eq!((reply.code, reply.text.contains("[-]shutdown failed")), (500, true));
+    assert_eq!(cluster.get("/metrics/resources").await.code, 200);
     let told = cluster.get("/metrics/slis").await.text;
     for line in [
         "# TYPE kubernetes_healthcheck gauge",

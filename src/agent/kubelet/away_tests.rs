@@ -188,6 +188,7 @@ impl World {
             starts: Semaphore::new(8),
             probes: Semaphore::new(8),
             probe_results: Default::default(),
+            pod_starts: Default::default(),
             boot: "this".to_owned(),
             statuses: Default::default(),
             claims: watch::Sender::default(),

@@ -18,6 +18,7 @@ use super::pull::Puller;
 use super::resize::Claim;
 use super::sandbox::Sandboxes;
 use super::sources::Sources;
+use super::starts::Starts;
 use crate::agent::dns;
 use crate::agent::runtime::Runtime;
 use crate::agent::services::Services;
@@ -65,6 +66,7 @@ pub struct Host {
     /// Bounds how many probes run at once.
     pub probes: Semaphore,
     pub probe_results: Results,
+    pub pod_starts: Starts,
     pub boot: String,
     /// The newest status of each pod, by uid.
     pub statuses: Mutex<HashMap<String, Arc<PodStatus>>>,

@@ -36,6 +36,7 @@ mod sandbox;
 mod server;
 mod sources;
 mod start;
+mod starts;
 mod status;
 mod status_writer;
 mod stop;
@@ -153,6 +154,7 @@ impl Kubelet {
             starts: Semaphore::new(STARTS),
             probes: Semaphore::new(PROBES),
             probe_results: Default::default(),
+            pod_starts: Default::default(),
             boot: record::boot_id(),
             statuses: Default::default(),
             claims: watch::Sender::default(),

@@ -91,6 +91,10 @@ async fn pull(host: &Host, job: &Job) -> Result<Got, Failure> {
             let message = match got.pulled_in {
                 None => format!("Container image \"{name}\" already present on machine and can be accessed by the pod"),
                 Some(took) => {
+                    let now = Timestamp::now();
+                    let begun = now.checked_sub(took).unwrap_or(now);
+                    let uid = job.pod.metadata.uid.as_deref().unwrap_or_default();
+                    host.pod_starts.pulled(uid, (begun, now));
                     let (took, size) = (human(took), got.image.size);
                     format!(
                         "Successfully pulled image \"{name}\" in {took} ({took} including waiting). Image size: {size} bytes."

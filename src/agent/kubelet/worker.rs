@@ -81,6 +81,8 @@ pub struct Worker {
     published: PodStatus,
     saved: Option<Record>,
     writer: StatusWriter,
+    /// How long it takes is told, or was not seen from the beginning.
+    start_told: bool,
 }
 
 impl Drop for Worker {
@@ -89,6 +91,7 @@ impl Drop for Worker {
             keeping.abort();
         }
         self.host.claims.send_if_modified(|claims| claims.remove(&self.id.uid).is_some());
+        self.host.pod_starts.forget(&self.id.uid);
     }
 }
 
@@ -98,6 +101,10 @@ impl Worker {
         let id = PodId::of(&pod);
         let writer = StatusWriter::start(host.clone(), id.clone());
         let published = pod.status.clone().unwrap_or_default();
+        let start_told = !seen.containers.is_empty();
+        if !start_told {
+            host.pod_starts.begin(&id.uid);
+        }
         let mut worker = Self {
             host,
             id,
@@ -119,6 +126,7 @@ impl Worker {
             published,
             saved: None,
             writer,
+            start_told,
         };
         worker.seen.start_time.get_or_insert_with(Timestamp::now);
         let running: Vec<_> = worker
@@ -297,6 +305,9 @@ impl Worker {
         let status = status::generate(&pod, &self.published, &self.seen, node, Timestamp::now());
         if self.published != status {
             self.host.statuses.lock().insert(self.id.uid.clone(), Arc::new(status.clone()));
+        }
+        if !self.start_told {
+            self.start_told = self.host.pod_starts.observe(&pod, &status, Timestamp::now());
         }
         self.published = status.clone();
         self.writer.publish(status);
