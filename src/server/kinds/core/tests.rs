@@ -37,6 +37,14 @@ fn new_objects() {
             ],
         ),
         ("Node", json!({"spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"]}}), vec![]),
+        (
+            "Node",
+            json!({"spec": {"podCIDRs": ["10.0.0.0/24", "10.0.0.0/24"]}}),
+            vec![
+                "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.0.0/24\"]: may specify no more than one CIDR for each IP family",
+                "spec.podCIDRs[1]: Duplicate value: \"10.0.0.0/24\"",
+            ],
+        ),
         ("Node", json!({"status": {"declaredFeatures": ["A1", "B/c", "C"]}}), vec![]),
         (
             "Node",
@@ -185,6 +193,22 @@ fn changed_objects() {
             vec![
                 "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid".to_owned(),
                 "spec.providerID: Forbidden: node updates may not change providerID except from \"\" to valid".to_owned(),
+            ],
+        ),
+        (
+            "Node",
+            json!({"spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"], "configSource": {"configMap": {}}},
+                "status": {"config": {"active": {"configMap": {"name": "a", "namespace": "b", "kubeletConfigKey": "c"}}}}}),
+            json!({"spec": {"podCIDRs": ["10.1.0.0/24", "fd01::/64"], "configSource": {"configMap": {"uid": "u"}}}}),
+            vec![
+                "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid".to_owned(),
+                "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid".to_owned(),
+                "spec.configSource.configMap.uid: Forbidden: uid must not be set in spec".to_owned(),
+                "spec.configSource.configMap.namespace: Required value: namespace must be set".to_owned(),
+                "spec.configSource.configMap.name: Required value: name must be set".to_owned(),
+                "spec.configSource.configMap.kubeletConfigKey: Required value: kubeletConfigKey must be set".to_owned(),
+                "status.config.active.configMap.uid: Required value: uid must be set in status".to_owned(),
+                "status.config.active.configMap.resourceVersion: Required value: resourceVersion must be set in status".to_owned(),
             ],
         ),
         (

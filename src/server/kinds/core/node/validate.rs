@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMapNodeConfigSource, Node, NodeConfigSour
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{POSITIVE, json, labels, network, pod, required_name, resources, text};
+use crate::server::validation::{POSITIVE, json, labels, named, network, pod, resources, text};
 
 const FEATURE_MAX: usize = 253;
 
@@ -33,6 +33,9 @@ pub fn node(errors: &mut Errors, node: &Node) {
     }
     if ranges.len() > 1 && (families != (true, true) || ranges.len() > 2) {
         errors.push(Error::invalid(&path, json(&ranges), "may specify no more than one CIDR for each IP family"));
+    }
+    for (at, range) in ranges.iter().enumerate().filter(|(at, range)| ranges[..*at].contains(range)) {
+        errors.push(Error::duplicate(&path.index(at), range.as_str()));
     }
 }
 
@@ -107,8 +110,14 @@ pub fn change(errors: &mut Errors, new: &Node, old: &Node) {
     for (at, address) in addresses.iter().enumerate().filter(|(at, address)| addresses[..*at].contains(address)) {
         errors.push(Error::duplicate(&Path::new("status").child("addresses").index(at), json(address)));
     }
-    let had = before.pod_cidrs.as_ref().is_some_and(|ranges| !ranges.is_empty());
-    if had && spec.pod_cidrs != before.pod_cidrs {
+    let ranges = |spec: &NodeSpec| spec.pod_cidrs.clone().unwrap_or_default();
+    let (now, had) = (ranges(spec), ranges(before));
+    // One error for each of them, or one for their number.
+    let changed = match now.len() == had.len() {
+        true => now.iter().zip(&had).filter(|(now, had)| now != had).count(),
+        false => usize::from(!had.is_empty()),
+    };
+    for _ in 0..changed {
         let detail = "node updates may not change podCIDR except from \"\" to valid";
         errors.push(Error::forbidden(&path.child("podCIDRs"), detail));
     }
@@ -145,7 +154,9 @@ fn config(errors: &mut Errors, path: &Path, source: &NodeConfigSource, in_status
     let ConfigMapNodeConfigSource { kubelet_config_key, name, namespace, resource_version, uid } = map;
     for (field, value) in [("uid", uid), ("resourceVersion", resource_version)] {
         match (in_status, text(value).is_empty()) {
-            (true, true) => errors.push(Error::required(&path.child(field), "")),
+            (true, true) => {
+                errors.push(Error::required(&path.child(field), format!("{field} must be set in status")));
+            }
             (false, false) => {
                 errors.push(Error::forbidden(&path.child(field), format!("{field} must not be set in spec")));
             }
@@ -159,6 +170,9 @@ fn config(errors: &mut Errors, path: &Path, source: &NodeConfigSource, in_status
         ("kubeletConfigKey", kubelet_config_key, names::config_map_key),
     ];
     for (field, value, check) in parts {
-        required_name(errors, &path.child(field), value, check);
+        match value.as_str() {
+            "" => errors.push(Error::required(&path.child(field), format!("{field} must be set"))),
+            value => named(errors, &path.child(field), value, check(value)),
+        }
     }
 }
