@@ -332,6 +332,11 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The same of a change through `/status`.
+    fn status_warnings(&self, _new: &Self::Kind) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Warnings about a new object that [`Self::prepare_create`] hides.
     fn early_warnings(&self, _object: &Self::Kind) -> Vec<String> {
         Vec::new()
@@ -388,6 +393,9 @@ pub trait Kind: Send + Sync + 'static {
     fn validate_window(&self, window: &str, new: &dyn Object, old: &dyn Object) -> Errors;
     fn is_heartbeat(&self, new: &dyn Object, old: &dyn Object) -> bool;
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String>;
+    fn status_warnings(&self, _new: &dyn Object) -> Vec<String> {
+        Vec::new()
+    }
     fn early_warnings(&self, object: &dyn Object) -> Vec<String>;
     fn selectable(&self) -> &'static [&'static str];
     fn fields<'a>(&self, object: &'a dyn Object) -> Fields<'a>;
@@ -474,6 +482,9 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn warnings(&self, new: &dyn Object, old: Option<&dyn Object>) -> Vec<String> {
         self.strategy.warnings(typed(new), old.map(typed))
+    }
+    fn status_warnings(&self, new: &dyn Object) -> Vec<String> {
+        self.strategy.status_warnings(typed(new))
     }
     fn early_warnings(&self, object: &dyn Object) -> Vec<String> {
         self.strategy.early_warnings(typed(object))

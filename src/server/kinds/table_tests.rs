@@ -77,6 +77,11 @@ impl Sound {
         new.to_value()
     }
 
+    /// What is warned of in a change through `/status`.
+    pub fn status_warnings(&self, status: Value) -> Vec<String> {
+        self.kind.status_warnings(self.decode(&json!({"status": status})).as_ref())
+    }
+
     pub fn warnings(&self, patch: Value) -> Vec<String> {
         self.kind.warnings(self.created(&patch).as_ref(), None)
     }

@@ -113,3 +113,15 @@ fn what_is_old_has_a_newer_name() {
         assert_eq!(Sound::new(version, kind, object).warnings(json!({})), wanted, "{kind}");
     }
 }
+
+#[test]
+fn addresses_of_load_balancers_are_looked_at_in_statuses() {
+    let points = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "FD00::1"}, {"hostname": "a.b"}]}});
+    let odd = "IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")";
+    let cases = [("v1", "Service", ""), ("networking.k8s.io/v1", "Ingress", ".ip")];
+    for (version, kind, field) in cases {
+        let sound = Sound::new(version, kind, json!({"spec": {}}));
+        let expected = format!("status.loadBalancer.ingress[1]{field}: {odd}");
+        assert_eq!(sound.status_warnings(points.clone()), [expected], "{kind}");
+    }
+}

@@ -147,9 +147,12 @@ impl Pipeline {
         if !errors.is_empty() {
             return Err(Failure::invalid(kind.meta().group_kind(), &context.name, &errors));
         }
-        if matches!(part, Part::Main) {
-            kind.warnings(new, Some(old)).into_iter().for_each(|warning| context.warn(warning));
-        }
+        let warnings = match part {
+            Part::Main => kind.warnings(new, Some(old)),
+            Part::Status => kind.status_warnings(new),
+            Part::Other(..) => Vec::new(),
+        };
+        warnings.into_iter().for_each(|warning| context.warn(warning));
         Ok(())
     }
 

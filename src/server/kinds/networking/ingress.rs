@@ -101,6 +101,15 @@ impl Strategy for Ingresses {
         }
         vec![format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead")]
     }
+
+    fn status_warnings(&self, new: &Ingress) -> Vec<String> {
+        let path = Path::new("status").child("loadBalancer").child("ingress");
+        let mut warnings = Vec::new();
+        for (at, point) in load_balancer(new).into_iter().flatten().enumerate() {
+            validation::warnings::ip(&mut warnings, &path.index(at).child("ip"), validation::text(&point.ip));
+        }
+        warnings
+    }
 }
 
 fn load_balancer(ingress: &Ingress) -> Option<&Vec<IngressLoadBalancerIngress>> {

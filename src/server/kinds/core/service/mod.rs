@@ -68,6 +68,10 @@ impl Strategy for Services {
         warnings::warnings(new)
     }
 
+    fn status_warnings(&self, new: &Service) -> Vec<String> {
+        warnings::of_status(new)
+    }
+
     fn default(&self, object: &mut Service) {
         let Some(spec) = &mut object.spec else { return };
         text(&mut spec.session_affinity, "None");

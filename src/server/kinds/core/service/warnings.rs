@@ -29,6 +29,17 @@ pub fn warnings(service: &Service) -> Vec<String> {
     warnings
 }
 
+/// Of the addresses that a load balancer gave; the paths are upstream's.
+pub fn of_status(service: &Service) -> Vec<String> {
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let mut warnings = Vec::new();
+    for (at, point) in status.iter().flat_map(|balancer| balancer.ingress.iter().flatten()).enumerate() {
+        ip(&mut warnings, &path.index(at), text(&point.ip));
+    }
+    warnings
+}
+
 fn addresses(warnings: &mut Vec<String>, path: &Path, spec: &ServiceSpec) {
     let headless = text(&spec.type_) == "ClusterIP" && text(&spec.cluster_ip) == "None";
     for (at, address) in spec.cluster_ips.iter().flatten().enumerate() {
