@@ -1,6 +1,9 @@
 //! Lists in strategic merge patches: merging by key or as sets, deleting, and the order of the result.
 //!
-//! Only [`strategic`](super::strategic) calls this. A list without a merge key holds scalars.
+//! Only [`strategic`](super::strategic) calls this. A list without a merge key holds scalars. Elements are looked up by
+//! hash: a patch may have tens of thousands.
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -63,17 +66,14 @@ pub fn merge(
     }
     match (elements(&original, &patch)?, key) {
         (Elements::Scalars, _) if deletes => {
-            original.retain(|item| !patch.contains(item));
+            let gone: HashSet<_> = patch.iter().map(Value::to_string).collect();
+            original.retain(|item| !gone.contains(&item.to_string()));
             Ok(original)
         }
         (Elements::Scalars, _) => {
-            let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-            for item in original.iter().chain(&patch) {
-                if !merged.contains(item) {
-                    merged.push(item.clone());
-                }
-            }
-            ordered(merged, &patch, &original, None)
+            let mut seen = HashSet::new();
+            let all = original.iter().chain(&patch).filter(|item| seen.insert(item.to_string()));
+            ordered(all.cloned().collect(), &patch, &original, None)
         }
         (Elements::Maps, None) => {
             Err(PatchError::Unclear("cannot merge lists without merge key for type struct".to_owned()))
@@ -88,7 +88,7 @@ pub fn merge(
 
 /// Takes the elements with a `$patch` out of the patch and does what they say to the original.
 fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>)> {
-    let (mut plain, mut replace) = (Vec::with_capacity(patch.len()), false);
+    let (mut plain, mut gone, mut replace) = (Vec::with_capacity(patch.len()), HashSet::new(), false);
     for item in patch {
         let Value::Object(map) = &item else { continue };
         let Some(directive) = map.get(DIRECTIVE) else {
@@ -98,7 +98,7 @@ fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
         match directive.as_str() {
             Some("delete") => {
                 let wanted = map.get(key).ok_or_else(|| no_key(map, key))?;
-                original.retain(|item| item.get(key) != Some(wanted));
+                gone.insert(wanted.to_string());
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -107,22 +107,34 @@ fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
             _ => return Err(unknown_directive(directive, map)),
         }
     }
-    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
+    if replace {
+        return Ok((plain, Vec::new()));
+    }
+    if !gone.is_empty() {
+        original.retain(|item| item.get(key).is_none_or(|name| !gone.contains(&name.to_string())));
+    }
+    Ok((original, plain))
 }
 
 fn merge_by_key(mut original: Vec<Value>, patch: &[Value], items: &Type, key: &str) -> Result<Vec<Value>> {
+    let mut places = Places::of(&original, Some(key));
     for item in patch {
         let Value::Object(map) = item else { continue };
         let wanted = map.get(key).ok_or_else(|| no_key(map, key))?;
-        match original.iter().position(|found| found.get(key) == Some(wanted)) {
-            Some(at) => {
+        match places.0.get(&wanted.to_string()) {
+            Some(&at) => {
                 let found = match original[at].take() {
                     Value::Object(found) => found,
                     _ => Object::new(),
                 };
                 original[at] = Value::Object(merge_map(found, map.clone(), items)?);
             }
-            None => original.extend(cleaned(item.clone())),
+            None => {
+                if let Some(added) = cleaned(item.clone()) {
+                    places.0.insert(wanted.to_string(), original.len());
+                    original.push(added);
+                }
+            }
         }
     }
     Ok(original)
@@ -141,9 +153,22 @@ fn identity<'a>(item: &'a Value, key: Option<&str>) -> Option<&'a Value> {
     }
 }
 
-fn position(item: &Value, list: &[Value], key: Option<&str>) -> Option<usize> {
-    let wanted = identity(item, key)?;
-    list.iter().position(|other| identity(other, key) == Some(wanted))
+/// Where each element of a list first stands, by its identity as JSON.
+struct Places(HashMap<String, usize>);
+
+impl Places {
+    fn of(list: &[Value], key: Option<&str>) -> Self {
+        let mut places = HashMap::with_capacity(list.len());
+        for (at, item) in list.iter().enumerate() {
+            if let Some(name) = identity(item, key) {
+                places.entry(name.to_string()).or_insert(at);
+            }
+        }
+        Self(places)
+    }
+    fn find(&self, item: &Value, key: Option<&str>) -> Option<usize> {
+        self.0.get(&identity(item, key)?.to_string()).copied()
+    }
 }
 
 /// Sorts `merged`: elements that `wanted` names in its order, the rest in `live` order, interleaved by the order in
@@ -161,18 +186,18 @@ pub fn ordered(merged: Vec<Value>, wanted: &[Value], live: &[Value], key: Option
             None => {}
         }
     }
-    let (mut named, mut rest): (Vec<_>, Vec<_>) =
-        merged.into_iter().partition(|item| position(item, wanted, key).is_some());
-    named.sort_by_key(|item| position(item, wanted, key));
-    rest.sort_by_key(|item| position(item, live, key).unwrap_or(usize::MAX));
-    Ok(interleave(rest, named, live, key))
+    let (wanted, live) = (Places::of(wanted, key), Places::of(live, key));
+    let (mut named, mut rest): (Vec<_>, Vec<_>) = merged.into_iter().partition(|item| wanted.find(item, key).is_some());
+    named.sort_by_cached_key(|item| wanted.find(item, key));
+    rest.sort_by_cached_key(|item| live.find(item, key).unwrap_or(usize::MAX));
+    Ok(interleave(rest, named, &live, key))
 }
 
-fn interleave(rest: Vec<Value>, named: Vec<Value>, live: &[Value], key: Option<&str>) -> Vec<Value> {
+fn interleave(rest: Vec<Value>, named: Vec<Value>, live: &Places, key: Option<&str>) -> Vec<Value> {
     let mut out = Vec::with_capacity(rest.len() + named.len());
     let (mut rest, mut named) = (rest.into_iter().peekable(), named.into_iter().peekable());
     while let (Some(left), Some(right)) = (rest.peek(), named.peek()) {
-        let before = match (position(left, live, key), position(right, live, key)) {
+        let before = match (live.find(left, key), live.find(right, key)) {
             (Some(left), Some(right)) => left < right,
             _ => false,
         };

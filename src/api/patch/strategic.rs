@@ -4,6 +4,8 @@
 //! `$setElementOrder`. Which list merges by which key comes from [`schema`](crate::api::schema). Lists are in
 //! [`lists`](super::lists); this file walks maps.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{PatchError, go_syntax, lists};
@@ -120,7 +122,8 @@ fn metadata<'a>(schema: &'a Type, key: &str) -> Result<(&'a Type, &'a PatchStrat
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(keys) = keys else { return Err(bad_format("retainKeys")) };
-    let named = |key: &String| keys.iter().any(|kept| kept.as_str() == Some(key));
+    let kept: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let named = |key: &String| kept.contains(key.as_str());
     let is_list_directive = |key: &String| key.starts_with(DELETE_FROM_LIST) || key.starts_with(ELEMENT_ORDER);
     if patch.iter().any(|(key, value)| !value.is_null() && !is_list_directive(key) && !named(key)) {
         return Err(bad_format("retainKeys"));

@@ -1,6 +1,7 @@
 //! The API server's HTTP side: what comes in by a socket or from the same process goes through
 //! routing, authorization and the pipeline, and comes out as Kubernetes answers.
 
+mod apart;
 pub mod audit;
 pub mod authn;
 pub mod authz;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, Response};
 
 use super::ApiServer;
+use super::apart::{LARGE, MANY, apart};
 use super::authn::User;
 use super::body::{self, Body};
 use super::negotiate::{self, Accept, Format, Shown};
@@ -51,6 +52,37 @@ struct Asked {
     headers: HeaderMap,
     accept: Accept,
     include: Include,
+}
+
+/// The body of a request.
+enum Sent {
+    Nothing,
+    Object(Payload),
+    Patch(PatchKind, Bytes),
+    Applied(Bytes),
+}
+
+impl Sent {
+    async fn read(asked: &Asked, body: Body) -> Result<Self> {
+        let headers = &asked.headers;
+        Ok(match asked.info.verb.as_str() {
+            "create" | "update" | "delete" | "deletecollection" => Self::Object(payload(headers, body).await?),
+            "patch" if negotiate::content_type(headers) == negotiate::APPLY => Self::Applied(body::read(body).await?),
+            "patch" => {
+                let (kind, bytes) = patch_body(headers, body).await?;
+                Self::Patch(kind, bytes)
+            }
+            _ => Self::Nothing,
+        })
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Object(payload) => payload.bytes.len(),
+            Self::Patch(_, bytes) | Self::Applied(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl ApiServer {
@@ -105,24 +137,32 @@ impl ApiServer {
         };
         let (parts, body) = request.into_parts();
         let asked = Asked { info, query, headers: parts.headers, accept, include };
-        let mut extensions = parts.extensions;
-        match asked.info.verb.as_str() {
-            "list" => self.list(&context, &asked).await,
-            "watch" => self.watch(context, &asked, &mut extensions).await,
-            "deletecollection" => self.delete_collection(&context, &asked, body).await,
-            _ => {
-                let result = self.single(&context, &asked, body).await;
-                let mut response = match result {
-                    Ok(answer) => show(&context, answer, &asked).await?,
-                    Err(failure) => respond::failure(&failure, accept.format),
-                };
-                respond::warn(response.headers_mut(), context.take_warnings());
-                Ok(response)
-            }
+        if asked.info.verb == "watch" {
+            let mut extensions = parts.extensions;
+            return self.watch(context, &asked, &mut extensions).await;
         }
+        let sent = Sent::read(&asked, body).await?;
+        let collection = matches!(asked.info.verb.as_str(), "list" | "deletecollection");
+        let long = sent.len() > LARGE || collection && self.inner.pipeline.store().count(&context.prefix()) > MANY;
+        let work = self.clone().work(context, asked, sent);
+        if long { apart(work).await } else { work.await }
     }
 
-    async fn single(&self, context: &Context, asked: &Asked, body: Body) -> Result<Answer> {
+    async fn work(self, context: Context, asked: Asked, sent: Sent) -> Result<Response<Body>> {
+        let shown = match asked.info.verb.as_str() {
+            "list" => self.list(&context, &asked).await,
+            "deletecollection" => self.delete_collection(&context, &asked, &sent).await,
+            _ => match self.single(&context, &asked, &sent).await {
+                Ok(answer) => show(&context, answer, &asked).await,
+                Err(failure) => Ok(respond::failure(&failure, asked.accept.format)),
+            },
+        };
+        let mut response = shown?;
+        respond::warn(response.headers_mut(), context.take_warnings());
+        Ok(response)
+    }
+
+    async fn single(&self, context: &Context, asked: &Asked, sent: &Sent) -> Result<Answer> {
         let pipeline = &self.inner.pipeline;
         let query = &asked.query;
         let info = &asked.info;
@@ -132,41 +172,36 @@ impl ApiServer {
             None if scale => Part::Main,
             None => return Err(Failure::no_route()),
         };
-        match info.verb.as_str() {
-            "get" if scale => pipeline.scale(context),
-            "get" => pipeline.get(context, &GetOptions::parse(query)?).await,
-            "create" => {
-                let options = WriteOptions::parse(query, WriteKind::Create)?;
-                pipeline.create(context, &payload(&asked.headers, body).await?, &options).await
+        match (info.verb.as_str(), sent) {
+            ("get", _) if scale => pipeline.scale(context),
+            ("get", _) => pipeline.get(context, &GetOptions::parse(query)?).await,
+            ("create", Sent::Object(payload)) => {
+                pipeline.create(context, payload, &WriteOptions::parse(query, WriteKind::Create)?).await
             }
-            "update" => {
+            ("update", Sent::Object(payload)) => {
                 let options = WriteOptions::parse(query, WriteKind::Update)?;
-                let payload = payload(&asked.headers, body).await?;
                 match scale {
-                    true => pipeline.update_scale(context, &payload, &options).await,
-                    false => pipeline.update(context, &payload, &options, part).await,
+                    true => pipeline.update_scale(context, payload, &options).await,
+                    false => pipeline.update(context, payload, &options, part).await,
                 }
             }
-            "patch" => {
-                if negotiate::content_type(&asked.headers) == negotiate::APPLY {
-                    let options = WriteOptions::parse(query, WriteKind::Apply)?;
-                    let body = body::read(body).await?;
-                    return match scale {
-                        true => pipeline.apply_scale(context, &body, &options).await,
-                        false => pipeline.apply(context, body, &options, part).await,
-                    };
+            ("patch", Sent::Applied(config)) => {
+                let options = WriteOptions::parse(query, WriteKind::Apply)?;
+                match scale {
+                    true => pipeline.apply_scale(context, config, &options).await,
+                    false => pipeline.apply(context, config.clone(), &options, part).await,
                 }
-                let (kind, bytes) = patch_body(&asked.headers, body).await?;
+            }
+            ("patch", Sent::Patch(kind, bytes)) => {
                 let options = WriteOptions::parse(query, WriteKind::Patch)?;
-                let patch = Patch::parse(kind, &bytes, options.field_validation)?;
+                let patch = Patch::parse(*kind, bytes, options.field_validation)?;
                 match scale {
                     true => pipeline.patch_scale(context, &patch, &options).await,
                     false => pipeline.patch(context, &patch, &options, part).await,
                 }
             }
-            "delete" => {
-                let body = payload(&asked.headers, body).await?.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")?;
-                pipeline.delete(context, &DeleteOptions::parse(query, &body)?).await
+            ("delete", Sent::Object(payload)) => {
+                pipeline.delete(context, &DeleteOptions::parse(query, &delete_options(payload)?)?).await
             }
             _ => Err(Failure::method_not_allowed()),
         }
@@ -176,20 +211,16 @@ impl ApiServer {
         let options = ListOptions::parse(&asked.query)?;
         let listed = self.inner.pipeline.list(context, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        let mut response = respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await?;
-        respond::warn(response.headers_mut(), context.take_warnings());
-        Ok(response)
+        respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await
     }
 
-    async fn delete_collection(&self, context: &Context, asked: &Asked, body: Body) -> Result<Response<Body>> {
+    async fn delete_collection(&self, context: &Context, asked: &Asked, sent: &Sent) -> Result<Response<Body>> {
         let list = ListOptions::parse(&asked.query)?;
-        let body = payload(&asked.headers, body).await?.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")?;
-        let options = DeleteOptions::parse(&asked.query, &body)?;
+        let Sent::Object(payload) = sent else { return Err(Failure::method_not_allowed()) };
+        let options = DeleteOptions::parse(&asked.query, &delete_options(payload)?)?;
         let listed = self.inner.pipeline.delete_collection(context, &list, &options).await?;
         let bytes = view::list(&*context.kind, &listed, asked.accept.view, asked.include)?;
-        let mut response = respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await?;
-        respond::warn(response.headers_mut(), context.take_warnings());
-        Ok(response)
+        respond::negotiated(200, bytes, asked.accept.format, &asked.headers).await
     }
 
     async fn watch(&self, context: Context, asked: &Asked, extensions: &mut Extensions) -> Result<Response<Body>> {
@@ -226,6 +257,10 @@ fn named(name: &str, selector: &str) -> Result<String> {
 fn agent(headers: &HeaderMap) -> String {
     let given = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
     given.unwrap_or_default().to_owned()
+}
+
+fn delete_options(payload: &Payload) -> Result<Bytes> {
+    payload.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")
 }
 
 async fn payload(headers: &HeaderMap, body: Body) -> Result<Payload> {

@@ -1,5 +1,7 @@
 //! Owner references given twice are kept once, with a warning to who gave them.
 
+use std::collections::HashSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::Context;
@@ -14,15 +16,14 @@ pub(super) enum When {
 /// Drops references that are there already, equal in every field.
 pub(super) fn dedup(context: &Context, meta: &mut ObjectMeta, when: When) {
     let Some(owners) = meta.owner_references.as_mut().filter(|owners| owners.len() > 1) else { return };
-    let mut kept: Vec<OwnerReference> = Vec::with_capacity(owners.len());
+    let mut seen = HashSet::new();
     let mut repeated = Vec::new();
-    for owner in owners.drain(..) {
-        match kept.contains(&owner) {
-            true => repeated.push(owner.uid),
-            false => kept.push(owner),
-        }
-    }
-    *owners = kept;
+    owners.retain(|owner| {
+        let OwnerReference { api_version, block_owner_deletion, controller, kind, name, uid } = owner.clone();
+        let new = seen.insert((uid, name, kind, api_version, controller, block_owner_deletion));
+        repeated.extend((!new).then(|| owner.uid.clone()));
+        new
+    });
     if repeated.is_empty() {
         return;
     }

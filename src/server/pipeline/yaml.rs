@@ -12,14 +12,49 @@ use serde_json::Value;
 /// Most duplicates that are told.
 const MOST: usize = 100;
 
+/// Levels of nesting that are read, in JSON as in YAML.
+const DEEPEST: usize = 127;
+/// Bytes that any parser reads in no time, whatever they are.
+const SHORT: usize = 16 << 10;
+
 /// The first document.
 ///
 /// # Errors
 /// `yaml: line 3: mapping values are not allowed in this context`.
 pub fn parse(text: &[u8]) -> Result<Value, String> {
+    // All of JSON is YAML, and most of what comes as YAML is JSON.
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
+    shallow(text).map_err(|why| format!("yaml: {why}"))?;
     let first = serde_yaml_ng::Deserializer::from_slice(text).next();
     let Some(document) = first else { return Ok(Value::Null) };
     Value::deserialize(document).map_err(|error| format!("yaml: {}", placed(&error)))
+}
+
+/// Refuses what goes deeper than is read. serde_yaml's own parser would first read all of it, in a time that grows with
+/// the square of the depth. What this parser cannot follow may go on to the other while it is short.
+fn shallow(text: &[u8]) -> Result<(), String> {
+    let long = text.len() > SHORT;
+    let text = String::from_utf8_lossy(text);
+    let (mut parser, mut depth) = (Parser::new_from_str(&text), 0);
+    while let Some(next) = parser.next_event() {
+        let (event, span) = match next {
+            Ok(found) => found,
+            Err(error) if long => return Err(format!("line {}: {}", error.marker().line(), error.info())),
+            Err(_) => break,
+        };
+        match event {
+            Event::DocumentEnd => break,
+            Event::MappingStart(..) | Event::SequenceStart(..) if depth == DEEPEST => {
+                return Err(format!("line {}: recursion limit exceeded", span.start.line()));
+            }
+            Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
+            Event::MappingEnd | Event::SequenceEnd => depth -= 1,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// serde_yaml puts the place behind the problem, Go's library before it.
@@ -112,6 +147,21 @@ mod tests {
         assert_eq!(parse(b""), Ok(Value::Null));
         let error = parse(b"a: b: c\n").unwrap_err();
         assert_eq!(error, "yaml: line 1: mapping values are not allowed in this context");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |open: &str, depth: usize| {
+            format!("{}1{}", open.repeat(depth), if open == "[" { "]" } else { "}" }.repeat(depth))
+        };
+        for (open, depth, refused) in
+            [("[", 127, false), ("{a: ", 127, false), ("[", 128, true), ("{a: ", 500_000, true)]
+        {
+            let wanted = refused.then(|| "yaml: line 1: recursion limit exceeded".to_owned());
+            assert_eq!(parse(nested(open, depth).as_bytes()).err(), wanted, "{depth}");
+        }
+        let list = "- ".repeat(500_000);
+        assert_eq!(parse(list.as_bytes()).unwrap_err(), "yaml: line 1: recursion limit exceeded");
     }
 
     #[test]
