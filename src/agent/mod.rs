@@ -32,7 +32,7 @@ use crate::net::node_address::NodeAddress;
 use crate::net::overlay::Backend;
 use crate::reconcile::{Informer, Informers};
 use dns::{Dns, DnsConfig};
-use kubelet::{Credentials, Kubelet};
+use kubelet::{Certificates, Credentials, Kubelet};
 use nodes::{Nodes, NodesConfig};
 use overlay::{Overlay, OverlayConfig};
 use pod_network::{PodNetwork, PodNetworkConfig};
@@ -73,6 +73,8 @@ pub struct AgentConfig {
     pub insecure_registries: Vec<String>,
     /// What the kubelet's port shows, whatever it is by then.
     pub serving: Arc<dyn ResolvesServerCert>,
+    /// What is told of the node's certificates.
+    pub certificates: Certificates,
     /// Who may speak to the kubelet's port: holders of certificates of this CA.
     pub client_ca_pem: String,
     /// How pods reach those of other nodes.
@@ -229,6 +231,7 @@ impl Agent {
             services,
             dns_metrics: self.dns_metrics.clone(),
             requests: self.requests.clone(),
+            certificates: config.certificates.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::daemon::{self, End};
 use super::pidfile::PidFile;
 use super::{clock, node_address, notify, preflight, teardown};
 use crate::agent::join::{JoinConfig, Member, Names, Renewal, join};
+use crate::agent::kubelet::Certificates;
 use crate::agent::{Agent, AgentConfig, tunnel};
 use crate::api::bootstrap_token::JoinToken;
 use crate::client::paths::Paths;
@@ -59,9 +60,10 @@ async fn start(args: &AgentArgs, lifecycle: &mut Lifecycle) -> anyhow::Result<()
     };
     let member = join(&wanted).await?;
     let renewal = Renewal::new(&member, &node_name, &dir, names(&node_name, address.clone()));
+    let certificates = member.certificates(renewal.failures());
     daemon::on_hangup(renewal.rotate())?;
     lifecycle.start(Box::new(renewal)).await?;
-    let config = agent_config(args, &member, node_name, address, paths)?;
+    let config = agent_config(args, &member, certificates, node_name, address, paths)?;
     lifecycle.start(Box::new(Agent::new(config))).await?;
     Ok(())
 }
@@ -92,6 +94,7 @@ fn token(args: &AgentArgs) -> anyhow::Result<Option<JoinToken>> {
 fn agent_config(
     args: &AgentArgs,
     member: &Member,
+    certificates: Certificates,
     node_name: String,
     node_address: NodeAddress,
     paths: Paths,
@@ -116,6 +119,7 @@ fn agent_config(
         containerd_address: host.containerd_address.clone(),
         insecure_registries: node.insecure_registry.clone(),
         serving: member.serving(),
+        certificates,
         client_ca_pem: member.ca_pem.clone(),
         backend: cluster.flannel_backend,
         server: Some(tunnel::Server {

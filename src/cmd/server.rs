@@ -14,6 +14,7 @@ use super::daemon::End;
 use super::manifests::Manifests;
 use super::pidfile::PidFile;
 use super::{clock, daemon, node_address, notify, preflight};
+use crate::agent::kubelet::Certificates;
 use crate::agent::{Agent, AgentConfig};
 use crate::api::hex::hex;
 use crate::keys;
@@ -347,6 +348,7 @@ fn agent_config(
         containerd_address: args.host.containerd_address.clone(),
         insecure_registries: args.node.insecure_registry.clone(),
         serving: pki.live.kubelet_serving(),
+        certificates: Certificates { serving: Some(pki.live.kubelet_serving()), ..Certificates::default() },
         client_ca_pem: pki.ca_pem.clone(),
         backend: args.flannel_backend,
         server: None,

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{KeyError, Pair, chain, key};
 
@@ -28,6 +31,13 @@ impl Renewable {
         let certified = CertifiedKey::from_der(chain(&pair.cert_pem)?, key(&pair.key_pem)?, &default_provider())?;
         *self.0.write() = Some(Arc::new(certified));
         Ok(())
+    }
+
+    /// How long what is in use is good.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let current = self.current()?;
+        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
+        Some(super::ends(&certificate))
     }
 
     fn current(&self) -> Option<Arc<CertifiedKey>> {

@@ -11,6 +11,7 @@ mod request;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
@@ -20,6 +21,7 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::server::ResolvesServerCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::agent::kubelet::Certificates;
 use crate::api::bootstrap_token::JoinToken;
 use crate::client;
 use crate::client::paths::Paths;
@@ -65,6 +67,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// What the node's certificates are, and how often each was not renewed.
+    pub fn certificates(&self, failures: Arc<[AtomicU64; 2]>) -> Certificates {
+        Certificates { client: Some(self.live_client.clone()), serving: Some(self.live_serving.clone()), failures }
+    }
+
     /// What the kubelet's port shows: nothing until the serving certificate was issued.
     pub fn serving(&self) -> Arc<dyn ResolvesServerCert> {
         self.live_serving.clone()

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,10 +43,13 @@ struct Leaf {
     live: Arc<Renewable>,
     now: Mutex<Option<Pair>>,
     names: Option<Names>,
+    /// How often renewing failed: of the client's, and of the serving one.
+    failures: Arc<[AtomicU64; 2]>,
 }
 
 pub struct Renewal {
     leaves: Vec<Arc<Leaf>>,
+    failures: Arc<[AtomicU64; 2]>,
     wake: Arc<Wake>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -70,6 +74,7 @@ impl Wake {
 impl Renewal {
     /// `dir` is where the member keeps its certificates.
     pub fn new(member: &Member, node_name: &str, dir: &std::path::Path, names: Names) -> Self {
+        let failures = Arc::<[AtomicU64; 2]>::default();
         let leaf = |kind, name: &str, live: &Arc<Renewable>, names| {
             let file = Files::new(dir, name).cert;
             let kept = keys::read(&file).ok().flatten().filter(|cert| super::is_for(cert, &member.key_pem));
@@ -83,13 +88,25 @@ impl Renewal {
                 live: live.clone(),
                 now: Mutex::new(now),
                 names,
+                failures: failures.clone(),
             })
         };
         let leaves = vec![
             leaf(Kind::Client, CLIENT, &member.live_client, None),
             leaf(Kind::Serving, SERVING, &member.live_serving, Some(names)),
         ];
-        Self { leaves, wake: Arc::default(), stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self {
+            leaves,
+            failures: failures.clone(),
+            wake: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// How often renewing failed: of the client's certificate, and of the serving one.
+    pub fn failures(&self) -> Arc<[AtomicU64; 2]> {
+        self.failures.clone()
     }
 
     /// Called, it has both certificates made anew at once.
@@ -133,6 +150,7 @@ impl Leaf {
                     wait = self.due(Timestamp::now()).max(SOONEST);
                 }
                 Err(error) => {
+                    self.failures[self.kind as usize].fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(kind = ?self.kind, "the node's certificate was not renewed: {error}");
                     wait = retry;
                     retry = (retry * 2).min(LONGEST_RETRY);

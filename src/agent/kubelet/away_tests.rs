@@ -182,6 +182,7 @@ impl World {
             sources: Sources::new(client.clone(), &self.dir.path().join("objects")),
             services: services.clone(),
             dns_metrics: Default::default(),
+            certificates: Default::default(),
             requests: Arc::new(crate::client::Counts::new("")),
             recorder: EventSink::start(client, Clock::system()).recorder("kubelet", Some("n1")),
             puller: Puller::new(self.runtime.clone()),

@@ -11,6 +11,7 @@ use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
+use super::certificates::Certificates;
 use super::cgroup::Cgroups;
 use super::env::Facts;
 use super::probes::Results;
@@ -59,6 +60,7 @@ pub struct Host {
     pub services: Services,
     pub dns_metrics: Arc<dns::Metrics>,
     pub requests: Arc<client::Counts>,
+    pub certificates: Certificates,
     pub recorder: Recorder,
     pub puller: Puller,
     /// Bounds how many containers are being created at once.

@@ -7,6 +7,7 @@
 mod adopt;
 #[cfg(test)]
 mod away_tests;
+mod certificates;
 mod cgroup;
 mod container;
 mod downward;
@@ -66,6 +67,7 @@ use crate::net::node_address::NodeAddress;
 use crate::reconcile::Informer;
 use crate::reconcile::clock::Clock;
 use crate::reconcile::events::EventSink;
+pub use certificates::Certificates;
 use host::{Host, Settings};
 use host_network::HostNetworkPods;
 use node::{Identity, Machine, NodeReporter};
@@ -103,6 +105,7 @@ pub struct Config {
     /// Shown beside the kubelet's own.
     pub dns_metrics: Arc<dns::Metrics>,
     pub requests: Arc<client::Counts>,
+    pub certificates: Certificates,
 }
 
 /// Containers created at the same time: enough to keep two cores busy with runc, few enough not to drown in it.
@@ -149,6 +152,7 @@ impl Kubelet {
             services: config.services.clone(),
             dns_metrics: config.dns_metrics.clone(),
             requests: config.requests.clone(),
+            certificates: config.certificates.clone(),
             recorder: recorder.clone(),
             puller: pull::Puller::new(runtime.clone()),
             starts: Semaphore::new(STARTS),

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::server::ResolvesServerCert;
 
 use crate::keys::{KeyError, Pair, Renewable, read, roots, write_private};
 use authority::{Authority, Leaf, Usage};
@@ -84,7 +83,7 @@ impl Live {
     }
 
     /// What the kubelet's server shows.
-    pub fn kubelet_serving(&self) -> Arc<dyn ResolvesServerCert> {
+    pub fn kubelet_serving(&self) -> Arc<Renewable> {
         self.kubelet_serving.clone()
     }
 }

@@ -64,6 +64,7 @@ pub async fn kubelet(server: &Server) -> Result<Answer, Failure> {
     let running = (labels(&[("container_state", "running")]), sample.containers.len() as f64);
     page.family("kubelet_running_containers", "gauge", "Containers by their state.", [running]);
     page.0.push_str(&server.host.pod_starts.render());
+    page.0.push_str(&server.host.certificates.render(jiff::Timestamp::now()));
     page.0.push_str(&server.host.requests.render());
     page.0.push_str(&server.host.dns_metrics.render());
     Ok(page.answer())
