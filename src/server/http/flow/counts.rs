@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 const WAITS: [f64; 13] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
 
 type Labels = Vec<(&'static str, String)>;
+/// A level's name, and a schema of it.
+type Known = (Arc<str>, Arc<Schema>);
 
 pub struct Counts {
     dispatched: Family<Labels, Counter>,
@@ -24,8 +26,8 @@ pub struct Counts {
     executing_seats: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     nominal: Family<Labels, Gauge>,
-    /// By the schema's name, with its level's.
-    schemas: RwLock<HashMap<String, (Arc<str>, Arc<Schema>)>>,
+    /// By the schema's name.
+    schemas: RwLock<HashMap<String, Known>>,
 }
 
 impl Default for Counts {
