@@ -26,10 +26,6 @@ fn the_rest_of_a_behavior_is_filled_in() {
 fn bad_ones_are_refused_in_both_versions() {
     for version in ["autoscaling/v1", "autoscaling/v2"] {
         sound(version).refuses(&[
-            (
-                json!({"spec": {"minReplicas": 0}}),
-                "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
-            ),
             (json!({"spec": {"scaleTargetRef": {"name": ""}}}), "spec.scaleTargetRef.name: Required value"),
             (
                 json!({"spec": {"scaleTargetRef": {"apiVersion": "v1"}}}),
@@ -40,6 +36,11 @@ fn bad_ones_are_refused_in_both_versions() {
                 "spec.scaleTargetRef.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
             ),
         ]);
+        let zero = json!({"spec": {"minReplicas": 0}});
+        let metrics = "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas";
+        let replicas = "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1";
+        assert_eq!(sound(version).create(zero.clone()), [replicas, metrics]);
+        assert_eq!(sound(version).rewritten(zero).0, [metrics]);
         let of_core = json!({"spec": {"scaleTargetRef": {"apiVersion": "v1", "kind": "ReplicationController"}}});
         sound(version).accepts(&[of_core]);
         let status = sound(version).status(json!(null), json!({"currentReplicas": -1, "desiredReplicas": 1}));

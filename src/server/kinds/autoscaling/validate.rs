@@ -26,8 +26,11 @@ pub fn autoscaler(object: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAu
     let mut errors = Errors::new();
     let path = Path::new("spec");
     let spec = &object.spec;
-    if let Some(low) = spec.min_replicas.filter(|low| *low < 1) {
-        errors.push(Error::invalid(&path.child("minReplicas"), low, "must be greater than or equal to 1"));
+    // `HPAScaleToZero` is closed in v1.36: only who was at zero may be.
+    let lowest = i32::from(old.is_none_or(|old| old.spec.min_replicas != Some(0)));
+    if let Some(low) = spec.min_replicas.filter(|low| *low < lowest) {
+        let detail = format!("must be greater than or equal to {lowest}");
+        errors.push(Error::invalid(&path.child("minReplicas"), low, detail));
     }
     if spec.max_replicas < 1 {
         errors.push(Error::invalid(&path.child("maxReplicas"), spec.max_replicas, "must be greater than 0"));
@@ -51,6 +54,12 @@ pub fn autoscaler(object: &HorizontalPodAutoscaler, old: Option<&HorizontalPodAu
     let version = if unparsed { Version::Any } else { Version::Parses };
     for (at, spec) in spec.metrics.iter().flatten().enumerate() {
         metric(&mut errors, &path.child("metrics").index(at), spec, version);
+    }
+    // Without pods none of them tells anything.
+    let mut outside = spec.metrics.iter().flatten().map(|spec| spec.type_.as_str());
+    if spec.min_replicas == Some(0) && !outside.any(|kind| matches!(kind, "Object" | "External")) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(Error::forbidden(&path.child("metrics"), detail));
     }
     let path = path.child("behavior");
     let behavior = spec.behavior.clone().unwrap_or_default();
