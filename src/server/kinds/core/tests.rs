@@ -45,6 +45,18 @@ fn new_objects() {
                 "spec.podCIDRs[1]: Duplicate value: \"10.0.0.0/24\"",
             ],
         ),
+        (
+            "Node",
+            json!({"metadata": {"name": "x", "annotations": {
+                "scheduler.alpha.kubernetes.io/taints": "[{\"key\": \"a\", \"effect\": \"Never\"}]",
+                "scheduler.alpha.kubernetes.io/preferAvoidPods":
+                    "{\"preferAvoidPods\": [{}, {\"podSignature\": {\"podController\": {\"controller\": false}}}]}"}}}),
+            vec![
+                "metadata.annotations.scheduler.alpha.kubernetes.io/taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+                "metadata.annotations.scheduler.alpha.kubernetes.io/preferAvoidPods[0].PodSignature: Required value",
+                "metadata.annotations.scheduler.alpha.kubernetes.io/preferAvoidPods[1].PodSignature.PodController.Controller: Invalid value: false: must point to a controller",
+            ],
+        ),
         ("Node", json!({"status": {"declaredFeatures": ["A1", "B/c", "C"]}}), vec![]),
         (
             "Node",

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{ConfigMapNodeConfigSource, Node, NodeConfigSource, NodeSpec, NodeStatus, Taint};
+use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
@@ -14,6 +15,7 @@ const FEATURE_MAX: usize = 253;
 pub fn node(errors: &mut Errors, node: &Node) {
     let empty = NodeSpec::default();
     let spec = node.spec.as_ref().unwrap_or(&empty);
+    annotations(errors, node);
     taints(errors, &Path::new("metadata").child("taints"), spec.taints.as_deref().unwrap_or_default());
     amounts(errors, node);
     if let Some(capacity) = swap(node)
@@ -36,6 +38,37 @@ pub fn node(errors: &mut Errors, node: &Node) {
     }
     for (at, range) in ranges.iter().enumerate().filter(|(at, range)| ranges[..*at].contains(range)) {
         errors.push(Error::duplicate(&path.index(at), range.as_str()));
+    }
+}
+
+const TAINTS: &str = "scheduler.alpha.kubernetes.io/taints";
+const AVOID: &str = "scheduler.alpha.kubernetes.io/preferAvoidPods";
+
+/// Annotations that nobody acts upon any more are still read.
+fn annotations(errors: &mut Errors, node: &Node) {
+    let path = Path::new("metadata").child("annotations");
+    let said = |key: &str| node.metadata.annotations.as_ref()?.get(key).filter(|value| !value.is_empty());
+    if let Some(value) = said(TAINTS) {
+        match serde_json::from_str::<Vec<Taint>>(value) {
+            Ok(list) => taints(errors, &path.child(TAINTS), &list),
+            Err(error) => errors.push(Error::invalid(&path, TAINTS, error.to_string())),
+        }
+    }
+    let Some(value) = said(AVOID) else { return };
+    let avoided: Value = match serde_json::from_str(value) {
+        Ok(avoided) => avoided,
+        Err(error) => return errors.push(Error::invalid(&path.child("AvoidPods"), AVOID, error.to_string())),
+    };
+    for (at, entry) in avoided["preferAvoidPods"].as_array().into_iter().flatten().enumerate() {
+        let path = path.child(AVOID).index(at).child("PodSignature");
+        match &entry["podSignature"]["podController"] {
+            Value::Null => errors.push(Error::required(&path, "")),
+            owner if owner["controller"] == true => {}
+            _ => {
+                let path = path.child("PodController").child("Controller");
+                errors.push(Error::invalid(&path, false, "must point to a controller"));
+            }
+        }
     }
 }
 
@@ -103,6 +136,7 @@ fn taints(errors: &mut Errors, path: &Path, taints: &[Taint]) {
 pub fn change(errors: &mut Errors, new: &Node, old: &Node) {
     let (empty, path) = (NodeSpec::default(), Path::new("spec"));
     let (spec, before) = (new.spec.as_ref().unwrap_or(&empty), old.spec.as_ref().unwrap_or(&empty));
+    annotations(errors, new);
     amounts(errors, new);
     features(errors, new);
     let status = new.status.clone().unwrap_or_default();
