@@ -142,8 +142,14 @@ impl ApiServer {
             return self.watch(context, &asked, &mut extensions).await;
         }
         let sent = Sent::read(&asked, body).await?;
-        let collection = matches!(asked.info.verb.as_str(), "list" | "deletecollection");
-        let long = sent.len() > LARGE || collection && self.inner.pipeline.store().count(&context.prefix()) > MANY;
+        let store = self.inner.pipeline.store();
+        let large_there = || store.get(&context.key()).is_some_and(|item| item.value.len() > LARGE);
+        let long = match asked.info.verb.as_str() {
+            "list" | "deletecollection" => store.count(&context.prefix()) > MANY,
+            "get" => false,
+            "create" => sent.len() > LARGE,
+            _ => sent.len() > LARGE || large_there(),
+        };
         let work = self.clone().work(context, asked, sent);
         if long { apart(work).await } else { work.await }
     }
