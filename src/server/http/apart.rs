@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::api::status::{Failure, Result};
 
 /// Bytes of a body, or of the object it changes, from which on reading, checking and merging take milliseconds.
-pub const LARGE: usize = 64 << 10;
+pub const LARGE: usize = 16 << 10;
 /// The same for the objects of a list.
 pub const MANY: usize = 500;
 
