@@ -7,6 +7,7 @@ use std::future::Future;
 use std::panic::resume_unwind;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::api::status::{Failure, Result};
@@ -15,6 +16,9 @@ use crate::api::status::{Failure, Result};
 pub const LARGE: usize = 16 << 10;
 /// The same for the objects of a list.
 pub const MANY: usize = 500;
+
+/// How many threads this takes: some are left for what the work itself gives to others.
+static PLACES: Semaphore = Semaphore::const_new(64);
 
 /// Carries something out on a thread of its own. It ends even where nobody waits for it any more.
 ///
@@ -25,7 +29,12 @@ pub const MANY: usize = 500;
 /// Where the work does.
 pub async fn apart<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let runtime = Handle::current();
-    match spawn_blocking(move || runtime.block_on(work)).await {
+    let place = PLACES.acquire().await.map_err(Failure::internal)?;
+    let long = move || {
+        let _place = place;
+        runtime.block_on(work)
+    };
+    match spawn_blocking(long).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
