@@ -22,6 +22,11 @@ scripts/test-images.sh target/test-images
 step "build"
 cargo test --no-run --quiet
 step "tests"
+used=$(df --output=pcent "${TMPDIR:-/tmp}" | tr -dc 0-9)
+if [ "$used" -gt 85 ]; then
+  echo "test: the disk of ${TMPDIR:-/tmp} is $used % full: from 85 % on nodes remove images, from 90 % on they take no pods" >&2
+  exit 1
+fi
 log=target/test.log
 set +e
 # Hosts are made and removed by the tests themselves; two at once are what two cores carry.
