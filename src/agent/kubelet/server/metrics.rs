@@ -1,5 +1,6 @@
-//! `/metrics`, `/metrics/resource`, `/metrics/probes` and `/metrics/cadvisor`: what nodes, pods and containers use, in Prometheus' text
-//! format under upstream's names. Written when asked for; nothing is counted in between.
+//! `/metrics`, `/metrics/resource`, `/metrics/probes` and `/metrics/cadvisor`: what nodes, pods and containers use, in
+//! Prometheus' text format under upstream's names. Written when asked for; nothing is counted in between. Upstream's
+//! `kubelet_pleg_*` are not there: nobody lists containers again and again here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
