@@ -32,6 +32,11 @@ impl Burst {
         }
     }
 
+    /// Something was answered that took as much as a burst does, whatever its size.
+    pub(in crate::server::http) fn heavy(&self) {
+        self.answered(MUCH);
+    }
+
     /// Returns when there was a burst and it is over. Arms no timer before one begins.
     pub async fn over(&self) {
         self.begun.notified().await;
