@@ -144,7 +144,7 @@ impl ApiServer {
         if let Some(audit) = &audit {
             metrics.add(|registry| audit.register(registry));
         }
-        let openapi = OpenApi::default();
+        let openapi = OpenApi::new(metrics.burst());
         let inner = Inner {
             pipeline,
             authenticator,

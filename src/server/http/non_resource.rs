@@ -32,8 +32,6 @@ impl ApiServer {
             return Ok(response);
         }
         if let Some(response) = self.inner.openapi.respond(path, query, headers).await? {
-            // Made on demand, the documents leave tens of megabytes behind.
-            self.inner.metrics.burst().heavy();
             return Ok(response);
         }
         if let Some(response) = self.inner.openid.as_ref().and_then(|openid| openid.respond(path)) {

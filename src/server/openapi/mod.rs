@@ -15,12 +15,15 @@ mod paths;
 mod tests;
 mod v2;
 
+use std::sync::Arc;
+
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, EXPIRES, HeaderValue, LOCATION, VARY};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::api::status::{Failure, Result};
 use crate::server::http::body::{self, Body};
+use crate::server::http::metrics::Burst;
 use crate::server::http::{cached, gzip, negotiate, respond};
 use crate::server::pipeline::query::Query;
 pub use document::VERSION;
@@ -33,12 +36,16 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+pro
 const V2_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// The documents of one API server.
-#[derive(Default)]
 pub struct OpenApi {
     kept: Kept,
 }
 
 impl OpenApi {
+    /// `burst` is told of documents that are made.
+    pub fn new(burst: Arc<Burst>) -> Self {
+        Self { kept: Kept::new(burst) }
+    }
+
     /// Answers a path under `/openapi`; `None` for any other.
     pub async fn respond(&self, path: &str, query: &Query, headers: &HeaderMap) -> Result<Option<Response<Body>>> {
         let Some(path) = path.strip_prefix("/openapi/") else { return Ok(None) };

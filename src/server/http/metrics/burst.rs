@@ -32,8 +32,8 @@ impl Burst {
         }
     }
 
-    /// Something was answered that took as much as a burst does, whatever its size.
-    pub(in crate::server::http) fn heavy(&self) {
+    /// Something was made that took as much as a burst does, whatever the size of its answer.
+    pub fn heavy(&self) {
         self.answered(MUCH);
     }
 
