@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub subresource: &'a str,
     /// Whether writes to the object leave `status` alone, since it has a subresource of its own.
     pub status_is_separate: bool,
+    /// Whether writes to `status` leave the metadata alone.
+    pub status_only: bool,
     /// Whether the type is a custom resource's.
     pub custom: bool,
     /// The `fieldManager` of the request, or what stands for it.
@@ -65,18 +67,9 @@ impl Request<'_> {
             (.., "") if self.status_is_separate => &[&["status"]],
             ("apps", "Deployment", "status") => &[&["spec"], &["metadata", "labels"]],
             ("", "Pod", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
-            (
-                _,
-                "APIService"
-                | "CustomResourceDefinition"
-                | "FlowSchema"
-                | "PriorityLevelConfiguration"
-                | "ResourceClaim"
-                | "ServiceCIDR"
-                | "ValidatingAdmissionPolicy"
-                | "VolumeAttachment",
-                "status",
-            ) => &[&["metadata"], &["spec"]],
+            // Of definitions upstream only says so.
+            (_, "CustomResourceDefinition", "status") => &[&["metadata"], &["spec"]],
+            (.., "status") if self.status_only => &[&["metadata"], &["spec"]],
             (.., "status" | "approval") => &[&["spec"]],
             _ => &[],
         };

@@ -65,6 +65,7 @@ mod tests {
             kind: "ConfigMap",
             subresource: "",
             status_is_separate: false,
+            status_only: false,
             custom: false,
             manager: "me",
             now: "2026-01-02T03:04:05Z".parse().unwrap(),

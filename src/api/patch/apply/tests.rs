@@ -16,6 +16,7 @@ fn request<'a>(group: &'a str, kind: &'a str, manager: &'a str) -> Request<'a> {
         kind,
         subresource: "",
         status_is_separate: true,
+        status_only: false,
         custom: false,
         manager,
         now: NOW.parse().unwrap(),

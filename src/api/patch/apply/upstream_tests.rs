@@ -49,6 +49,7 @@ fn run(steps: &[Step]) -> Result<(Value, Vec<String>), ApplyError> {
         kind: "Test",
         subresource: "",
         status_is_separate: false,
+        status_only: false,
         custom: true,
         manager,
         now: "2026-01-02T03:04:05Z".parse().unwrap(),
