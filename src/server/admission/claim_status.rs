@@ -36,12 +36,13 @@ impl Plugin for ClaimStatus {
 
     async fn validate(&self, attributes: &Attributes<'_>, object: Option<&dyn Object>) -> Result<()> {
         let context = attributes.context;
-        let claim = |object: Option<&dyn Object>| object?.downcast_ref::<ResourceClaim>().cloned();
-        let (Some(new), Some(old)) = (claim(object), claim(attributes.old)) else { return Ok(()) };
         if context.subresource != "status" {
             return Ok(());
         }
-        let (now, before) = (new.status.unwrap_or_default(), old.status.unwrap_or_default());
+        let status = |object: Option<&dyn Object>| {
+            Some(object?.downcast_ref::<ResourceClaim>()?.status.clone().unwrap_or_default())
+        };
+        let (Some(now), Some(before)) = (status(object), status(attributes.old)) else { return Ok(()) };
         let path = Path::new("status");
         let mut errors = Vec::new();
         if (&now.allocation, &now.reserved_for) != (&before.allocation, &before.reserved_for)

@@ -302,13 +302,14 @@ impl Shared {
 
 /// What of a node changed that pods may wait for, by upstream's name of it (`NodeSchedulingPropertiesChange`).
 fn event(old: &Node, new: &Node) -> Option<&'static str> {
-    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-    let features = |node: &Node| node.status.as_ref().and_then(|status| status.declared_features.clone());
+    let (was, is) = (old.status.as_ref(), new.status.as_ref());
+    let allocatable = [was, is].map(|status| status.and_then(|status| status.allocatable.as_ref()));
+    let features = [was, is].map(|status| status.and_then(|status| status.declared_features.as_ref()));
     match () {
         () if old.spec != new.spec => Some("NodeUpdateNodeTaint"),
-        () if allocatable(old) != allocatable(new) => Some("NodeUpdateNodeAllocatable"),
+        () if allocatable[0] != allocatable[1] => Some("NodeUpdateNodeAllocatable"),
         () if old.metadata.labels != new.metadata.labels => Some("NodeUpdateNodeLabel"),
-        () if features(old) != features(new) => Some("NodeUpdateNodeDeclaredFeature"),
+        () if features[0] != features[1] => Some("NodeUpdateNodeDeclaredFeature"),
         () => None,
     }
 }
