@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort as OldPort, Endpo
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::slices::{MANAGED_BY, SERVICE_NAME, ports_key};
+use super::slices::{MANAGED_BY, SERVICE_NAME, turned_into, ports_key, reuse};
 use crate::server::controllers::owners;
 
 /// Who manages the slices.
@@ -57,7 +57,7 @@ pub fn plan(endpoints: Option<&Endpoints>, slices: Vec<Arc<EndpointSlice>>) -> P
     }
     plan.delete.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     for ((family, key), (ports, all)) in groups {
-        let mut slice = EndpointSlice {
+        let slice = EndpointSlice {
             metadata: metadata(endpoints),
             address_type: family.to_owned(),
             endpoints: Some(all.into_values().take(MOST).collect()),
@@ -72,15 +72,10 @@ pub fn plan(endpoints: Option<&Endpoints>, slices: Vec<Arc<EndpointSlice>>) -> P
         };
         let there = plan.delete.remove(at);
         if !same(&there, &slice) {
-            slice.metadata = ObjectMeta {
-                labels: slice.metadata.labels,
-                annotations: slice.metadata.annotations,
-                owner_references: slice.metadata.owner_references,
-                ..there.metadata.clone()
-            };
-            plan.update.push(slice);
+            plan.update.push(turned_into(&there, slice));
         }
     }
+    reuse(&mut plan.create, &mut plan.update, &mut plan.delete);
     plan
 }
 

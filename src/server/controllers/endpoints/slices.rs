@@ -80,7 +80,36 @@ pub fn plan(world: &World<'_>) -> Plan {
         fit(&mut plan, world.service, family, &ports, endpoints, existing);
     }
     plan.delete.extend(unclaimed.into_iter().filter(|slice| slice.metadata.deletion_timestamp.is_none()));
+    reuse(&mut plan.create, &mut plan.update, &mut plan.delete);
     plan
+}
+
+/// Lets slices that would be deleted turned_into those that would be created, so that no reader sees both, or neither.
+/// Not those of another owner with the same name: the garbage collector takes them.
+pub(super) fn reuse(
+    create: &mut Vec<EndpointSlice>,
+    update: &mut Vec<EndpointSlice>,
+    delete: &mut Vec<Arc<EndpointSlice>>,
+) {
+    let owner = |slice: &EndpointSlice| owners::controller_of(&slice.metadata).map(|owner| owner.uid.clone());
+    delete.retain(|gone| {
+        let fits = |new: &EndpointSlice| new.address_type == gone.address_type && owner(new) == owner(gone);
+        let Some(at) = create.iter().position(fits) else { return true };
+        let new = create.remove(at);
+        update.push(turned_into(gone, new));
+        false
+    });
+}
+
+/// What `new` says, as a change to `there`.
+pub(super) fn turned_into(there: &EndpointSlice, new: EndpointSlice) -> EndpointSlice {
+    let metadata = ObjectMeta {
+        labels: new.metadata.labels,
+        annotations: new.metadata.annotations,
+        owner_references: new.metadata.owner_references,
+        ..there.metadata.clone()
+    };
+    EndpointSlice { metadata, ..new }
 }
 
 fn wanted(world: &World<'_>) -> Groups {
@@ -476,12 +505,23 @@ mod tests {
     }
 
     #[test]
+    fn slices_of_another_owner_are_not_reused() {
+        let mut slices = Vec::new();
+        apply(&mut slices, planned(&service(), Vec::new(), &[]));
+        let mut again = service();
+        again.metadata.uid = Some("another".to_owned());
+        let plan = planned(&again, vec![pod(1, 80)], &slices);
+        assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (1, 0, 1));
+    }
+
+    #[test]
     fn slices_fill_up_and_change_little() {
         let mut slices = Vec::new();
         apply(&mut slices, planned(&service(), Vec::new(), &[]));
         assert_eq!(sizes(&slices), [0]);
         let pods = |range: std::ops::Range<usize>| range.map(|number| pod(number, 80)).collect::<Vec<_>>();
         let plan = planned(&service(), pods(0..250), &slices);
+        assert_eq!((plan.create.len(), plan.update.len(), plan.delete.len()), (2, 1, 0), "the empty one is used");
         apply(&mut slices, plan);
         let mut sorted = sizes(&slices);
         sorted.sort();
