@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort as OldPort, Endpo
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::slices::{MANAGED_BY, SERVICE_NAME, turned_into, ports_key, reuse};
+use super::slices::{MANAGED_BY, SERVICE_NAME, ports_key, reuse, turned_into};
 use crate::server::controllers::owners;
 
 /// Who manages the slices.

@@ -4,38 +4,39 @@
 //! that does not finish its handshake or its headers in time is dropped, and so is one that asks for nothing for long.
 //! There are only so many connections; more wait until some have ended.
 
+mod pace;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Request;
-use http_body_util::BodyExt;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::pace::Pace;
 use super::authn::{Certificate, Connection};
 use super::body::Body;
 use super::{ApiServer, body};
 use crate::lifecycle::{Component, StartError};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEADERS: Duration = Duration::from_secs(30);
 const STREAMS: u32 = 4096;
 /// All headers of a request together, as Go's server allows.
 const HEADER_BYTES: u32 = 1024 * 1024;
-/// How long a connection stays open on which nothing is asked and nothing streams (upstream's value).
-const IDLE: Duration = Duration::from_secs(90);
 const CONNECTIONS: usize = 8192;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
@@ -166,80 +167,51 @@ async fn connection(
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first).and_then(|certificate| Certificate::parse(certificate));
     let connection = Arc::new(Connection { certificate, peer: Some(peer), closing: stop.clone() });
-    let busy = Busy::default();
-    let service = service_fn({
-        let busy = busy.clone();
-        move |request: Request<Incoming>| {
-            let (server, connection, busy) = (server.clone(), connection.clone(), busy.clone());
-            async move {
-                let asked = busy.begin();
-                let response = server.serve(&connection, request.map(body::wrap)).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| asked.until_the_end_of(body)))
-            }
-        }
-    });
-    let builder = builder();
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = busy.idle() => {} } } => {
-            serving.as_mut().graceful_shutdown();
-            match timeout(DRAIN, serving).await {
-                Ok(result) => result,
-                Err(_) => return,
-            }
-        }
+    let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let respond = move |request: Request<Incoming>| {
+        let (server, connection) = (server.clone(), connection.clone());
+        async move { server.serve(&connection, request.map(body::wrap)).await }
     };
-    if let Err(error) = result {
+    if let Err(error) = converse(stream, multiplexed, respond, &stop).await {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
-/// What a connection is doing: requests that are not answered to the end.
-#[derive(Clone, Default)]
-struct Busy(Arc<watch::Sender<usize>>);
-
-/// One of them, until it is dropped.
-struct Asked(Busy);
-
-impl Busy {
-    fn begin(&self) -> Asked {
-        self.0.send_modify(|asked| *asked += 1);
-        Asked(self.clone())
-    }
-
-    /// Returns when nothing was asked for [`IDLE`].
-    async fn idle(&self) {
-        let mut asked = self.0.subscribe();
-        // The sender lives as long as this.
-        while asked.wait_for(|asked| *asked == 0).await.is_ok() {
-            if timeout(IDLE, asked.changed()).await.is_err() {
-                return;
-            }
+/// Answers requests until the client ends, takes too long, or all shall stop.
+async fn converse<S, R>(
+    stream: S,
+    multiplexed: bool,
+    respond: impl Fn(Request<Incoming>) -> R,
+    stop: &CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let pace = Pace::new(multiplexed);
+    let reading = pace.clone();
+    let stream = InspectReader::new(stream, move |_: &[u8]| reading.heard());
+    let service = service_fn(|request| {
+        let asked = pace.asked();
+        let answer = respond(request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await.map(|body| asked.until_the_end_of(body))) }
+    });
+    let builder = builder();
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        result = serving.as_mut() => result,
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = pace.lost() => {} } } => {
+            serving.as_mut().graceful_shutdown();
+            timeout(DRAIN, serving).await.unwrap_or(Ok(()))
         }
-    }
-}
-
-impl Asked {
-    fn until_the_end_of(self, body: Body) -> Body {
-        body.map_frame(move |frame| {
-            let _ = &self;
-            frame
-        })
-        .boxed_unsync()
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|asked| *asked -= 1);
     }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES as usize);
+    // Its limit for headers would end idle connections too; ours is `Pace`.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEADER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -255,18 +227,31 @@ fn builder() -> auto::Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, sleep};
+
+    use super::pace::{HEADERS, IDLE};
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_nothing_was_asked_for_long() {
-        let busy = Busy::default();
-        let asked = busy.begin();
-        let streaming = asked.until_the_end_of(body::full("x"));
-        // Time is paused: it passes only while everybody waits.
-        assert!(timeout(IDLE * 10, busy.idle()).await.is_err());
-        let begun = tokio::time::Instant::now();
-        drop(streaming);
-        busy.idle().await;
-        assert_eq!(begun.elapsed(), IDLE);
+    async fn an_idle_connection_is_kept_longer_than_one_that_does_not_finish_to_ask() {
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let respond = |_| async { Response::new(body::empty()) };
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(async move { converse(server, false, respond, &stop).await.map_err(drop) });
+        let mut answer = [0; 1 << 10];
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let read = client.read(&mut answer).await.unwrap();
+            assert!(answer[..read].starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer[..read]));
+            sleep(IDLE - Duration::from_secs(1)).await;
+        }
+        client.write_all(b"GET / HT").await.unwrap();
+        let begun = Instant::now();
+        sleep(HEADERS / 2).await;
+        client.write_all(b"TP/1.1\r\n").await.unwrap();
+        assert_eq!(client.read(&mut answer).await.unwrap(), 0, "no answer");
+        ended.await.unwrap().unwrap();
+        assert!((HEADERS..HEADERS + DRAIN * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 }
