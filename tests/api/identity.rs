@@ -377,3 +377,54 @@ async fn the_use_of_a_secrets_token_is_written_on_the_secret() {
     assert_eq!(changed["object"]["metadata"]["labels"], json!({LAST_USED: "2026-01-02"}));
     part.stop().await;
 }
+
+/// volumes of the pod, audience → the end of the refusal, empty where the token is given.
+#[tokio::test]
+async fn a_node_asks_for_no_audience_but_those_of_its_pods() {
+    let Signing { cluster, .. } = Signing::new().await;
+    cluster.grant("create serviceaccounts/token", "Group", "system:nodes").await;
+    for driver in ["driver.example.com", "file.csi.azure.com"] {
+        let driver = json!({"metadata": {"name": driver}, "spec": {"tokenRequests": [{"audience": "a"}]}});
+        cluster.post("/apis/storage.k8s.io/v1/csidrivers", driver).await.ok();
+    }
+    let claim = json!({"metadata": {"name": "loose"}, "spec": {"volumeName": "gone", "storageClassName": "",
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}});
+    cluster.post("/api/v1/namespaces/default/persistentvolumeclaims", claim).await.ok();
+    let projected = json!({"projected": {"sources": [{"serviceAccountToken": {"path": "p", "audience": "a"}}]}});
+    let (csi, unknown) = (json!({"csi": {"driver": "driver.example.com"}}), json!({"csi": {"driver": "b.c"}}));
+    let azure = json!({"azureFile": {"secretName": "s", "shareName": "d"}});
+    let claims = |name: &str| json!({"persistentVolumeClaim": {"claimName": name}});
+    let unfounded = "not found in pod spec volume, system:node:n is not authorized to request tokens for this audience";
+    let cases = [
+        (vec![projected], "a", String::new()),
+        (vec![csi.clone()], "a", String::new()),
+        (vec![csi.clone()], "b", format!("audience \"b\" {unfounded}")),
+        (vec![], "a", format!("audience \"a\" {unfounded}")),
+        (vec![azure], "a", String::new()),
+        (vec![unknown.clone()], "a", "error validating audience \"a\": csidriver.storage.k8s.io \"b.c\" not found".to_owned()),
+        (
+            vec![claims("none"), claims("loose")],
+            "a",
+            "error validating audience \"a\": [persistentvolumeclaim \"none\" not found, persistentvolume \"gone\" not found]".to_owned(),
+        ),
+        (vec![unknown, claims("none"), csi], "a", String::new()),
+    ];
+    let ask = async |bound: Value, audience: &str| {
+        let request = json!({"spec": {"audiences": [audience], "boundObjectRef": bound}});
+        cluster.ask(&User::node("n"), http::Method::POST, &format!("{ACCOUNT}/token"), request).await
+    };
+    for (at, (mut volumes, audience, why)) in cases.into_iter().enumerate() {
+        for (index, volume) in volumes.iter_mut().enumerate() {
+            volume["name"] = format!("v{index}").into();
+        }
+        let pod = json!({"metadata": {"name": format!("p{at}")}, "spec": {"nodeName": "n", "volumes": volumes,
+            "automountServiceAccountToken": false, "containers": [{"name": "a", "image": "a"}]}});
+        let meta = cluster.post(PODS, pod).await.ok()["metadata"].clone();
+        let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": meta["name"], "uid": meta["uid"]});
+        let reply = ask(bound, audience).await;
+        let wanted = format!("Forbidden: serviceaccounts \"default\" is forbidden: {why}");
+        assert!(if why.is_empty() { reply.code == 201 } else { reply.said() == wanted }, "{at}: {}", reply.text);
+    }
+    let missing = json!({"kind": "Pod", "apiVersion": "v1", "name": "gone", "uid": "u"});
+    assert_eq!(ask(missing, "a").await.said(), "NotFound: pod \"gone\" not found");
+}

@@ -134,4 +134,15 @@ async fn a_bound_pod_knows_its_zone() {
     cluster.post(&format!("{PODS}/p/binding"), binding).await.ok();
     let bound = cluster.get(&format!("{PODS}/p")).await.ok();
     assert_eq!(bound["metadata"]["labels"], json!({"topology.kubernetes.io/zone": "a"}));
+    // So does one that is created there, whatever it says itself.
+    let mut there = pod("there", json!({}));
+    there["spec"]["nodeName"] = "n".into();
+    there["metadata"]["labels"] = json!({"topology.kubernetes.io/zone": "elsewhere", "mine": "x"});
+    let there = cluster.post(PODS, there).await.ok();
+    assert_eq!(there["metadata"]["labels"], json!({"topology.kubernetes.io/zone": "a", "mine": "x"}));
+    // What is bound to does not say that it is a node.
+    cluster.post(PODS, pod("q", json!({}))).await.ok();
+    let vague = json!({"metadata": {"name": "q"}, "target": {"name": "n"}});
+    cluster.post(&format!("{PODS}/q/binding"), vague).await.ok();
+    assert_eq!(cluster.get(&format!("{PODS}/q")).await.ok()["metadata"]["labels"], Value::Null);
 }

@@ -165,6 +165,7 @@ impl Chain {
             Box::new(certificates::CertificateSigning),
             Box::new(certificates::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(pod_topology_labels::PodTopologyLabels),
             Box::new(node_declared_features::NodeDeclaredFeatureValidator),
             Box::new(pod_resize::PodResizeValidator),
             Box::new(resource_quota::ResourceQuota::default()),

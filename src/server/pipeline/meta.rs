@@ -2,9 +2,10 @@
 //! (`ValidateObjectMeta` and `ValidateObjectMetaUpdate` of apimachinery).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::go_text::quote;
 use crate::api::gvk::split_api_version;
 use crate::api::names;
 use crate::api::status::{Failure, Result};
@@ -161,7 +162,7 @@ fn annotations(meta: &ObjectMeta, path: &Path, errors: &mut Errors) {
 }
 
 fn owners(owners: &[OwnerReference], path: &Path, errors: &mut Errors) {
-    let mut controller: Option<&str> = None;
+    let mut controller: Option<String> = None;
     for owner in owners {
         let version = split_api_version(&owner.api_version);
         if version.is_none_or(|(_, version)| version.is_empty()) {
@@ -175,23 +176,36 @@ fn owners(owners: &[OwnerReference], path: &Path, errors: &mut Errors) {
         }
         if version == Some(("", "v1")) && owner.kind == "Event" {
             let why = "/v1, Kind=Event is disallowed from being an owner";
-            errors.push(Error::invalid(path, shown(owner), why));
+            errors.push(Error::invalid_shown(path, &shown(owner), why));
         }
         if owner.controller == Some(true) {
-            if let Some(other) = controller {
-                let why = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {other} and {}",
-                    owner.name
-                );
-                errors.push(Error::invalid(path, shown(owner), why));
-            }
-            controller = Some(&owner.name);
+            let name = format!("{}/{}", owner.kind, owner.name);
+            let Some(first) = &controller else {
+                controller = Some(name);
+                continue;
+            };
+            let all: Vec<String> = owners.iter().map(shown).collect();
+            let why = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+            );
+            errors.push(Error::invalid_shown(path, &format!("[{}]", all.join(",")), why));
         }
     }
 }
 
-fn shown(owner: &OwnerReference) -> Value {
-    json!({"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid})
+/// The JSON of an owner with its fields in Go's order.
+fn shown(owner: &OwnerReference) -> String {
+    let flag = |value: Option<bool>| value.map(|value| value.to_string());
+    let fields = [
+        ("apiVersion", Some(quote(&owner.api_version))),
+        ("kind", Some(quote(&owner.kind))),
+        ("name", Some(quote(&owner.name))),
+        ("uid", Some(quote(&owner.uid))),
+        ("controller", flag(owner.controller)),
+        ("blockOwnerDeletion", flag(owner.block_owner_deletion)),
+    ];
+    let said = fields.into_iter().filter_map(|(name, value)| value.map(|value| format!("\"{name}\":{value}")));
+    format!("{{{}}}", said.collect::<Vec<_>>().join(","))
 }
 
 /// Finalizers that need no domain.

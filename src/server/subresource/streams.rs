@@ -91,7 +91,7 @@ fn kubelet_path(pod: &Pod, stream: Stream, query: &[(String, String)]) -> Result
     for (key, value) in query.iter().filter(|(key, _)| key != "container") {
         match (stream, kubelet_name(key)) {
             (Stream::Log, _) => drop(out.append_pair(key, value)),
-            (_, Some(short)) if truth(value)? => drop(out.append_pair(short, "1")),
+            (_, Some(short)) if truth(value) => drop(out.append_pair(short, "1")),
             (Stream::Exec, _) if key == "command" => drop(out.append_pair("command", value)),
             _ => {}
         }
@@ -114,12 +114,9 @@ fn kubelet_name(key: &str) -> Option<&'static str> {
     })
 }
 
-fn truth(value: &str) -> Result<bool> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(Failure::bad_request(format!("strconv.ParseBool: parsing {other:?}: invalid syntax"))),
-    }
+/// As apimachinery's query conversion reads booleans.
+fn truth(value: &str) -> bool {
+    !matches!(value.to_ascii_lowercase().as_str(), "false" | "0")
 }
 
 /// The container meant: the one named, or the only one, or the one the pod's annotation prefers.
@@ -186,7 +183,8 @@ mod tests {
         for (stream, text, path) in cases {
             assert_eq!(kubelet_path(&pod(&["a"]), stream, &query(text)).unwrap(), path);
         }
-        assert!(kubelet_path(&pod(&["a"]), Stream::Exec, &query("stdin=perhaps")).is_err());
+        let path = kubelet_path(&pod(&["a"]), Stream::Exec, &query("stdin=perhaps&stdout=0")).unwrap();
+        assert_eq!(path, "/exec/ns/p/a?input=1");
     }
 
     #[test]

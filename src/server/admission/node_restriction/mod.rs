@@ -109,10 +109,10 @@ impl Asked<'_> {
         self.attributes.forbidden(self.object, why)
     }
 
-    /// A pod as it is stored now.
+    /// A pod as it is stored now. Upstream asks its cache, which calls what is missing by the singular.
     fn stored_pod(&self, name: &str) -> Result<Pod> {
         let found = self.attributes.reader.get::<Pod>(&self.attributes.context.namespace, name)?;
-        found.ok_or_else(|| Failure::not_found(GroupResource { group: "", resource: "pods" }, name))
+        found.ok_or_else(|| Failure::not_found(GroupResource { group: "", resource: "pod" }, name))
     }
 }
 

@@ -65,7 +65,7 @@ fn owned_by_node(asked: &Asked<'_>, pod: &Pod) -> Result<()> {
     if owner.block_owner_deletion == Some(true) {
         return refuse(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
     }
-    let missing = || Failure::not_found(GroupResource { group: "", resource: "nodes" }, node);
+    let missing = || Failure::not_found(GroupResource { group: "", resource: "node" }, node);
     let stored = asked.attributes.reader.get::<Node>("", node)?.ok_or_else(missing)?;
     let uid = stored.metadata.uid.unwrap_or_default();
     match owner.uid == uid {
@@ -85,7 +85,7 @@ fn names(pod: &Pod) -> Result<Option<&'static str>> {
         sources.any(|source| source.cluster_trust_bundle.is_some())
     };
     Ok(if names(Kind::ServiceAccount) {
-        Some("a service account")
+        Some("serviceaccounts")
     } else if names(Kind::Secret) {
         Some("secrets")
     } else if names(Kind::ConfigMap) {

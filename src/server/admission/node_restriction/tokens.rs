@@ -7,7 +7,7 @@ use k8s_openapi::api::storage::v1::CSIDriver;
 use super::Asked;
 use crate::api::status::Result;
 use crate::server::admission::Operation;
-use crate::server::authorization::{Decision, RequestInfo};
+use crate::server::authorization::{Decision, RequestInfo, aggregate};
 
 pub async fn check(asked: &Asked<'_>) -> Result<()> {
     if asked.operation() != Operation::Create {
@@ -44,13 +44,21 @@ fn is_pod(bound: &BoundObjectReference) -> bool {
     is(&bound.api_version, "v1") && is(&bound.kind, "Pod") && bound.name.as_ref().is_some_and(|name| !name.is_empty())
 }
 
-/// The pod has a volume with a token for the audience, or the node is allowed to ask for it by itself.
+/// The pod has a volume with a token for the audience, or the node is allowed to ask for it by itself. A volume that leads
+/// nowhere is no answer, unless another one gives it.
 async fn audience(asked: &Asked<'_>, pod: &Pod, audience: &str) -> Result<()> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut missing = Vec::new();
     for volume in volumes {
-        if projects(volume, audience) || driver_wants(asked, pod, volume, audience)? {
-            return Ok(());
+        match driver_wants(asked, pod, volume, audience)? {
+            Found::Object(wants) if wants || projects(volume, audience) => return Ok(()),
+            Found::Object(_) => {}
+            Found::Missing(what) => missing.push(what),
         }
+    }
+    if !missing.is_empty() {
+        let why = format!("error validating audience {audience:?}: {}", aggregate(&missing));
+        return Err(asked.forbidden(&why));
     }
     let context = asked.attributes.context;
     let request = RequestInfo {
@@ -79,23 +87,63 @@ fn projects(volume: &Volume, audience: &str) -> bool {
     tokens.any(|token| token.audience.as_deref().unwrap_or_default() == audience)
 }
 
+/// What a reference leads to, or which object it needs that is not there.
+enum Found<T> {
+    Object(T),
+    Missing(String),
+}
+
+/// The CSI driver that serves a source of the trees before CSI, in a pod's volume as in a PersistentVolume.
+macro_rules! migrated {
+    ($source:expr) => {{
+        let source = $source;
+        let drivers = [
+            (source.aws_elastic_block_store.is_some(), "ebs.csi.aws.com"),
+            (source.azure_disk.is_some(), "disk.csi.azure.com"),
+            (source.azure_file.is_some(), "file.csi.azure.com"),
+            (source.cinder.is_some(), "cinder.csi.openstack.org"),
+            (source.gce_persistent_disk.is_some(), "pd.csi.storage.gke.io"),
+            (source.portworx_volume.is_some(), "pxd.portworx.com"),
+            (source.vsphere_volume.is_some(), "csi.vsphere.vmware.com"),
+        ];
+        drivers.into_iter().find(|(used, _)| *used).map(|(_, driver)| driver.to_owned())
+    }};
+}
+
 /// Whether the volume's CSI driver is given tokens for the audience.
-fn driver_wants(asked: &Asked<'_>, pod: &Pod, volume: &Volume, audience: &str) -> Result<bool> {
-    let reader = asked.attributes.reader;
+fn driver_wants(asked: &Asked<'_>, pod: &Pod, volume: &Volume, audience: &str) -> Result<Found<bool>> {
     let driver = match (&volume.csi, claim_of(pod, volume)) {
         (Some(csi), _) => Some(csi.driver.clone()),
-        (None, Some(claim)) => {
-            let claim = reader.get::<PersistentVolumeClaim>(&asked.attributes.context.namespace, &claim)?;
-            let name = claim.and_then(|claim| claim.spec).and_then(|spec| spec.volume_name).unwrap_or_default();
-            let bound = reader.get::<PersistentVolume>("", &name)?;
-            bound.and_then(|bound| bound.spec).and_then(|spec| spec.csi).map(|csi| csi.driver)
-        }
-        (None, None) => None,
+        (None, Some(claim)) => match driver_of(asked, &claim)? {
+            Found::Object(driver) => driver,
+            Found::Missing(what) => return Ok(Found::Missing(what)),
+        },
+        (None, None) => migrated!(volume),
     };
-    let Some(driver) = driver else { return Ok(false) };
-    let found = reader.get::<CSIDriver>("", &driver)?;
-    let requests = found.and_then(|driver| driver.spec.token_requests).unwrap_or_default();
-    Ok(requests.iter().any(|request| request.audience == audience))
+    let Some(driver) = driver else { return Ok(Found::Object(false)) };
+    let Some(found) = asked.attributes.reader.get::<CSIDriver>("", &driver)? else {
+        return Ok(Found::Missing(format!("csidriver.storage.k8s.io {driver:?} not found")));
+    };
+    let requests = found.spec.token_requests.unwrap_or_default();
+    Ok(Found::Object(requests.iter().any(|request| request.audience == audience)))
+}
+
+/// The driver of the volume that a claim is bound to.
+fn driver_of(asked: &Asked<'_>, claim: &str) -> Result<Found<Option<String>>> {
+    let reader = asked.attributes.reader;
+    let Some(found) = reader.get::<PersistentVolumeClaim>(&asked.attributes.context.namespace, claim)? else {
+        return Ok(Found::Missing(format!("persistentvolumeclaim {claim:?} not found")));
+    };
+    let volume = found.spec.and_then(|spec| spec.volume_name).unwrap_or_default();
+    let Some(found) = reader.get::<PersistentVolume>("", &volume)? else {
+        return Ok(Found::Missing(format!("persistentvolume {volume:?} not found")));
+    };
+    let spec = found.spec.unwrap_or_default();
+    let driver = match &spec.csi {
+        Some(csi) => Some(csi.driver.clone()),
+        None => migrated!(&spec),
+    };
+    Ok(Found::Object(driver))
 }
 
 fn claim_of(pod: &Pod, volume: &Volume) -> Option<String> {
