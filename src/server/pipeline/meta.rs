@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
-use crate::api::go_text::quote;
 use crate::api::gvk::split_api_version;
 use crate::api::names;
 use crate::api::status::{Failure, Result};
@@ -195,14 +194,13 @@ fn owners(owners: &[OwnerReference], path: &Path, errors: &mut Errors) {
 
 /// The JSON of an owner with its fields in Go's order.
 fn shown(owner: &OwnerReference) -> String {
-    let flag = |value: Option<bool>| value.map(|value| value.to_string());
     let fields = [
-        ("apiVersion", Some(quote(&owner.api_version))),
-        ("kind", Some(quote(&owner.kind))),
-        ("name", Some(quote(&owner.name))),
-        ("uid", Some(quote(&owner.uid))),
-        ("controller", flag(owner.controller)),
-        ("blockOwnerDeletion", flag(owner.block_owner_deletion)),
+        ("apiVersion", Some(Value::from(&*owner.api_version))),
+        ("kind", Some(Value::from(&*owner.kind))),
+        ("name", Some(Value::from(&*owner.name))),
+        ("uid", Some(Value::from(&*owner.uid))),
+        ("controller", owner.controller.map(Value::from)),
+        ("blockOwnerDeletion", owner.block_owner_deletion.map(Value::from)),
     ];
     let said = fields.into_iter().filter_map(|(name, value)| value.map(|value| format!("\"{name}\":{value}")));
     format!("{{{}}}", said.collect::<Vec<_>>().join(","))

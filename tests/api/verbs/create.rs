@@ -387,3 +387,33 @@ async fn quantities_are_kept_in_one_form() {
         "BadRequest: ResourceQuota in version \"v1\" cannot be handled as a ResourceQuota: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
     );
 }
+
+#[tokio::test]
+async fn owners_are_shown_as_go_writes_them() {
+    let cluster = Cluster::new().await;
+    let owner = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": name});
+    let controller = |name: &str| {
+        let mut owner = owner("Pod", name);
+        owner["controller"] = true.into();
+        owner
+    };
+    let (a, b) = (
+        r#"{"apiVersion":"v1","kind":"Pod","name":"a","uid":"a","controller":true}"#,
+        r#"{"apiVersion":"v1","kind":"Pod","name":"b","uid":"b","controller":true}"#,
+    );
+    let event = r#"{"apiVersion":"v1","kind":"Event","name":"e","uid":"e"}"#;
+    let cases = [
+        (
+            json!([controller("a"), controller("b")]),
+            format!(
+                "[{a},{b}]: Only one reference can have Controller set to true. Found \"true\" in references for Pod/a and Pod/b"
+            ),
+        ),
+        (json!([owner("Event", "e")]), format!("{event}: /v1, Kind=Event is disallowed from being an owner")),
+    ];
+    for (owners, why) in cases {
+        let reply = cluster.post(CONFIG_MAPS, json!({"metadata": {"name": "x", "ownerReferences": owners}})).await;
+        let said = format!("Invalid: ConfigMap \"x\" is invalid: metadata.ownerReferences: Invalid value: {why}");
+        assert_eq!((reply.code, reply.said()), (422, said));
+    }
+}
