@@ -191,6 +191,9 @@ async fn evictions_that_no_budget_decides() {
     let stale = json!({"metadata": {"name": "q"}, "deleteOptions": {"preconditions": {"resourceVersion": "1"}}});
     cluster.post(PODS, pod("q")).await.ok();
     assert_eq!(cluster.post(&format!("{PODS}/q/eviction"), stale).await.code, 409);
+    let other = json!({"metadata": {"name": "q"}, "deleteOptions": {"preconditions": {"uid": "x"}}});
+    let reply = cluster.post(&format!("{PODS}/q/eviction"), other).await;
+    assert!(reply.code == 409 && reply.said().contains("the UID in the precondition (x)"), "{}", reply.text);
 }
 
 /// Every kind that can be scaled, in every way.

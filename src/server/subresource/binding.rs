@@ -28,8 +28,14 @@ impl Handler for Binding {
             return Err(Failure::bad_request("name in URL does not match name in Binding object"));
         }
         validate(&wanted)?;
+        if name.is_empty() {
+            return Err(Failure::bad_request("Name parameter required."));
+        }
         let node = wanted.target.name.as_deref().unwrap_or_default();
-        pod_topology_labels::add(pipeline.reader(), node, &mut wanted.metadata.labels)?;
+        // Upstream's plugin sees bindings of pods to what calls itself a Node, and not those of the old path.
+        if !asked.context.name.is_empty() && wanted.target.kind.as_deref() == Some("Node") {
+            pod_topology_labels::add(pipeline.reader(), node, &mut wanted.metadata.labels)?;
+        }
         let kind = catalog().find("", "v1", "pods").ok_or_else(Failure::no_route)?;
         let context = Context::new(asked.context.user.clone(), KindRef::BuiltIn(kind), &asked.context.namespace, name);
         pipeline

@@ -72,6 +72,7 @@ struct Evicting<'a> {
 
 impl Evicting<'_> {
     async fn run(&self) -> Result<()> {
+        let mut last = None;
         for _ in 0..TRIES {
             let pod = self.pod()?;
             if !ends_anyway(&pod) {
@@ -80,11 +81,12 @@ impl Evicting<'_> {
             // A pending pod must not have become ready meanwhile.
             let guarded = phase(&pod) == "Pending" && pod.metadata.deletion_timestamp.is_none();
             match self.delete(guarded.then_some(&pod)).await {
-                Err(failure) if failure.reason() == "Conflict" && self.version_is_open() => {}
+                Err(failure) if failure.reason() == "Conflict" && self.version_is_open() => last = Some(failure),
                 outcome => return outcome,
             }
         }
-        Err(Failure::stale(self.context.kind.meta().resource(), &self.context.name))
+        let stale = || Failure::stale(self.context.kind.meta().resource(), &self.context.name);
+        Err(last.unwrap_or_else(stale))
     }
 
     fn pod(&self) -> Result<Pod> {
