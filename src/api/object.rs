@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::encoding;
 use super::hex::hex;
 
 /// The type-erased face of a Kubernetes object.
@@ -40,10 +41,10 @@ where
     }
     fn to_value(&self) -> Value {
         // Kubernetes types have string keys and finite numbers only, so this cannot fail.
-        serde_json::to_value(self).expect("a Kubernetes type is valid JSON")
+        encoding::to_value(self).expect("a Kubernetes type is valid JSON")
     }
     fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a Kubernetes type is valid JSON")
+        encoding::to_vec(self).expect("a Kubernetes type is valid JSON")
     }
     fn boxed_clone(&self) -> Box<dyn Object> {
         Box::new(self.clone())

@@ -177,6 +177,7 @@ mod tests {
             );
             // Kinds with required fields refuse the minimal object; that is not what is looked at here.
             let Ok(mut object) = kind.decode(minimal.as_bytes()) else { continue };
+            kind.prune(object.as_mut()).unwrap();
             kind.prepare_create(object.as_mut());
             kind.default(object.as_mut());
             let stored = kind.to_stored(object.as_ref()).unwrap_or_else(|| object.boxed_clone());

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::api::field::Errors;
 use crate::api::object::Object;
-use crate::api::{pruned, reading};
+use crate::api::{encoding, reading};
 use crate::store::Durability;
 
 /// The static facts of a kind: routing, discovery, storage and RBAC names derive from them.
@@ -376,7 +376,7 @@ pub trait Kind: Send + Sync + 'static {
     fn to_stored(&self, object: &dyn Object) -> Option<Box<dyn Object>>;
     /// Decodes an object as the store keeps it; for most kinds the same as [`Self::decode`].
     fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError>;
-    /// Takes empty lists and maps out of an object that was sent, see [`pruned`].
+    /// Takes empty lists and maps out of an object that was sent, see [`encoding`].
     fn prune(&self, object: &mut dyn Object) -> Result<(), DecodeError>;
     fn default(&self, object: &mut dyn Object);
     /// [`Strategy::drop_closed`] for a change through a window; all else that prepares does it by itself.
@@ -442,7 +442,7 @@ impl<S: Strategy> Kind for Erased<S> {
         Ok(Box::new(object))
     }
     fn prune(&self, object: &mut dyn Object) -> Result<(), DecodeError> {
-        pruned::prune::<S::Kind>(typed_mut(object)).map_err(DecodeError)
+        encoding::prune::<S::Kind>(typed_mut(object)).map_err(DecodeError)
     }
     fn default(&self, object: &mut dyn Object) {
         self.strategy.default(typed_mut(object));

@@ -9,7 +9,6 @@ use crate::api::gvk::{api_version, split_api_version};
 use crate::api::hex::hex;
 use crate::api::object::Object;
 use crate::api::protobuf;
-use crate::api::pruned;
 use crate::api::schema;
 use crate::api::status::{Failure, Result};
 use crate::server::catalog::catalog;
@@ -104,9 +103,7 @@ pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation)
 pub(super) fn typed(context: &Context, json: &[u8]) -> std::result::Result<Box<dyn Object>, String> {
     let words = |error: DecodeError| go_error::words(json, &error.0, context.kind.meta());
     let mut object = context.kind.decode(json).map_err(words)?;
-    if pruned::may_prune(json) {
-        context.kind.prune(object.as_mut()).map_err(words)?;
-    }
+    context.kind.prune(object.as_mut()).map_err(words)?;
     Ok(object)
 }
 

@@ -249,7 +249,7 @@ fn changed_objects() {
 fn the_two_fields_for_the_source_of_a_claim_mirror_each_other() {
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     let claims = Sound::new("v1", "PersistentVolumeClaim", json!({"spec": spec}));
-    let source = |kind: &str| json!({"kind": kind, "name": "a"});
+    let source = |kind: &str| json!({"apiGroup": null, "kind": kind, "name": "a"});
     let sources = |claim: &Value| (claim["spec"]["dataSource"].clone(), claim["spec"]["dataSourceRef"].clone());
     let claim = source("PersistentVolumeClaim");
     for field in ["dataSource", "dataSourceRef"] {

@@ -1,45 +1,54 @@
 //! Objects as Go's encoder writes them: a field that holds an empty list or map is left out, so that nobody reads
-//! one. Structs stay, which say something by being there; so do elements, values of maps, what has no schema, and the
-//! few fields that Go always writes.
+//! one. Structs stay, which say something by being there; so do elements, values of maps and what has no schema. What
+//! Go [always] writes is written where nothing is set.
+
+mod always;
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
 
+use always::Nothing;
 use serde::de::DeserializeOwned;
 use serde::ser::{
     Error as _, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
+use serde_json::Value;
 
-/// Without `omitempty` upstream.
-const ALWAYS: [(&str, &str); 4] =
-    [("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "endpoints"), ("EndpointSlice", "ports")];
-
-/// Whether a text holds anything empty: most do not, and that is seen at a glance.
-pub fn may_prune(json: &[u8]) -> bool {
-    memchr::memchr2_iter(b'[', b'{', json).any(|at| {
-        let inner = json[at + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
-        matches!((json[at], inner), (b'[', Some(b']')) | (b'{', Some(b'}')))
-    })
+/// As JSON, with `apiVersion` and `kind` where the type has them.
+pub fn to_vec<T: Serialize>(object: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = Vec::with_capacity(1024);
+    object.serialize(Writing::new(&mut serde_json::Serializer::new(&mut text), &Cell::new(false)))?;
+    Ok(text)
 }
 
-/// Takes the empty lists and maps out of `object`.
+/// The same, not as text.
+pub fn to_value<T: Serialize>(object: &T) -> Result<Value, serde_json::Error> {
+    object.serialize(Writing::new(serde_json::value::Serializer, &Cell::new(false)))
+}
+
+/// Takes the empty lists and maps out of `object`, and puts in what is always written: as if it had been read back.
 pub fn prune<K: Serialize + DeserializeOwned>(object: &mut K) -> Result<(), serde_json::Error> {
     let found = Cell::new(false);
     let mut text = Vec::with_capacity(1024);
-    object.serialize(Pruning { inner: &mut serde_json::Serializer::new(&mut text), found: &found, of: "" })?;
+    object.serialize(Writing::new(&mut serde_json::Serializer::new(&mut text), &found))?;
     if found.get() {
         *object = serde_json::from_slice(&text)?;
     }
     Ok(())
 }
 
-/// Writes everything but the empty fields, and tells whether there were any. Serves as the compounds of itself.
-struct Pruning<'a, S> {
+/// An empty list here says that the record is to be forgotten.
+const CLEARED: (&str, &str) = ("ObjectMeta", "managedFields");
+
+/// Writes everything as it is read back, and tells whether that is another object. Serves as the compounds of itself.
+struct Writing<'a, S> {
     inner: S,
     found: &'a Cell<bool>,
     /// The name of the struct that is being written.
     of: &'static str,
+    /// Which of its fields were, where some always are.
+    seen: Vec<&'static str>,
 }
 
 /// What is below a compound goes the same way.
@@ -50,20 +59,28 @@ struct Below<'a, T: ?Sized> {
 
 impl<T: Serialize + ?Sized> Serialize for Below<'_, T> {
     fn serialize<S: Serializer>(&self, inner: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Pruning { inner, found: self.found, of: "" })
+        self.value.serialize(Writing::new(inner, self.found))
     }
 }
 
-impl<'a, S> Pruning<'a, S> {
+impl<'a, S> Writing<'a, S> {
+    fn new(inner: S, found: &'a Cell<bool>) -> Self {
+        Self { inner, found, of: "", seen: Vec::new() }
+    }
     fn below<'v, T: ?Sized>(&self, value: &'v T) -> Below<'v, T>
     where
         'a: 'v,
     {
         Below { value, found: self.found }
     }
+    fn always(&self) -> &'static [(&'static str, Nothing)] {
+        let core = self.of == "Event" && self.seen.contains(&always::CORE_ONLY);
+        if core { always::CORE_EVENT } else { always::fields(self.of) }
+    }
     /// Whether a field is left out.
     fn drops<T: Serialize + ?Sized>(&self, key: &str, field: &T) -> bool {
-        let empty = matches!(field.serialize(Probe), Err(Probed { empty: true })) && !ALWAYS.contains(&(self.of, key));
+        let kept = || (self.of, key) == CLEARED || self.always().iter().any(|(always, _)| *always == key);
+        let empty = matches!(field.serialize(Probe), Err(Probed { empty: true })) && !kept();
         self.found.set(self.found.get() || empty);
         empty
     }
@@ -80,21 +97,21 @@ macro_rules! pass {
 macro_rules! open {
     ($($compound:ident: $name:ident($($arg:ident: $type:ty),*);)*) => {
         $(fn $name(self, $($arg: $type),*) -> Result<Self::$compound, S::Error> {
-            Ok(Pruning { inner: self.inner.$name($($arg),*)?, found: self.found, of: "" })
+            Ok(Writing::new(self.inner.$name($($arg),*)?, self.found))
         })*
     };
 }
 
-impl<'a, S: Serializer> Serializer for Pruning<'a, S> {
+impl<'a, S: Serializer> Serializer for Writing<'a, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Pruning<'a, S::SerializeSeq>;
-    type SerializeTuple = Pruning<'a, S::SerializeTuple>;
-    type SerializeTupleStruct = Pruning<'a, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Pruning<'a, S::SerializeTupleVariant>;
-    type SerializeMap = Pruning<'a, S::SerializeMap>;
-    type SerializeStruct = Pruning<'a, S::SerializeStruct>;
-    type SerializeStructVariant = Pruning<'a, S::SerializeStructVariant>;
+    type SerializeSeq = Writing<'a, S::SerializeSeq>;
+    type SerializeTuple = Writing<'a, S::SerializeTuple>;
+    type SerializeTupleStruct = Writing<'a, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Writing<'a, S::SerializeTupleVariant>;
+    type SerializeMap = Writing<'a, S::SerializeMap>;
+    type SerializeStruct = Writing<'a, S::SerializeStruct>;
+    type SerializeStructVariant = Writing<'a, S::SerializeStructVariant>;
 
     pass! {
         serialize_bool(v: bool);
@@ -125,7 +142,8 @@ impl<'a, S: Serializer> Serializer for Pruning<'a, S> {
         SerializeStructVariant: serialize_struct_variant(name: &'static str, at: u32, variant: &'static str, len: usize);
     }
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
-        Ok(Pruning { inner: self.inner.serialize_struct(name, len)?, found: self.found, of: name })
+        let inner = self.inner.serialize_struct(name, len + always::fields(name).len())?;
+        Ok(Writing { of: name, ..Writing::new(inner, self.found) })
     }
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         let value = self.below(value);
@@ -149,7 +167,7 @@ impl<'a, S: Serializer> Serializer for Pruning<'a, S> {
 
 macro_rules! elements {
     ($($compound:ident: $name:ident;)*) => {
-        $(impl<S: $compound> $compound for Pruning<'_, S> {
+        $(impl<S: $compound> $compound for Writing<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
             fn $name<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
@@ -172,17 +190,26 @@ elements! {
 
 macro_rules! fields {
     ($($compound:ident)*) => {
-        $(impl<S: $compound> $compound for Pruning<'_, S> {
+        $(impl<S: $compound> $compound for Writing<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), S::Error> {
                 if self.drops(key, value) {
                     return self.inner.skip_field(key);
                 }
+                if !self.always().is_empty() {
+                    self.seen.push(key);
+                }
                 let value = self.below(value);
                 self.inner.serialize_field(key, &value)
             }
-            fn end(self) -> Result<S::Ok, S::Error> {
+            fn end(mut self) -> Result<S::Ok, S::Error> {
+                for (key, nothing) in self.always() {
+                    if !self.seen.contains(key) {
+                        self.found.set(self.found.get() || !matches!(nothing, Nothing::Null));
+                        self.inner.serialize_field(key, nothing)?;
+                    }
+                }
                 self.inner.end()
             }
         })*
@@ -191,7 +218,7 @@ macro_rules! fields {
 
 fields! { SerializeStruct SerializeStructVariant }
 
-impl<S: SerializeMap> SerializeMap for Pruning<'_, S> {
+impl<S: SerializeMap> SerializeMap for Writing<'_, S> {
     type Ok = S::Ok;
     type Error = S::Error;
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
@@ -303,6 +330,8 @@ mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use k8s_openapi::api::networking::v1::NetworkPolicy;
     use k8s_openapi::api::rbac::v1::Role;
+    use k8s_openapi::api::scheduling::v1::PriorityClass;
+    use k8s_openapi::api::{core, events};
     use serde_json::{Value, json};
 
     use super::*;
@@ -347,13 +376,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_is_seen_in_the_text() {
-        for text in ["{}", r#"{"a":[]}"#, "{\"a\": {\n\t} }", r#"{"a":[1,[ ]]}"#] {
-            assert!(may_prune(text.as_bytes()), "{text}");
-        }
-        for text in ["", "{", r#"{"a":[1]}"#, r#"{"a":{"b":"]"}}"#] {
-            assert!(!may_prune(text.as_bytes()), "{text}");
-        }
+    fn what_go_always_writes_is_there() {
+        let pod = json!({
+            "metadata": {"managedFields": []},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+                "containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"running": {}}}],
+            },
+        });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let written = to_value(&pod).unwrap();
+        assert_eq!(written, serde_json::from_slice::<Value>(&to_vec(&pod).unwrap()).unwrap());
+        assert_eq!(written["metadata"], json!({"managedFields": []}));
+        let condition = &written["status"]["conditions"][0];
+        assert_eq!((condition.get("lastProbeTime"), condition["status"].as_str()), (Some(&Value::Null), Some("True")));
+        assert_eq!(condition["lastTransitionTime"], "2026-01-02T03:04:05Z");
+        let container = &written["status"]["containerStatuses"][0];
+        assert_eq!(
+            (&container["lastState"], &container["state"]),
+            (&json!({}), &json!({"running": {"startedAt": null}}))
+        );
+
+        let core: core::v1::Event =
+            serde_json::from_value(json!({"metadata": {}, "involvedObject": {}, "source": {"component": "x"}}))
+                .unwrap();
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {}, "source": {"component": "x"},
+            "eventTime": null, "firstTimestamp": null, "lastTimestamp": null, "reportingComponent": "", "reportingInstance": "",
+        });
+        assert_eq!(to_value(&core).unwrap(), expected);
+        let event: events::v1::Event = serde_json::from_value(json!({"metadata": {}})).unwrap();
+        let expected = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {}, "eventTime": null, "regarding": {},
+            "deprecatedSource": {}, "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null,
+        });
+        assert_eq!(to_value(&event).unwrap(), expected);
+
+        let mut class: PriorityClass = serde_json::from_value(json!({"metadata": {}})).unwrap();
+        prune(&mut class).unwrap();
+        assert_eq!(class.value, Some(0), "equal to what is read back");
     }
 
     #[test]
