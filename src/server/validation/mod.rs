@@ -235,7 +235,7 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
 pub fn percent(text: &str) -> Option<i64> {
     let digits = text.strip_suffix('%')?;
     let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    numeric.then(|| digits.parse().ok()).flatten()
+    numeric.then(|| digits.parse().unwrap_or(i64::MAX))
 }
 
 pub fn at_most_100_percent(errors: &mut Errors, path: &Path, value: Option<&IntOrString>) {
@@ -245,12 +245,12 @@ pub fn at_most_100_percent(errors: &mut Errors, path: &Path, value: Option<&IntO
     }
 }
 
-/// Whether a number or percentage is zero.
+/// Whether a number or percentage is zero, as is a text that is neither.
 pub fn is_zero(value: Option<&IntOrString>) -> bool {
     match value {
         None => true,
         Some(IntOrString::Int(number)) => *number == 0,
-        Some(IntOrString::String(text)) => percent(text) == Some(0),
+        Some(IntOrString::String(text)) => percent(text).or_else(|| text.parse().ok()).unwrap_or(0) == 0,
     }
 }
 

@@ -121,8 +121,10 @@ pub fn counts(errors: &mut Errors, path: &Path, replicas: i32, parts: &[Count], 
     }
 }
 
+/// A count that is absent is none.
 pub fn at_most(errors: &mut Errors, path: &Path, count: Option<i32>, bound: i32, detail: &str) {
-    if let Some(count) = count.filter(|count| *count > bound) {
+    let count = count.unwrap_or(0);
+    if count > bound {
         errors.push(Error::invalid(path, count, detail));
     }
 }

@@ -1,6 +1,7 @@
 //! ControllerRevision: an immutable snapshot of a controller's state.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
@@ -46,14 +47,20 @@ impl Strategy for ControllerRevisions {
 
     fn validate(&self, new: &ControllerRevision, old: Option<&ControllerRevision>) -> Errors {
         let mut errors = Errors::new();
-        if new.data.is_none() {
-            errors.push(Error::required(&Path::new("data"), "data is mandatory"));
+        let data = Path::new("data");
+        match &new.data {
+            None => errors.push(Error::required(&data, "data is mandatory")),
+            // Those from before the rule stay.
+            Some(RawExtension(value)) if old.is_none() && !value.is_object() => {
+                errors.push(Error::invalid(&data, "<value omitted>", "must be a valid JSON object"));
+            }
+            Some(_) => {}
         }
         if new.revision < 0 {
             errors.push(Error::invalid(&Path::new("revision"), new.revision, validation::NOT_NEGATIVE));
         }
         if let Some(old) = old {
-            validation::immutable(&mut errors, &Path::new("data"), &new.data, &old.data);
+            validation::immutable(&mut errors, &data, &new.data, &old.data);
         }
         errors
     }

@@ -56,7 +56,7 @@ impl Strategy for DaemonSets {
     }
 
     fn default(&self, object: &mut DaemonSet) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         let strategy = spec.update_strategy.get_or_insert_default();
         text(&mut strategy.type_, "RollingUpdate");
         if strategy.type_.as_deref() == Some("RollingUpdate") {

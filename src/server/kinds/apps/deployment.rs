@@ -53,7 +53,7 @@ impl Strategy for Deployments {
     }
 
     fn default(&self, object: &mut Deployment) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         absent(&mut spec.replicas, 1);
         let strategy = spec.strategy.get_or_insert_default();
         text(&mut strategy.type_, "RollingUpdate");

@@ -38,9 +38,9 @@ impl Strategy for ReplicaSets {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut ReplicaSet) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         defaults::absent(&mut spec.replicas, 1);
-        spec.template.iter_mut().for_each(defaults::pod::template);
+        defaults::pod::template(spec.template.get_or_insert_default());
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -40,7 +40,7 @@ impl Strategy for StatefulSets {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut StatefulSet) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         text(&mut spec.pod_management_policy, "OrderedReady");
         let strategy = spec.update_strategy.get_or_insert_default();
         text(&mut strategy.type_, "RollingUpdate");

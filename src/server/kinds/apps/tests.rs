@@ -30,6 +30,14 @@ fn daemon_sets() {
             "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
         ),
         (
+            json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "x", "maxSurge": 1}}}}),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"x\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+        ),
+        (
+            json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "99999999999999999999%"}}}}),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"99999999999999999999%\": must not be greater than 100%",
+        ),
+        (
             json!({"spec": {"updateStrategy": {"type": "Later"}}}),
             "spec.updateStrategy: Unsupported value: {\"RollingUpdate\":null,\"Type\":\"Later\"}: supported values: \"RollingUpdate\", \"OnDelete\"",
         ),
@@ -93,6 +101,14 @@ fn statuses_add_up() {
     let cases = [
         ("Deployment", json!({"replicas": 1, "updatedReplicas": 2}), vec![above("updatedReplicas")]),
         (
+            "Deployment",
+            json!({"readyReplicas": -1, "replicas": 0}),
+            vec![
+                "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0".to_owned(),
+                "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas".to_owned(),
+            ],
+        ),
+        (
             "ReplicaSet",
             json!({"replicas": 2, "readyReplicas": 1, "availableReplicas": 2}),
             vec!["status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas".to_owned()],
@@ -130,6 +146,8 @@ fn controller_revisions() {
     let revisions = Sound::new("apps/v1", "ControllerRevision", json!({"revision": 1, "data": {"a": 1}}));
     revisions.refuses(&[
         (json!({"data": null}), "data: Required value: data is mandatory"),
+        (json!({"data": [1]}), "data: Invalid value: \"<value omitted>\": must be a valid JSON object"),
+        (json!({"data": "text"}), "data: Invalid value: \"<value omitted>\": must be a valid JSON object"),
         (json!({"revision": -1}), "revision: Invalid value: -1: must be greater than or equal to 0"),
     ]);
     revisions.changes(&[
@@ -161,4 +179,16 @@ fn selectors_that_cannot_be_read_hide_their_templates() {
         "spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`";
     assert_eq!(sound("DaemonSet").create(absent.clone()), [mismatch]);
     assert_eq!(sound("Deployment").create(absent), ["spec.selector: Required value", mismatch]);
+}
+
+#[test]
+fn without_a_spec_everything_is_missing() {
+    let mismatch = "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`";
+    let containers = "spec.template.spec.containers: Required value";
+    for kind in ["Deployment", "ReplicaSet", "StatefulSet"] {
+        let expected = ["spec.selector: Required value", mismatch, containers];
+        assert_eq!(sound(kind).create(json!({"spec": null})), expected, "{kind}");
+    }
+    assert_eq!(sound("DaemonSet").create(json!({"spec": null})), [mismatch, containers]);
+    assert_eq!(sound("ReplicaSet").create(json!({"spec": {"template": null}})), [mismatch, containers]);
 }
