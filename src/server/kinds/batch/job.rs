@@ -53,8 +53,7 @@ impl Strategy for Jobs {
 
     fn default(&self, object: &mut Job) {
         labels(object);
-        let Some(spec) = &mut object.spec else { return };
-        defaults::job::job_spec(spec);
+        defaults::job::job_spec(object.spec.get_or_insert_default());
     }
 
     fn columns(&self) -> &'static [Column] {

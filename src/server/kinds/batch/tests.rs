@@ -32,6 +32,10 @@ fn bad_cron_jobs_are_refused() {
             "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
         ),
         (
+            json!({"spec": {"jobTemplate": {"spec": {"completionMode": ""}}}}),
+            "spec.jobTemplate.spec.completionMode: Unsupported value: \"\": supported values: \"NonIndexed\", \"Indexed\"",
+        ),
+        (
             json!({"spec": {"timeZone": "europe/berlin"}}),
             "spec.timeZone: Invalid value: \"europe/berlin\": unknown time zone europe/berlin",
         ),
@@ -60,6 +64,24 @@ fn bad_cron_jobs_are_refused() {
             "metadata.name: Invalid value: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\": must be no more than 52 characters",
         ),
     ]);
+}
+
+#[test]
+fn a_schedule_may_be_wrong_in_two_ways() {
+    let zoned = |zone: &str| format!("TZ={zone} 0 * * * *");
+    for (zone, problem) in [
+        ("Bad/Zone", "provided bad location Bad/Zone: unknown time zone Bad/Zone"),
+        ("../etc", "provided bad location ../etc: time: invalid location name"),
+    ] {
+        let schedule = zoned(zone);
+        let expected = [
+            format!("spec.schedule: Invalid value: {schedule:?}: {problem}"),
+            format!(
+                "spec.schedule: Invalid value: {schedule:?}: cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+            ),
+        ];
+        assert_eq!(cron_jobs().create(json!({"spec": {"schedule": schedule}})), expected);
+    }
 }
 
 #[test]

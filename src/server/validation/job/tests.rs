@@ -74,6 +74,14 @@ fn bad_jobs_are_refused() {
             "spec.podReplacementPolicy: Unsupported value: \"Never\": supported values: \"Failed\", \"TerminatingOrFailed\"",
         ),
         (
+            json!({"podReplacementPolicy": ""}),
+            "spec.podReplacementPolicy: Unsupported value: \"\": supported values: \"Failed\", \"TerminatingOrFailed\"",
+        ),
+        (
+            json!({"completionMode": ""}),
+            "spec.completionMode: Unsupported value: \"\": supported values: \"NonIndexed\", \"Indexed\"",
+        ),
+        (
             json!({"template": {"spec": {"restartPolicy": "Always"}}}),
             "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
         ),
