@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::annotations::{Behavior, Current, Metric};
 use crate::api::field::Errors;
 use crate::api::object::Object;
 use crate::server::kinds::defaults::absent;
@@ -37,13 +38,30 @@ impl Strategy for HorizontalPodAutoscalersV1 {
         serde_json::from_slice(json).map(from_v2)
     }
 
-    crate::server::kinds::spec_and_status!();
+    fn prepare_create(&self, object: &mut HorizontalPodAutoscaler) {
+        object.status = Some(Default::default());
+        keep(object, None, &OF_STATUS);
+    }
+
+    fn prepare_update(&self, new: &mut HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) {
+        new.status = old.status.clone();
+        keep(new, Some(old), &OF_STATUS);
+    }
+
+    fn prepare_status(&self, new: &mut HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) {
+        new.spec = old.spec.clone();
+        keep(new, Some(old), &OF_SPEC);
+    }
+
+    fn same_spec(&self, new: &HorizontalPodAutoscaler, old: &HorizontalPodAutoscaler) -> bool {
+        let of_spec = |object: &HorizontalPodAutoscaler| OF_SPEC.map(|name| annotation(object, name).cloned());
+        new.spec == old.spec && of_spec(new) == of_spec(old)
+    }
 
     fn default(&self, object: &mut HorizontalPodAutoscaler) {
         absent(&mut object.spec.min_replicas, 1);
         // The default of the version that is stored: without any metric, the CPU is looked at.
-        let others = object.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(METRICS));
-        if !others {
+        if annotation(object, METRICS).is_none() {
             absent(&mut object.spec.target_cpu_utilization_percentage, 80);
         }
     }
@@ -70,6 +88,41 @@ const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
+/// What travels in annotations, by the part of the object that it is of.
+const OF_SPEC: [&str; 2] = [METRICS, BEHAVIOR];
+const OF_STATUS: [&str; 2] = [CURRENT_METRICS, CONDITIONS];
+
+fn annotation<'a>(object: &'a HorizontalPodAutoscaler, name: &str) -> Option<&'a String> {
+    object.metadata.annotations.as_ref()?.get(name)
+}
+
+/// Puts annotations back as they were.
+fn keep(new: &mut HorizontalPodAutoscaler, old: Option<&HorizontalPodAutoscaler>, names: &[&str]) {
+    for name in names {
+        match old.and_then(|old| annotation(old, name)) {
+            Some(text) => {
+                let annotations = new.metadata.annotations.get_or_insert_default();
+                annotations.insert((*name).to_owned(), text.clone());
+            }
+            None => drop(forget(new, name)),
+        }
+    }
+}
+
+fn forget(object: &mut dyn Object, name: &str) -> Option<String> {
+    let annotations = &mut object.meta_mut().annotations;
+    let text = annotations.as_mut()?.remove(name);
+    annotations.take_if(|annotations| text.is_some() && annotations.is_empty());
+    text
+}
+
+/// Of an object of the version that needs none of them: only this one writes and reads these annotations.
+pub(super) fn forget_all(object: &mut dyn Object) {
+    for name in OF_SPEC.iter().chain(&OF_STATUS) {
+        forget(object, name);
+    }
+}
+
 fn is_cpu_utilization(metric: &v2::MetricSpec) -> Option<i32> {
     let resource = metric.resource.as_ref().filter(|resource| resource.name == "cpu")?;
     resource.target.average_utilization
@@ -95,12 +148,7 @@ fn is_current_cpu(metric: &v2::MetricStatus) -> Option<i32> {
 
 /// Removes an annotation and reads it; one that is not ours to read counts as absent, as upstream has it.
 fn take<T: DeserializeOwned>(object: &mut dyn Object, name: &str) -> Option<T> {
-    let annotations = object.meta_mut().annotations.as_mut()?;
-    let text = annotations.remove(name)?;
-    if annotations.is_empty() {
-        object.meta_mut().annotations = None;
-    }
-    serde_json::from_str(&text).ok()
+    serde_json::from_str(&forget(object, name)?).ok()
 }
 
 fn put<T: Serialize>(object: &mut dyn Object, name: &str, value: &T) {
@@ -110,14 +158,18 @@ fn put<T: Serialize>(object: &mut dyn Object, name: &str, value: &T) {
 }
 
 fn to_v2(mut object: HorizontalPodAutoscaler) -> v2::HorizontalPodAutoscaler {
-    let mut metrics: Vec<v2::MetricSpec> = take(&mut object, METRICS).unwrap_or_default();
+    let metrics: Vec<Metric> = take(&mut object, METRICS).unwrap_or_default();
+    let mut metrics: Vec<v2::MetricSpec> = metrics.into_iter().map(Into::into).collect();
     metrics.extend(object.spec.target_cpu_utilization_percentage.map(cpu_utilization));
-    let mut current: Vec<v2::MetricStatus> = take(&mut object, CURRENT_METRICS).unwrap_or_default();
+    let current: Option<Vec<Current>> = take(&mut object, CURRENT_METRICS);
     let conditions = take(&mut object, CONDITIONS);
-    let behavior = take(&mut object, BEHAVIOR);
+    let behavior = take::<Behavior>(&mut object, BEHAVIOR).map(Into::into);
     let target = object.spec.scale_target_ref;
     let status = object.status.map(|status| {
-        current.extend(status.current_cpu_utilization_percentage.map(current_cpu));
+        let current: Vec<v2::MetricStatus> = match current {
+            Some(current) => current.into_iter().map(Into::into).collect(),
+            None => status.current_cpu_utilization_percentage.map(current_cpu).into_iter().collect(),
+        };
         v2::HorizontalPodAutoscalerStatus {
             conditions,
             current_metrics: Some(current).filter(|metrics| !metrics.is_empty()),
@@ -146,14 +198,16 @@ fn to_v2(mut object: HorizontalPodAutoscaler) -> v2::HorizontalPodAutoscaler {
 
 fn from_v2(object: v2::HorizontalPodAutoscaler) -> HorizontalPodAutoscaler {
     let spec = object.spec;
-    let mut others = spec.metrics.unwrap_or_default();
-    let cpu = others.iter().position(|metric| is_cpu_utilization(metric).is_some());
-    let cpu = cpu.and_then(|at| is_cpu_utilization(&others.remove(at)));
+    let metrics = spec.metrics.unwrap_or_default();
+    let cpu = metrics.iter().filter_map(is_cpu_utilization).last();
+    let others = metrics.into_iter().filter(|metric| is_cpu_utilization(metric).is_none());
+    let others: Vec<Metric> = others.map(Into::into).collect();
     let mut status = object.status;
-    let mut current = status.as_mut().and_then(|status| status.current_metrics.take()).unwrap_or_default();
+    let current = status.as_mut().and_then(|status| status.current_metrics.take()).unwrap_or_default();
     let conditions = status.as_mut().and_then(|status| status.conditions.take());
-    let now = current.iter().position(|metric| is_current_cpu(metric).is_some());
-    let now = now.and_then(|at| is_current_cpu(&current.remove(at)));
+    let now = current.iter().filter_map(is_current_cpu).last();
+    // All of them, for their values besides the percentage.
+    let current: Vec<Current> = current.into_iter().map(Into::into).collect();
     let target = spec.scale_target_ref;
     let mut out = HorizontalPodAutoscaler {
         metadata: object.metadata,
@@ -185,32 +239,97 @@ fn from_v2(object: v2::HorizontalPodAutoscaler) -> HorizontalPodAutoscaler {
         put(&mut out, CONDITIONS, &conditions);
     }
     if let Some(behavior) = spec.behavior {
-        put(&mut out, BEHAVIOR, &behavior);
+        put(&mut out, BEHAVIOR, &Behavior::from(behavior));
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn nothing_is_lost_through_v1() {
-        let memory = serde_json::json!({
+        let target = |kind: &str, field: &str, value: Value| json!({"type": kind, field: value});
+        let service = json!({"kind": "Service", "name": "s", "apiVersion": "v1"});
+        let memory = json!({
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
             "spec": {
                 "maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"},
-                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 10}},
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 10,
+                    "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}},
                 "metrics": [
-                    {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}},
-                    {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+                    {"type": "Resource", "resource": {"name": "memory", "target": target("Utilization", "averageUtilization", json!(70))}},
+                    {"type": "Pods", "pods": {"metric": {"name": "p"}, "target": target("AverageValue", "averageValue", json!("1"))}},
+                    {"type": "Object", "object": {"describedObject": service, "metric": {"name": "o"},
+                        "target": target("AverageValue", "averageValue", json!("2"))}},
+                    {"type": "External", "external": {"metric": {"name": "e"}, "target": target("Value", "value", json!("3"))}},
+                    {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c",
+                        "target": target("AverageValue", "averageValue", json!("4"))}},
+                    {"type": "Resource", "resource": {"name": "cpu", "target": target("Utilization", "averageUtilization", json!(80))}}
                 ]
             },
-            "status": {"desiredReplicas": 2, "currentReplicas": 1}
+            "status": {"desiredReplicas": 2, "currentReplicas": 1, "currentMetrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 42, "averageValue": "1m"}}}]}
         });
         let stored: v2::HorizontalPodAutoscaler = serde_json::from_value(memory).unwrap();
         let seen = from_v2(stored.clone());
         assert_eq!(seen.spec.target_cpu_utilization_percentage, Some(80));
+        let status = seen.status.as_ref().unwrap();
+        assert_eq!(status.current_cpu_utilization_percentage, Some(42));
         assert_eq!(to_v2(seen), stored);
+    }
+
+    #[test]
+    fn annotations_are_in_the_shapes_of_v1() {
+        let stored = json!({
+            "metadata": {"name": "web"},
+            "spec": {
+                "maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+                "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}},
+                "metrics": [
+                    {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "s"}, "metric": {"name": "o"},
+                        "target": {"type": "AverageValue", "averageValue": "2"}}},
+                    {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}}
+                ]
+            },
+            "status": {"desiredReplicas": 2, "currentMetrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 42}}}]}
+        });
+        let seen = from_v2(serde_json::from_value(stored).unwrap());
+        let expected = [
+            (
+                METRICS,
+                r#"[{"type":"Object","object":{"target":{"kind":"Service","name":"s"},"metricName":"o","targetValue":"0","averageValue":"2"}},{"type":"Resource","resource":{"name":"memory","targetAverageUtilization":70}}]"#,
+            ),
+            (
+                CURRENT_METRICS,
+                r#"[{"type":"Resource","resource":{"name":"cpu","currentAverageUtilization":42,"currentAverageValue":"0"}}]"#,
+            ),
+            (
+                BEHAVIOR,
+                r#"{"ScaleUp":{"StabilizationWindowSeconds":null,"SelectPolicy":null,"Policies":[{"Type":"Pods","Value":4,"PeriodSeconds":15}],"Tolerance":null},"ScaleDown":null}"#,
+            ),
+        ];
+        for (name, text) in expected {
+            assert_eq!(annotation(&seen, name).map(String::as_str), Some(text));
+        }
+    }
+
+    #[test]
+    fn the_status_in_annotations_is_not_the_clients() {
+        let object = |annotations: Value| {
+            let spec = json!({"maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "web"}});
+            let object = json!({"metadata": {"name": "x", "annotations": annotations}, "spec": spec});
+            serde_json::from_value::<HorizontalPodAutoscaler>(object).unwrap()
+        };
+        let (old, mut new) =
+            (object(json!({CONDITIONS: "old"})), object(json!({CONDITIONS: "new", CURRENT_METRICS: "new"})));
+        HorizontalPodAutoscalersV1.prepare_update(&mut new, &old);
+        assert_eq!(new.metadata.annotations, old.metadata.annotations);
+        HorizontalPodAutoscalersV1.prepare_create(&mut new);
+        assert_eq!(new.metadata.annotations, None);
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, Horiz
 use serde_json::Value;
 
 use crate::api::field::Errors;
-use crate::server::kinds::defaults::{absent, text};
+use crate::server::kinds::defaults::absent;
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV2;
@@ -24,6 +24,7 @@ impl Strategy for HorizontalPodAutoscalersV2 {
     crate::server::kinds::spec_and_status!();
 
     fn default(&self, object: &mut HorizontalPodAutoscaler) {
+        super::hpa_v1::forget_all(object);
         let spec = &mut object.spec;
         absent(&mut spec.min_replicas, 1);
         if spec.metrics.as_ref().is_none_or(Vec::is_empty) {
@@ -55,7 +56,7 @@ impl Strategy for HorizontalPodAutoscalersV2 {
 
 /// Completes the rules of one direction; `policies` are `(type, value, period in seconds)`.
 fn rules(rules: &mut HPAScalingRules, policies: &[(&str, i32, i32)]) {
-    text(&mut rules.select_policy, "Max");
+    absent(&mut rules.select_policy, "Max".to_owned());
     if rules.policies.as_ref().is_none_or(Vec::is_empty) {
         let policy = |&(kind, value, period_seconds): &(&str, i32, i32)| HPAScalingPolicy {
             type_: kind.to_owned(),

@@ -1,5 +1,6 @@
 //! Kinds of autoscaling.
 
+mod annotations;
 pub mod hpa_v1;
 pub mod hpa_v2;
 pub mod scale;

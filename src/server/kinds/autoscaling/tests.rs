@@ -103,6 +103,10 @@ fn metrics_say_what_they_measure() {
             "spec.metrics[0].containerResource.container: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
         ),
         (
+            json!({"spec": {"behavior": {"scaleUp": {"selectPolicy": ""}}}}),
+            "spec.behavior.scaleUp.selectPolicy: Unsupported value: \"\": supported values: \"Disabled\", \"Max\", \"Min\"",
+        ),
+        (
             json!({"spec": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601}}}}),
             "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
         ),
@@ -118,4 +122,11 @@ fn a_row_shows_current_and_wanted() {
     let cells = sound("autoscaling/v2").cells(json!({"status": {"desiredReplicas": 2, "currentReplicas": 2,
         "currentMetrics": [{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 42}}}]}}));
     assert_eq!(cells, [json!("x"), json!("Deployment/web"), json!("cpu: 42%/80%"), json!("1"), json!(5), json!(2)]);
+}
+
+#[test]
+fn annotations_of_v1_mean_nothing_in_v2() {
+    let annotations = json!({"autoscaling.alpha.kubernetes.io/metrics": "[]", "a": "b"});
+    let stored = sound("autoscaling/v2").stored(json!({"metadata": {"annotations": annotations}}));
+    assert_eq!(stored["metadata"]["annotations"], json!({"a": "b"}));
 }
