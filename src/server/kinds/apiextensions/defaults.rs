@@ -112,6 +112,9 @@ fn kind_of(value: &Value) -> &'static str {
 
 fn bounds(number: f64, schema: &JSONSchemaProps) -> Vec<String> {
     let mut wrong = Vec::new();
+    if let Some(unit) = schema.multiple_of.filter(|unit| (number / unit).fract() != 0.0) {
+        wrong.push(format!("should be a multiple of {unit}"));
+    }
     if let Some(most) = schema.maximum {
         match set(schema.exclusive_maximum) {
             true if number >= most => wrong.push(format!("should be less than {most}")),
@@ -130,6 +133,14 @@ fn bounds(number: f64, schema: &JSONSchemaProps) -> Vec<String> {
 }
 
 fn object(errors: &mut Errors, path: &Path, name: &str, fields: &Map<String, Value>, schema: &JSONSchemaProps) {
+    let here = if name.is_empty() { path.clone() } else { path.child(name) };
+    let number = i64::try_from(fields.len()).unwrap_or(i64::MAX);
+    let most = schema.max_properties.filter(|most| number > *most).map(|most| format!("at most {most}"));
+    let least = schema.min_properties.filter(|least| number < *least).map(|least| format!("at least {least}"));
+    for bound in most.into_iter().chain(least) {
+        let what = format!("{name} in body should have {bound} properties");
+        errors.push(Error::invalid(&here, Value::from(fields.clone()), what));
+    }
     let below = |field: &str| if name.is_empty() { field.to_owned() } else { format!("{name}.{field}") };
     for (field, value) in fields {
         if let Some(known) = of_field(schema, field) {
@@ -197,6 +208,14 @@ mod tests {
                 "s.default.a: Invalid value: 6: a in body should be less than or equal to 5",
             ),
             (with(&object, json!({})), "s.default.a: Required value"),
+            (
+                json!({"type": "integer", "default": 4, "multipleOf": 3}),
+                "s.default: Invalid value: 4:  in body should be a multiple of 3",
+            ),
+            (
+                json!({"type": "object", "default": {}, "minProperties": 1}),
+                "s.default: Invalid value: {}:  in body should have at least 1 properties",
+            ),
             (
                 with(&object, json!({"a": 1, "c": 1})),
                 "s.default: Invalid value: {\"a\":1,\"c\":1}: must not have unknown fields",

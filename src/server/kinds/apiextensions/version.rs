@@ -124,9 +124,14 @@ fn deprecation(errors: &mut Errors, path: &Path, version: &Version) {
     if warning.is_empty() {
         invalid("must not be an empty string".to_owned());
     }
-    if let Some((at, _)) = warning.char_indices().find(|(_, letter)| letter.is_control()) {
+    if let Some((at, _)) = warning.char_indices().find(|(_, letter)| is_hidden(*letter)) {
         invalid(format!("must only contain printable UTF-8 characters; non-printable character found at index {at}"));
     }
+}
+
+/// Of the letters that Go does not call printable: controls, and spaces other than the usual one.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control() || (letter.is_whitespace() && letter != ' ')
 }
 
 fn subresources(errors: &mut Errors, path: &Path, given: &CustomResourceSubresources) {
