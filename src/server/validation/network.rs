@@ -30,9 +30,31 @@ pub fn legacy_ip(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -
     if !old.iter().any(|old| old == text) {
         return ip(errors, path, text);
     }
+    sloppy(text)
+}
+
+/// An address whose numbers may have zeros in front.
+fn sloppy(text: &str) -> Option<IpAddr> {
     let plain = |part: &str| part.parse::<u8>().map(|number| number.to_string()).unwrap_or_else(|_| part.to_owned());
     let padded = || text.split('.').map(plain).collect::<Vec<_>>().join(".").parse().ok();
     text.parse().ok().or_else(padded)
+}
+
+/// The address of an interface with the length of its network's prefix, in the one form that Go writes.
+pub fn interface_address(errors: &mut Errors, path: &Path, text: &str) {
+    let canonical = text.split_once('/').and_then(|(address, length)| {
+        let address = sloppy(address)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+        let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= most)?;
+        Some(format!("{}/{length}", address.to_canonical()))
+    });
+    let problem = match canonical {
+        None => "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned(),
+        Some(canonical) if canonical != text => format!("must be in canonical form ({canonical:?})"),
+        Some(_) => return,
+    };
+    errors.push(Error::invalid(path, text, problem));
 }
 
 /// Four numbers up to 255, but written with zeros in front.
@@ -111,6 +133,29 @@ pub fn not_special(errors: &mut Errors, path: &Path, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_interfaces_have_one_form() {
+        let form = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        let cases = [
+            ("10.9.8.0/24", ""),
+            ("2001:db8::1/64", ""),
+            ("300.9.8.0/24", form),
+            ("10.9.8.1", form),
+            ("10.9.8.1/33", form),
+            ("10.9.8.1/+8", form),
+            ("010.009.008.000/24", "must be in canonical form (\"10.9.8.0/24\")"),
+            ("10.9.8.0/024", "must be in canonical form (\"10.9.8.0/24\")"),
+            ("2001:0db8::1/64", "must be in canonical form (\"2001:db8::1/64\")"),
+        ];
+        for (text, problem) in cases {
+            let mut errors = Errors::new();
+            interface_address(&mut errors, &Path::new("ip"), text);
+            let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            let expected = format!("ip: Invalid value: {text:?}: {problem}");
+            assert_eq!(found, Vec::from_iter((!problem.is_empty()).then_some(expected)), "{text}");
+        }
+    }
 
     #[test]
     fn ranges_are_read_as_one_only_can() {

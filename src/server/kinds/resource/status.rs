@@ -149,10 +149,7 @@ fn interface(errors: &mut Errors, path: &Path, network: &NetworkDeviceData) {
         return;
     }
     for (at, address) in addresses.iter().enumerate() {
-        if address.parse::<ipnet::IpNet>().is_err() {
-            let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
-            errors.push(Error::invalid(&path.index(at), address.as_str(), detail));
-        }
+        validation::network::interface_address(errors, &path.index(at), address);
     }
     unique(errors, &path, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
 }
