@@ -359,6 +359,11 @@ pub trait Strategy: Send + Sync + 'static {
     fn cells(&self, _object: &Self::Kind, _now: jiff::Timestamp) -> Option<Vec<Value>> {
         None
     }
+
+    /// Why an object is done with its work, in a word and in a sentence; the row of a table tells it to who hides those.
+    fn completed(&self, _object: &Self::Kind) -> Option<(&'static str, &'static str)> {
+        None
+    }
 }
 
 /// Why a body is not an object of the kind, in serde_json's words; `http` and `pipeline` word it as upstream.
@@ -401,6 +406,7 @@ pub trait Kind: Send + Sync + 'static {
     fn fields<'a>(&self, object: &'a dyn Object) -> Fields<'a>;
     fn columns(&self) -> &'static [Column];
     fn cells(&self, object: &dyn Object, now: jiff::Timestamp) -> Option<Vec<Value>>;
+    fn completed(&self, object: &dyn Object) -> Option<(&'static str, &'static str)>;
     /// Adds the type and all that it refers to; gives a reference to it. For the OpenAPI documents only.
     fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema;
 }
@@ -500,6 +506,9 @@ impl<S: Strategy> Kind for Erased<S> {
     }
     fn cells(&self, object: &dyn Object, now: jiff::Timestamp) -> Option<Vec<Value>> {
         self.strategy.cells(typed(object), now)
+    }
+    fn completed(&self, object: &dyn Object) -> Option<(&'static str, &'static str)> {
+        self.strategy.completed(typed(object))
     }
     fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<S::Kind>()

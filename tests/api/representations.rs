@@ -60,6 +60,24 @@ async fn the_program_is_the_manager_of_what_it_writes() {
 }
 
 #[tokio::test]
+async fn rows_tell_which_pods_are_done() {
+    let cluster = Cluster::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+        "automountServiceAccountToken": false, "containers": [{"name": "a", "image": "i"}]}});
+    cluster.post(pods, pod).await.ok();
+    let waiting = cluster.get_as(&format!("{pods}/p"), TABLE).await.ok();
+    assert_eq!(waiting["rows"][0].get("conditions"), None);
+    let done = json!({"status": {"phase": "Succeeded"}});
+    let status = format!("{pods}/p/status");
+    cluster.call(Method::PATCH, &status, "application/merge-patch+json", done.to_string()).await.ok();
+    let done = cluster.get_as(&format!("{pods}/p"), TABLE).await.ok();
+    let condition = json!({"type": "Completed", "status": "True", "reason": "Succeeded",
+        "message": "The pod has completed successfully."});
+    assert_eq!(done["rows"][0]["conditions"], json!([condition]));
+}
+
+#[tokio::test]
 async fn tables_carry_what_is_asked_for() {
     let cluster = with_maps(&["a", "b"]).await;
     let path = format!("{CONFIG_MAPS}?limit=1");

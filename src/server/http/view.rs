@@ -176,8 +176,8 @@ fn table(
     open(out, "Table", view.api_version(), metadata);
     write!(out, ",\"columnDefinitions\":{columns},\"rows\":[").map_err(Failure::internal)?;
     joined(out, items, |out, item| {
-        let cells = cells(kind, item, now)?;
-        write!(out, "{{\"cells\":{cells},\"object\":").map_err(Failure::internal)?;
+        row(out, kind, item, now)?;
+        out.extend_from_slice(b",\"object\":");
         match include {
             Include::None => out.extend_from_slice(b"null"),
             Include::Metadata => partial(out, item, view),
@@ -200,14 +200,20 @@ fn columns(kind: &dyn Kind) -> Value {
     kind.columns().iter().map(definition).collect()
 }
 
-fn cells(kind: &dyn Kind, stored: &[u8], now: jiff::Timestamp) -> Result<Value> {
+/// The cells of an object, and whether it is done with its work; to be continued.
+fn row(out: &mut Vec<u8>, kind: &dyn Kind, stored: &[u8], now: jiff::Timestamp) -> Result<()> {
     // What comes here is what the kind shows (a bookmark too): never another version's stored form.
     let object = kind.decode(stored).map_err(Failure::internal)?;
     let cells = kind.cells(object.as_ref(), now).unwrap_or_else(|| {
         let born = object.meta().creation_timestamp.as_ref();
         vec![object.name().into(), born.map_or_else(|| "<unknown>".into(), |born| age(now, born.0))]
     });
-    Ok(cells.into())
+    write!(out, "{{\"cells\":{}", Value::from(cells)).map_err(Failure::internal)?;
+    if let Some((reason, message)) = kind.completed(object.as_ref()) {
+        let condition = json!({"type": "Completed", "status": "True", "reason": reason, "message": message});
+        write!(out, ",\"conditions\":[{condition}]").map_err(Failure::internal)?;
+    }
+    Ok(())
 }
 
 fn age(now: jiff::Timestamp, born: jiff::Timestamp) -> Value {

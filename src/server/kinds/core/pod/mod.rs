@@ -77,6 +77,14 @@ impl Strategy for Pods {
         Some(table::cells(object, now))
     }
 
+    fn completed(&self, object: &Pod) -> Option<(&'static str, &'static str)> {
+        match object.status.as_ref()?.phase.as_deref()? {
+            "Succeeded" => Some(("Succeeded", "The pod has completed successfully.")),
+            "Failed" => Some(("Failed", "The pod failed.")),
+            _ => None,
+        }
+    }
+
     fn selectable(&self) -> &'static [&'static str] {
         &[
             "spec.nodeName",
