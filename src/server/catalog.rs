@@ -177,9 +177,9 @@ mod tests {
             );
             // Kinds with required fields refuse the minimal object; that is not what is looked at here.
             let Ok(mut object) = kind.decode(minimal.as_bytes()) else { continue };
-            kind.prune(object.as_mut()).unwrap();
             kind.prepare_create(object.as_mut());
             kind.default(object.as_mut());
+            kind.prune(object.as_mut()).unwrap();
             let stored = kind.to_stored(object.as_ref()).unwrap_or_else(|| object.boxed_clone());
             assert_eq!(kind.to_stored(object.as_ref()).is_some(), meta.stored_as.is_some(), "{}", meta.plural);
             let back = kind.decode_stored(&stored.to_json()).unwrap();
