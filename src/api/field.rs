@@ -187,10 +187,9 @@ impl Error {
     }
 }
 
-/// A value as upstream prints it: strings quoted (nothing at all too), numbers and booleans bare, the rest as JSON.
+/// A value as upstream prints it: as JSON.
 fn shown(value: Value) -> String {
     match value {
-        Value::Null => "\"null\"".to_owned(),
         Value::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }

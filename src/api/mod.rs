@@ -10,6 +10,7 @@ pub mod encoding;
 pub mod expand;
 pub mod exposition;
 pub mod field;
+pub mod go_json;
 pub mod gvk;
 pub mod hex;
 pub mod json_text;

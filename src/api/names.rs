@@ -18,9 +18,9 @@ const QUALIFIED_WORDS: &str =
 /// The problems of one name, in upstream's words.
 pub type Problems = Vec<String>;
 
-/// `must be no more than N characters`: the words are upstream's, the measure is bytes.
+/// `must be no more than N bytes`.
 pub fn max_len_error(max: usize) -> String {
-    format!("must be no more than {max} characters")
+    format!("must be no more than {max} bytes")
 }
 
 /// `must be non-empty`.
@@ -364,7 +364,7 @@ mod tests {
             dns1123_label("A")[0],
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
         );
-        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
         assert!(dns1035_label("a1").is_empty());
         assert_eq!(dns1035_label("1a").len(), 1);
         assert_eq!(dns1035_label("").len(), 1);
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(qualified_name("/a"), ["prefix part must be non-empty"]);
         assert!(label_value("").is_empty());
         assert_eq!(label_value("a b").len(), 1);
-        assert_eq!(label_value(&"x".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(label_value(&"x".repeat(64)), ["must be no more than 63 bytes"]);
     }
 
     #[test]

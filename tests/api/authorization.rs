@@ -164,7 +164,7 @@ async fn reviews_that_make_no_sense_are_refused() {
     let local = format!("{REVIEWS}/namespaces/default/localsubjectaccessreviews");
     let own = format!("{REVIEWS}/selfsubjectaccessreviews");
     let pods = json!({"verb": "get", "resource": "pods"});
-    let one_of = "spec.resourceAttributes: Invalid value: \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified";
+    let one_of = "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
     let both = json!({"resourceAttributes": pods, "nonResourceAttributes": {"verb": "get", "path": "/"}});
     let empty = json!({"verb": "get", "resource": "pods", "fieldSelector": {}});
     let keyless =

@@ -74,7 +74,7 @@ impl Pipeline {
         kind.warnings(object.as_ref(), None).into_iter().for_each(|warning| context.warn(warning));
         self.admission.validate(attributes, Some(object.as_ref())).await?;
         // Held until the write is done.
-        let _held = self.services.claim(context, &self.store, object.as_mut()).await?;
+        let _held = self.services.claim(context, &self.store, object.as_mut(), None).await?;
         let key = kind.meta().key(&context.namespace, object.name());
         if attributes.dry_run {
             self.admission.reserve(attributes, object.as_ref()).await?;

@@ -5,6 +5,7 @@
 
 use serde_json::error::Category;
 
+use crate::api::go_json;
 use crate::api::schema::{self, Type, View};
 use crate::server::strategy::Meta;
 
@@ -19,7 +20,7 @@ pub fn words(json: &[u8], error: &serde_json::Error, meta: &Meta) -> String {
     if message.starts_with("quantities must match") || message.starts_with("unable to parse") {
         return message.to_owned();
     }
-    let path = path_at(json, offset(json, error));
+    let path = path_at(json, go_json::offset(json, error));
     let Some((met, expected)) = mismatch(message) else {
         return format!("json: {message}");
     };
@@ -102,36 +103,10 @@ fn locate(meta: &Meta, path: &[String]) -> (String, Vec<String>) {
 
 /// A JSON syntax error as Go words it.
 pub fn syntax(json: &[u8], error: &serde_json::Error) -> String {
-    if error.classify() == Category::Eof || json.is_empty() {
-        return "unexpected end of JSON input".to_owned();
+    match error.classify() == Category::Data && !json.is_empty() {
+        true => words_of_type(error),
+        false => go_json::syntax(json, error),
     }
-    if error.classify() == Category::Data {
-        return words_of_type(error);
-    }
-    let at = offset(json, error).saturating_sub(1).min(json.len().saturating_sub(1));
-    let letter = String::from_utf8_lossy(&json[at..]).chars().next().unwrap_or('\u{fffd}');
-    let text = error.to_string();
-    let place = if text.starts_with("expected value") {
-        "looking for beginning of value"
-    } else if text.starts_with("key must be a string") {
-        "looking for beginning of object key string"
-    } else if text.starts_with("expected `:`") {
-        "after object key"
-    } else if text.starts_with("expected `,` or `}`") {
-        "after object key:value pair"
-    } else if text.starts_with("expected `,` or `]`") {
-        "after array element"
-    } else if text.starts_with("trailing characters") {
-        "after top-level value"
-    } else if text.starts_with("control character") {
-        "in string literal"
-    } else if text.starts_with("trailing comma") {
-        "looking for beginning of object key string"
-    } else {
-        "looking for beginning of value"
-    };
-    let shown = if letter == '\'' { "'\\''".to_owned() } else { format!("'{}'", letter.escape_default()) };
-    format!("invalid character {shown} {place}")
 }
 
 /// A body whose `apiVersion` or `kind` has the wrong type, or that is no JSON object.
@@ -142,16 +117,6 @@ fn words_of_type(error: &serde_json::Error) -> String {
     format!(
         "json: cannot unmarshal {met} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
     )
-}
-
-/// Where serde_json stopped, counted in bytes.
-fn offset(json: &[u8], error: &serde_json::Error) -> usize {
-    let mut start = 0;
-    for _ in 1..error.line() {
-        let Some(newline) = json[start..].iter().position(|&byte| byte == b'\n') else { break };
-        start += newline + 1;
-    }
-    (start + error.column()).min(json.len())
 }
 
 /// The names of the fields around the byte at `end`, outermost first; array items have no part of

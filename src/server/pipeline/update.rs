@@ -129,7 +129,7 @@ impl Pipeline {
         self.admission.validate(&attributes, Some(new.as_ref())).await?;
         // Held until the write is done.
         let _held = match part {
-            Part::Main => self.services.claim(context, &self.store, new.as_mut()).await?,
+            Part::Main => self.services.claim(context, &self.store, new.as_mut(), Some(old.as_ref())).await?,
             Part::Status | Part::Other(..) => Held::default(),
         };
         ignore_times(context, new.as_mut(), old.as_ref());

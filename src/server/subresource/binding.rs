@@ -54,7 +54,7 @@ fn validate(wanted: &Wanted) -> Result<()> {
     let mut errors = Vec::new();
     let kind = wanted.target.kind.as_deref().unwrap_or_default();
     if !matches!(kind, "" | "Node") {
-        errors.push(Error::not_supported(&path.child("kind"), kind, &["Node", "<empty>"]));
+        errors.push(Error::not_supported_in_order(&path.child("kind"), kind, &["Node", "<empty>"]));
     }
     if wanted.target.name.as_deref().unwrap_or_default().is_empty() {
         errors.push(Error::required(&path.child("name"), ""));

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{immutable, named, text};
 use crate::api::field::{Error, Errors, Path};
-use crate::api::names;
+use crate::api::{go_json, names};
 
 /// All values together, in bytes.
 const MAX: usize = 1024 * 1024;
@@ -92,9 +92,9 @@ fn json(errors: &mut Errors, data: &Path, key: &str, entries: &BTreeMap<String, 
     match entries.get(key) {
         None => errors.push(Error::required(&data.key(key), "")),
         Some(value) => {
-            let read = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&value.0);
-            if let Err(error) = read {
-                errors.push(Error::invalid(&data.key(key), "<secret contents redacted>", error.to_string()));
+            type Read = serde_json::Map<String, serde_json::Value>;
+            if let Err(error) = go_json::decode::<Read>(&value.0, "map[string]interface {}") {
+                errors.push(Error::invalid(&data.key(key), "<secret contents redacted>", error));
             }
         }
     }
@@ -114,6 +114,13 @@ mod tests {
             (
                 json!({"type": "kubernetes.io/dockerconfigjson", "data": {}}),
                 vec!["data[.dockerconfigjson]: Required value"],
+            ),
+            (json!({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": "bnVsbA=="}}), vec![]),
+            (
+                json!({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": "W10="}}),
+                vec![
+                    "data[.dockercfg]: Invalid value: \"<secret contents redacted>\": json: cannot unmarshal array into Go value of type map[string]interface {}",
+                ],
             ),
             (
                 json!({"type": "kubernetes.io/service-account-token"}),

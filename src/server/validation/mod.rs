@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod data;
 mod diff;
 pub mod event;
+pub mod internal;
 pub mod job;
 pub mod key_pair;
 pub mod labels;

@@ -30,11 +30,11 @@ pub fn legacy_ip(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -
     if !old.iter().any(|old| old == text) {
         return ip(errors, path, text);
     }
-    sloppy(text)
+    sloppy_ip(text)
 }
 
-/// An address whose numbers may have zeros in front.
-fn sloppy(text: &str) -> Option<IpAddr> {
+/// Reads an address whose numbers may have zeros in front.
+pub fn sloppy_ip(text: &str) -> Option<IpAddr> {
     let plain = |part: &str| part.parse::<u8>().map(|number| number.to_string()).unwrap_or_else(|_| part.to_owned());
     let padded = || text.split('.').map(plain).collect::<Vec<_>>().join(".").parse().ok();
     text.parse().ok().or_else(padded)
@@ -43,7 +43,7 @@ fn sloppy(text: &str) -> Option<IpAddr> {
 /// The address of an interface with the length of its network's prefix, in the one form that Go writes.
 pub fn interface_address(errors: &mut Errors, path: &Path, text: &str) {
     let canonical = text.split_once('/').and_then(|(address, length)| {
-        let address = sloppy(address)?;
+        let address = sloppy_ip(address)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
         let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= most)?;
@@ -114,7 +114,13 @@ pub fn endpoint_ip(errors: &mut Errors, path: &Path, text: &str) -> bool {
 
 /// Neither unspecified, nor of this machine or link alone.
 pub fn not_special(errors: &mut Errors, path: &Path, text: &str) {
-    let Ok(address) = text.parse::<IpAddr>() else { return };
+    if let Ok(address) = text.parse() {
+        not_special_ip(errors, path, address, text);
+    }
+}
+
+/// The same of an address that is written as `text`.
+pub fn not_special_ip(errors: &mut Errors, path: &Path, address: IpAddr, text: &str) {
     let address = address.to_canonical();
     let (link, multicast) = match address {
         IpAddr::V4(four) => (four.is_link_local(), four.octets()[..3] == [224, 0, 0]),

@@ -37,6 +37,13 @@ impl<'a> Union<'a> {
         rules(self.errors, &self.path.child(within), member);
     }
 
+    /// A member that is looked at beside others too.
+    pub fn also<S>(&mut self, name: &str, member: Option<&S>, rules: impl FnOnce(&mut Errors, &Path, &S)) {
+        let Some(member) = member else { return };
+        self.found = true;
+        rules(self.errors, &self.path.child(name), member);
+    }
+
     /// Says `missing` where there was no member.
     pub fn end(self, missing: &str) {
         if !self.found {

@@ -105,15 +105,19 @@ fn subset_rules(errors: &mut Errors, path: &Path, subset: &EndpointSubset) {
     for (field, list) in lists {
         for (at, address) in list.iter().flatten().enumerate() {
             let path = path.child(field).index(at);
-            if !validation::network::endpoint_ip(errors, &path.child("ip"), &address.ip) {
-                // Upstream tells twice of an address that cannot be read.
-                errors.push(Error::invalid(&path.child("ip"), address.ip.as_str(), "must be a valid IP address"));
-            }
+            validation::network::ip(errors, &path.child("ip"), &address.ip);
             if let Some(name) = address.hostname.as_deref().filter(|name| !name.is_empty()) {
                 validation::named(errors, &path.child("hostname"), name, names::dns1123_label(name));
             }
             if let Some(name) = &address.node_name {
                 validation::named(errors, &path.child("nodeName"), name, names::dns1123_subdomain(name));
+            }
+            // Looked at again, and now less strictly.
+            match validation::network::sloppy_ip(&address.ip) {
+                Some(ip) => validation::network::not_special_ip(errors, &path.child("ip"), ip, &address.ip),
+                None => {
+                    errors.push(Error::invalid(&path.child("ip"), address.ip.as_str(), "must be a valid IP address"));
+                }
             }
         }
     }

@@ -48,7 +48,7 @@ impl Strategy for PersistentVolumes {
         if let Some(status) = &mut object.status {
             defaults::text(&mut status.phase, "Pending");
         }
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         defaults::text(&mut spec.persistent_volume_reclaim_policy, "Retain");
         defaults::text(&mut spec.volume_mode, "Filesystem");
         defaults::quantities(&mut spec.capacity);

@@ -28,7 +28,7 @@ impl Strategy for PodTemplates {
     }
 
     fn default(&self, object: &mut PodTemplate) {
-        object.template.iter_mut().for_each(defaults::pod::template);
+        defaults::pod::template(object.template.get_or_insert_default());
     }
 
     fn warnings(&self, new: &PodTemplate, _old: Option<&PodTemplate>) -> Vec<String> {

@@ -32,7 +32,7 @@ fn new_objects() {
             json!({"spec": {"podCIDRs": ["10.0.0.0/24", "10.1.0.0/24"], "taints": [
                 {"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}]}}),
             vec![
-                "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints must be unique by key and effect pair",
+                "metadata.taints[1]: Duplicate value: {\"Key\":\"a\",\"Value\":\"\",\"Effect\":\"NoSchedule\",\"TimeAdded\":null}: taints must be unique by key and effect pair",
                 "spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.1.0.0/24\"]: may specify no more than one CIDR for each IP family",
             ],
         ),
@@ -109,6 +109,48 @@ fn new_objects() {
             ],
         ),
         (
+            "PersistentVolume",
+            json!({}),
+            vec![
+                "spec.accessModes: Required value",
+                "spec.capacity: Required value",
+                "spec.capacity: Unsupported value: null: supported values: \"storage\"",
+                "spec: Required value: must specify a volume type",
+            ],
+        ),
+        (
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/a"},
+                "flexVolume": {"driver": ""}, "vsphereVolume": {"volumePath": "a"}}}),
+            vec![
+                "spec.flexVolume.driver: Required value",
+                "spec.vsphereVolume: Forbidden: may not specify more than 1 volume type",
+            ],
+        ),
+        ("Service", json!({}), vec!["spec.ports: Required value"]),
+        ("PodTemplate", json!({}), vec!["template.spec.containers: Required value"]),
+        (
+            "Endpoints",
+            json!({"subsets": [{"addresses": [{"ip": "127.0.0.01", "hostname": "A_"}, {"ip": "x"}, {"ip": "10.0.0.01"}]}]}),
+            vec![
+                "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.01\": must not have leading 0s",
+                "subsets[0].addresses[0].hostname: Invalid value: \"A_\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.01\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+                "subsets[0].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                "subsets[0].addresses[1].ip: Invalid value: \"x\": must be a valid IP address",
+                "subsets[0].addresses[2].ip: Invalid value: \"10.0.0.01\": must not have leading 0s",
+            ],
+        ),
+        (
+            "ResourceQuota",
+            json!({"spec": {"hard": {"cpu": "1"}, "scopeSelector": {"matchExpressions": [
+                {"scopeName": "BestEffort", "operator": "Exists"}, {"scopeName": "NotBestEffort", "operator": "Exists"}]}}}),
+            vec![
+                "spec.scopeSelector.matchExpressions: Invalid value: {\"MatchExpressions\":[{\"ScopeName\":\"BestEffort\",\"Operator\":\"Exists\",\"Values\":null},{\"ScopeName\":\"NotBestEffort\",\"Operator\":\"Exists\",\"Values\":null}]}: unsupported scope applied to resource",
+                "spec.scopeSelector.matchExpressions: Invalid value: null: conflicting scopes",
+            ],
+        ),
+        (
             "LimitRange",
             json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}, {"type": "Disk"},
                 {"type": "PersistentVolumeClaim"}]}}),
@@ -174,6 +216,12 @@ fn changed_objects() {
     let changes =
         "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
     let volume = |path: &str| json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": path}}});
+    let near = |label: &str| {
+        let mut near = volume("/a");
+        let terms = json!([{"matchExpressions": [{"key": label, "operator": "Exists"}]}]);
+        near["spec"]["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": terms}});
+        near
+    };
     let cases: Vec<(&str, Value, Value, Vec<String>)> = vec![
         ("PersistentVolumeClaim", claim("1Gi", json!("a"), bound.clone()), claim("2Gi", json!("a"), json!({})), vec![]),
         (
@@ -237,7 +285,20 @@ fn changed_objects() {
             "ResourceQuota",
             json!({"spec": {"scopes": ["BestEffort"]}}),
             json!({"spec": {}}),
-            vec!["spec.scopes: Invalid value: []: field is immutable".to_owned()],
+            vec!["spec.scopes: Invalid value: null: field is immutable".to_owned()],
+        ),
+        ("PersistentVolume", near("failure-domain.beta.kubernetes.io/zone"), near("topology.kubernetes.io/zone"), vec![]),
+        (
+            "PersistentVolume",
+            near("topology.kubernetes.io/zone"),
+            near("failure-domain.beta.kubernetes.io/zone"),
+            vec!["nodeAffinity: Invalid value: {\"Required\":{\"NodeSelectorTerms\":[{\"MatchExpressions\":[{\"Key\":\"failure-domain.beta.kubernetes.io/zone\",\"Operator\":\"Exists\",\"Values\":null}],\"MatchFields\":null}]}}: field is immutable, except for updating from beta label to GA".to_owned()],
+        ),
+        (
+            "PersistentVolume",
+            near("a"),
+            volume("/a"),
+            vec!["nodeAffinity: Invalid value: null: field is immutable, except for updating from beta label to GA".to_owned()],
         ),
     ];
     for (kind, old, new, expected) in cases {

@@ -50,6 +50,7 @@ pub fn pod_spec(spec: &mut PodSpec) {
             &mut ephemeral.termination_message_policy,
         );
         ephemeral.env.iter_mut().flatten().for_each(env);
+        ephemeral.ports.iter_mut().flatten().for_each(|port| text(&mut port.protocol, "TCP"));
     }
 }
 

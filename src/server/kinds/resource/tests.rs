@@ -115,7 +115,7 @@ fn the_status_of_a_claim() {
             json!({}),
             with("bindingConditions", json!(["d.io/ready"])),
             vec![
-                "status.allocation.devices.results[0].bindingFailureConditions: Invalid value: \"null\": bindingFailureConditions are required to use bindingConditions",
+                "status.allocation.devices.results[0].bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions",
                 no_term,
             ],
         ),
@@ -170,7 +170,7 @@ fn slices() {
         ),
         (
             device(json!({"name": "a", "allNodes": true})),
-            "spec.devices[0]: Invalid value: \"null\": `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
+            "spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
         ),
         (
             json!({"spec": {"nodeName": null, "nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "In"}]}]}}}),

@@ -1,8 +1,10 @@
 //! Which fields of a Service hold addresses and ports, and when it needs them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+use crate::api::field::{Error, Path};
 
 const NONE: &str = "None";
 
@@ -54,8 +56,71 @@ pub fn ports(spec: &ServiceSpec) -> impl Iterator<Item = u16> {
 pub fn set_address(spec: &mut ServiceSpec, ip: IpAddr) {
     spec.cluster_ip = Some(ip.to_string());
     spec.cluster_ips = Some(vec![ip.to_string()]);
-    spec.ip_families = Some(vec![if ip.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned()]);
-    spec.ip_family_policy.get_or_insert_with(|| "SingleStack".to_owned());
+}
+
+fn is_open(spec: &ServiceSpec) -> bool {
+    headless(spec) && spec.selector.as_ref().is_none_or(|selector| selector.is_empty())
+}
+
+/// Settles the families of a Service, where the cluster has IPv4 alone (upstream's `initIPFamilyFields`).
+pub fn families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>) -> Vec<Error> {
+    if kind(spec) == "ExternalName" {
+        return Vec::new();
+    }
+    // Without a selector anybody may put endpoints of either family in.
+    let default = if is_open(spec) { "RequireDualStack" } else { "SingleStack" };
+    let before = old.and_then(|old| old.ip_family_policy.clone());
+    let policy = spec.ip_family_policy.get_or_insert_with(|| before.unwrap_or_else(|| default.to_owned())).clone();
+    let path = Path::new("spec");
+    let at_policy = |detail: &str| Error::invalid(&path.child("ipFamilyPolicy"), policy.as_str(), detail);
+    let mut errors = Vec::new();
+    let count = |families: &Option<Vec<String>>| families.as_ref().map_or(0, Vec::len);
+    let reduced = old.is_some_and(|old| count(&old.ip_families) == 2) && count(&spec.ip_families) == 1;
+    match policy.as_str() {
+        "SingleStack" => {
+            if old.is_some_and(|old| old.ip_families == spec.ip_families) {
+                spec.ip_families.iter_mut().for_each(|families| families.truncate(1));
+            }
+            for (what, list) in [("cluster IPs", &spec.cluster_ips), ("IP families", &spec.ip_families)] {
+                if count(list) == 2 {
+                    let multiple = format!("when multiple {what} are specified");
+                    errors.push(at_policy(&format!("must be 'RequireDualStack' or 'PreferDualStack' {multiple}")));
+                }
+            }
+        }
+        _ if reduced => errors.push(at_policy("must be 'SingleStack' to release the secondary IP family")),
+        _ => {}
+    }
+    let ips = spec.cluster_ips.clone().unwrap_or_default();
+    let families = spec.ip_families.get_or_insert_default();
+    for (at, ip) in ips.iter().enumerate().skip(families.len()) {
+        if ip.parse::<Ipv6Addr>().is_ok() {
+            let here = path.child("clusterIPs").index(at);
+            errors.push(Error::invalid(&here, ips.clone(), "IPv6 is not configured on this cluster"));
+        }
+    }
+    if !errors.is_empty() {
+        return errors;
+    }
+    if families.is_empty() {
+        families.push("IPv4".to_owned());
+    }
+    if is_open(spec) {
+        let families = spec.ip_families.get_or_insert_default();
+        if policy != "SingleStack" && families.len() == 1 {
+            let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
+            families.push(other.to_owned());
+        }
+        return errors;
+    }
+    if policy == "RequireDualStack" {
+        errors.push(at_policy("this cluster is not configured for dual-stack services"));
+    }
+    for (at, family) in spec.ip_families.iter().flatten().enumerate().filter(|(_, family)| *family == "IPv6") {
+        let here = path.child("ipFamilies").index(at);
+        errors.push(Error::invalid(&here, family.as_str(), "not configured on this cluster"));
+    }
+    errors
 }
 
 /// Drops what the type has no use for, and settles the fields of Services without an address.
@@ -68,12 +133,6 @@ pub fn clear_unneeded(spec: &mut ServiceSpec) {
     } else if headless(spec) {
         spec.cluster_ip = Some(NONE.to_owned());
         spec.cluster_ips = Some(vec![NONE.to_owned()]);
-        // Without a selector anybody may put endpoints of either family in.
-        let open = spec.selector.as_ref().is_none_or(|selector| selector.is_empty());
-        let (families, policy): (&[&str], _) =
-            if open { (&["IPv4", "IPv6"], "RequireDualStack") } else { (&["IPv4"], "SingleStack") };
-        spec.ip_families.get_or_insert_with(|| families.iter().map(|&family| family.to_owned()).collect());
-        spec.ip_family_policy.get_or_insert_with(|| policy.to_owned());
     }
     if !matches!(kind(spec), "NodePort" | "LoadBalancer") {
         for port in spec.ports.iter_mut().flatten() {
@@ -113,5 +172,65 @@ pub fn inherit(new: &mut Service, old: &Service) {
         if new.ip_family_policy.is_none() {
             new.ip_family_policy.clone_from(&old.ip_family_policy);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn settled(spec: &Value, old: Option<&Value>) -> (Vec<String>, Value) {
+        let read = |spec: &Value| serde_json::from_value::<ServiceSpec>(spec.clone()).unwrap();
+        let mut spec = read(spec);
+        let errors = families(&mut spec, old.map(read).as_ref());
+        (errors.iter().map(ToString::to_string).collect(), json!([spec.ip_family_policy, spec.ip_families]))
+    }
+
+    #[test]
+    fn services_have_the_families_of_the_cluster() {
+        let cases = [
+            (json!({}), json!(["SingleStack", ["IPv4"]])),
+            (json!({"ipFamilyPolicy": "PreferDualStack"}), json!(["PreferDualStack", ["IPv4"]])),
+            (json!({"clusterIP": "None"}), json!(["RequireDualStack", ["IPv4", "IPv6"]])),
+            (json!({"clusterIP": "None", "ipFamilies": ["IPv6"]}), json!(["RequireDualStack", ["IPv6", "IPv4"]])),
+            (json!({"clusterIP": "None", "selector": {"a": "b"}}), json!(["SingleStack", ["IPv4"]])),
+            (json!({"type": "ExternalName"}), json!([null, null])),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(settled(&spec, None), (vec![], expected), "{spec}");
+        }
+        let open = json!({"clusterIP": "None", "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]});
+        let single = json!({"clusterIP": "None", "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]});
+        assert_eq!(settled(&single, Some(&open)), (vec![], json!(["SingleStack", ["IPv4"]])));
+    }
+
+    #[test]
+    fn families_that_the_cluster_has_not_are_refused() {
+        let cases = [
+            (
+                json!({"ipFamilies": ["IPv6"]}),
+                "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+            ),
+            (
+                json!({"ipFamilies": ["IPv4", "IPv6"]}),
+                "spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
+            ),
+            (
+                json!({"clusterIP": "fd00::1", "clusterIPs": ["fd00::1"]}),
+                "spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: IPv6 is not configured on this cluster",
+            ),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(settled(&spec, None).0, [expected], "{spec}");
+        }
+        let old = json!({"clusterIP": "None", "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]});
+        let new = json!({"clusterIP": "None", "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4"]});
+        let expected = "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": must be 'SingleStack' to release the secondary IP family";
+        assert_eq!(settled(&new, Some(&old)).0, [expected]);
     }
 }

@@ -69,7 +69,13 @@ impl Services {
     }
 
     /// Fills in and claims the addresses and ports of a Service; nothing for other kinds.
-    pub async fn claim(&self, context: &Context, store: &Arc<dyn Store>, object: &mut dyn Object) -> Result<Held> {
+    pub async fn claim(
+        &self,
+        context: &Context,
+        store: &Arc<dyn Store>,
+        object: &mut dyn Object,
+        old: Option<&dyn Object>,
+    ) -> Result<Held> {
         let Some(service) = object.downcast_mut::<Service>() else { return Ok(Held::default()) };
         let table = self.claims.get_or_try_init(|| load(store.as_ref())).await?;
         let mut table = table.lock().await;
@@ -79,8 +85,12 @@ impl Services {
         let request = Request { ranges: &self.ranges, store: store.as_ref(), key };
         let spec = service.spec.get_or_insert_with(Default::default);
         fields::clear_unneeded(spec);
+        let old = old.and_then(|old| old.downcast_ref::<Service>());
+        let mut errors = fields::families(spec, old.and_then(|old| old.spec.as_ref()));
+        if !errors.is_empty() {
+            return Err(Failure::invalid(kind.group_kind(), &name, &errors));
+        }
         let mut held = Vec::new();
-        let mut errors = Vec::new();
         request.addresses(spec, &mut table, &mut held, &mut errors)?;
         request.node_ports(spec, &mut table, &mut held, &mut errors)?;
         request.health_check_port(spec, &mut table, &mut held)?;

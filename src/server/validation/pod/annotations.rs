@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, Toler
 use super::super::paths;
 use super::{Kept, visit};
 use crate::api::field::{Error, Errors, Path};
+use crate::api::go_json;
 use crate::api::references::MIRROR;
 
 pub type Annotations = BTreeMap<String, String>;
@@ -31,9 +32,9 @@ pub fn check(errors: &mut Errors, path: &Path, annotations: Option<&Annotations>
         errors.push(Error::invalid(&path.key(MIRROR), value.as_str(), detail));
     }
     if let Some(value) = annotations.get(TOLERATIONS).filter(|value| !value.is_empty()) {
-        match serde_json::from_str::<Vec<Toleration>>(value) {
+        match go_json::decode::<Vec<Toleration>>(value.as_bytes(), "[]core.Toleration") {
             Ok(tolerations) => super::tolerations(errors, &path.child(TOLERATIONS), &tolerations, kept),
-            Err(error) => errors.push(Error::invalid(path, TOLERATIONS, error.to_string())),
+            Err(error) => errors.push(Error::invalid(path, TOLERATIONS, error)),
         }
     }
     if let Some(value) = annotations.get(DELETION_COST).filter(|value| !is_cost(value)) {

@@ -45,7 +45,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec, Volume};
 
-use super::{labels, named, one_in_order, required_name, text};
+use super::{internal, labels, named, one_in_order, required_name, text};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 
@@ -215,7 +215,7 @@ fn resource_claims(errors: &mut Errors, path: &Path, spec: &PodSpec) {
             _ => "",
         };
         if !detail.is_empty() {
-            errors.push(Error::invalid(&path, super::json(claim), detail));
+            errors.push(Error::invalid_shown(&path, &internal::pod_claim(claim), detail));
         }
         let sources = [
             ("resourceClaimName", &claim.resource_claim_name),

@@ -11,7 +11,7 @@ const WINDOWS: &str = "cannot be set for a windows pod";
 pub fn check(errors: &mut Errors, path: &Path, spec: &PodSpec) {
     let Some(os) = &spec.os else { return };
     match os.name.as_str() {
-        "" => errors.push(Error::required(&path.child("os").child("name"), "")),
+        "" => errors.push(Error::required(&path.child("os").child("name"), "cannot be empty")),
         "linux" => linux(errors, path, spec),
         "windows" => windows(errors, path, spec),
         other => errors.push(Error::not_supported(&path.child("os"), other, &["linux", "windows"])),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 
-use super::super::{json, optional_one_of, paths};
+use super::super::{internal, optional_one_of, paths};
 use super::{Kept, visit, windows};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
@@ -114,7 +114,8 @@ fn seccomp(errors: &mut Errors, path: &Path, profile: Option<&SeccompProfile>) {
         ("Localhost", Some(name)) => paths::local(errors, &file, name),
         (_, None) => {}
         (_, Some(_)) => {
-            errors.push(Error::invalid(&file, json(profile), "can only be set when seccomp type is Localhost"));
+            let detail = "can only be set when seccomp type is Localhost";
+            errors.push(Error::invalid_shown(&file, &internal::seccomp(profile), detail));
         }
     }
 }
@@ -155,12 +156,12 @@ pub fn container(errors: &mut Errors, path: &Path, context: &SecurityContext, ho
     if context.allow_privilege_escalation == Some(false) {
         if context.privileged == Some(true) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(Error::invalid(path, json(context), detail));
+            errors.push(Error::invalid_shown(path, &internal::security_context(context), detail));
         }
         let mut added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
         if added.any(|name| name == "CAP_SYS_ADMIN") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(Error::invalid(path, json(context), detail));
+            errors.push(Error::invalid_shown(path, &internal::security_context(context), detail));
         }
     }
     windows::options(errors, &path.child("windowsOptions"), context.windows_options.as_ref());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, NodeAffinity, NodeSelectorTerm, Pod, PodSpec, Toleration};
 use serde_json::Value;
 
-use super::super::{json, required, semantic, text};
+use super::super::{internal, json, required, semantic, text};
 use super::{Kept, annotations};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
@@ -129,7 +129,7 @@ fn gated(errors: &mut Errors, path: &Path, munged: &mut PodSpec, old: &PodSpec) 
         return;
     }
     let here = path.child("affinity").child("nodeAffinity").child("requiredDuringSchedulingIgnoredDuringExecution");
-    narrowed(errors, &here.child("nodeSelectorTerms"), &terms(after.as_ref()), &terms(before.as_ref()));
+    narrowed(errors, &here.child("nodeSelectorTerms"), terms(after.as_ref()), terms(before.as_ref()));
     match &mut munged.affinity {
         Some(affinity) => {
             affinity.node_affinity = before;
@@ -141,21 +141,23 @@ fn gated(errors: &mut Errors, path: &Path, munged: &mut PodSpec, old: &PodSpec) 
     }
 }
 
-fn terms(affinity: Option<&NodeAffinity>) -> Vec<NodeSelectorTerm> {
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    required.map(|required| required.node_selector_terms.clone()).unwrap_or_default()
+fn terms(affinity: Option<&NodeAffinity>) -> Option<&Vec<NodeSelectorTerm>> {
+    Some(&affinity?.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms)
 }
 
 /// As many terms as before, each with its old requirements first.
-fn narrowed(errors: &mut Errors, path: &Path, new: &[NodeSelectorTerm], old: &[NodeSelectorTerm]) {
-    if old.is_empty() {
-        return;
-    }
-    if new.len() != old.len() {
+fn narrowed(
+    errors: &mut Errors,
+    path: &Path,
+    new: Option<&Vec<NodeSelectorTerm>>,
+    old: Option<&Vec<NodeSelectorTerm>>,
+) {
+    let Some(old) = old.filter(|old| !old.is_empty()) else { return };
+    if new.map_or(0, Vec::len) != old.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return errors.push(Error::invalid(path, json(&new), detail));
+        return errors.push(Error::invalid_shown(path, &internal::node_terms(new), detail));
     }
-    for (at, (new, old)) in new.iter().zip(old).enumerate() {
+    for (at, (new, old)) in new.into_iter().flatten().zip(old).enumerate() {
         let lists = [(&new.match_expressions, &old.match_expressions), (&new.match_fields, &old.match_fields)];
         let extends = lists.iter().all(|(new, old)| {
             let (new, old) = (new.as_deref().unwrap_or_default(), old.as_deref().unwrap_or_default());
@@ -168,7 +170,7 @@ fn narrowed(errors: &mut Errors, path: &Path, new: &[NodeSelectorTerm], old: &[N
         };
         if !extends || is_empty(old) && !is_empty(new) {
             let detail = "only additions are allowed (no mutations or deletions)";
-            errors.push(Error::invalid(&path.index(at), json(new), detail));
+            errors.push(Error::invalid_shown(&path.index(at), &internal::node_term(new), detail));
         }
     }
 }

@@ -12,8 +12,8 @@ use super::super::union::Union;
 use super::super::volume_source::{self as source, Iscsi};
 use super::super::warnings::OLD_NODE_LABELS;
 use super::super::{
-    IMMUTABLE, POSITIVE, immutable, json, named, optional_one_of, paths, pod, quantity, required, required_name,
-    semantic, text,
+    IMMUTABLE, POSITIVE, immutable, internal, json, named, optional_one_of, paths, pod, quantity, required,
+    required_name, semantic, text,
 };
 use super::{access_modes, basic};
 use crate::api::field::{Error, Errors, Path};
@@ -115,7 +115,7 @@ fn capacity(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec) {
         errors.push(Error::required(path, ""));
     }
     if !capacity.contains_key("storage") || capacity.len() > 1 {
-        errors.push(Error::not_supported(path, json(capacity), &["storage"]));
+        errors.push(Error::not_supported(path, json(&spec.capacity), &["storage"]));
     }
     for (name, size) in capacity {
         let here = path.key(name);
@@ -152,7 +152,8 @@ fn one_source(errors: &mut Errors, path: &Path, spec: &PersistentVolumeSpec, nam
     union.member("iscsi", spec.iscsi.as_ref(), |errors, path, it| iscsi(errors, path, it, name));
     union.member("cinder", spec.cinder.as_ref(), cinder);
     union.member("fc", spec.fc.as_ref(), source::fibre_channel);
-    union.member("flexVolume", spec.flex_volume.as_ref(), |errors, path, it| {
+    // The one source that may come second.
+    union.also("flexVolume", spec.flex_volume.as_ref(), |errors, path, it| {
         source::flex(errors, path, &it.driver, it.options.iter().flat_map(BTreeMap::keys));
     });
     disks(&mut union, spec);
@@ -253,12 +254,12 @@ pub fn change(errors: &mut Errors, new: &PersistentVolumeSpec, old: &PersistentV
     }
     immutable(errors, &Path::new("volumeMode"), &new.volume_mode, &old.volume_mode);
     if let Some(before) = &old.node_affinity {
-        let (mut before, mut now) = (json(before), json(&new.node_affinity));
-        renamed(&mut before);
-        renamed(&mut now);
+        let (mut before, now) = (json(before), json(&new.node_affinity));
+        rename(&mut before, &now);
         if before != now {
             let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-            errors.push(Error::invalid(&Path::new("nodeAffinity"), json(&new.node_affinity), detail));
+            let shown = internal::volume_affinity(new.node_affinity.as_ref());
+            errors.push(Error::invalid_shown(&Path::new("nodeAffinity"), &shown, detail));
         }
     }
     if old.volume_attributes_class_name.is_some() && new.volume_attributes_class_name.is_none() {
@@ -273,20 +274,25 @@ fn source_of(spec: &PersistentVolumeSpec) -> Value {
     Value::Object(fields)
 }
 
-/// Old names of labels in their new form, so that the two compare equal.
-fn renamed(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            let new = fields.get("key").and_then(Value::as_str).and_then(|key| {
+/// Gives a label in `before` its new name where that is what `now` has in its place. There is no way back.
+fn rename(before: &mut Value, now: &Value) {
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            let key = before.get("key").and_then(Value::as_str);
+            let new = key.and_then(|key| {
                 let advice = OLD_NODE_LABELS.iter().find(|(old, _)| *old == key)?.1;
                 advice.split('"').nth(1)
             });
-            if let Some(new) = new {
-                fields.insert("key".to_owned(), new.into());
+            if let Some(new) = new.filter(|new| now.get("key").and_then(Value::as_str) == Some(new)) {
+                before.insert("key".to_owned(), new.into());
             }
-            fields.values_mut().for_each(renamed);
+            for (name, value) in before.iter_mut() {
+                now.get(name).into_iter().for_each(|now| rename(value, now));
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(renamed),
+        (Value::Array(before), Value::Array(now)) => {
+            before.iter_mut().zip(now).for_each(|(before, now)| rename(before, now));
+        }
         _ => {}
     }
 }

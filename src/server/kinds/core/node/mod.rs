@@ -52,11 +52,11 @@ impl Strategy for Nodes {
         status.daemon_endpoints.get_or_insert_default().kubelet_endpoint.get_or_insert_default();
         status.node_info.get_or_insert_default();
         let spec = object.spec.get_or_insert_default();
-        // The single CIDR is the first of the list.
+        // The single CIDR is the first of the list, and counts where they differ.
         if let Some(first) = spec.pod_cidr.clone().filter(|cidr| !cidr.is_empty()) {
             let list = spec.pod_cidrs.get_or_insert_default();
-            if list.is_empty() {
-                list.push(first);
+            if list.first() != Some(&first) {
+                *list = vec![first];
             }
         }
     }

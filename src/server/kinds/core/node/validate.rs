@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{ConfigMapNodeConfigSource, Node, NodeConfigSource, NodeSpec, NodeStatus, Taint};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::field::{Error, Errors, Path};
-use crate::api::names;
-use crate::server::validation::{POSITIVE, json, labels, named, network, pod, resources, text};
+use crate::api::{go_json, names};
+use crate::server::validation::{POSITIVE, internal, json, labels, named, network, pod, resources, text};
 
 const FEATURE_MAX: usize = 253;
 
@@ -49,17 +49,18 @@ fn annotations(errors: &mut Errors, node: &Node) {
     let path = Path::new("metadata").child("annotations");
     let said = |key: &str| node.metadata.annotations.as_ref()?.get(key).filter(|value| !value.is_empty());
     if let Some(value) = said(TAINTS) {
-        match serde_json::from_str::<Vec<Taint>>(value) {
+        match go_json::decode::<Vec<Taint>>(value.as_bytes(), "[]core.Taint") {
             Ok(list) => taints(errors, &path.child(TAINTS), &list),
-            Err(error) => errors.push(Error::invalid(&path, TAINTS, error.to_string())),
+            Err(error) => errors.push(Error::invalid(&path, TAINTS, error)),
         }
     }
     let Some(value) = said(AVOID) else { return };
-    let avoided: Value = match serde_json::from_str(value) {
+    let avoided: Map<String, Value> = match go_json::decode(value.as_bytes(), "v1.AvoidPods") {
         Ok(avoided) => avoided,
-        Err(error) => return errors.push(Error::invalid(&path.child("AvoidPods"), AVOID, error.to_string())),
+        Err(error) => return errors.push(Error::invalid(&path.child("AvoidPods"), AVOID, error)),
     };
-    for (at, entry) in avoided["preferAvoidPods"].as_array().into_iter().flatten().enumerate() {
+    let entries = avoided.get("preferAvoidPods").and_then(Value::as_array);
+    for (at, entry) in entries.into_iter().flatten().enumerate() {
         let path = path.child(AVOID).index(at).child("PodSignature");
         match &entry["podSignature"]["podController"] {
             Value::Null => errors.push(Error::required(&path, "")),
@@ -127,7 +128,7 @@ fn taints(errors: &mut Errors, path: &Path, taints: &[Taint]) {
         pod::taint_effect(errors, &path.child("effect"), &taint.effect);
         if !seen.insert((&taint.effect, &taint.key)) {
             let detail = "taints must be unique by key and effect pair";
-            errors.push(Error::duplicate(&path, json(taint)).because(detail));
+            errors.push(Error::duplicate_shown(&path, &internal::taint(taint)).because(detail));
         }
     }
 }
@@ -142,7 +143,8 @@ pub fn change(errors: &mut Errors, new: &Node, old: &Node) {
     let status = new.status.clone().unwrap_or_default();
     let addresses = status.addresses.as_deref().unwrap_or_default();
     for (at, address) in addresses.iter().enumerate().filter(|(at, address)| addresses[..*at].contains(address)) {
-        errors.push(Error::duplicate(&Path::new("status").child("addresses").index(at), json(address)));
+        let path = Path::new("status").child("addresses").index(at);
+        errors.push(Error::duplicate_shown(&path, &internal::node_address(address)));
     }
     let ranges = |spec: &NodeSpec| spec.pod_cidrs.clone().unwrap_or_default();
     let (now, had) = (ranges(spec), ranges(before));

@@ -70,10 +70,9 @@ impl Strategy for ResourceQuotas {
         validate::spec(&mut errors, &path, &spec);
         if let Some(old) = old {
             let before = old.spec.clone().unwrap_or_default().scopes.unwrap_or_default();
-            let scopes = spec.scopes.unwrap_or_default();
-            if scopes.iter().collect::<BTreeSet<_>>() != before.iter().collect() {
-                let error = Error::invalid(&path.child("scopes"), validation::json(&scopes), validation::IMMUTABLE);
-                errors.push(error);
+            if spec.scopes.iter().flatten().collect::<BTreeSet<_>>() != before.iter().collect() {
+                let shown = validation::json(&spec.scopes);
+                errors.push(Error::invalid(&path.child("scopes"), shown, validation::IMMUTABLE));
             }
         }
         errors

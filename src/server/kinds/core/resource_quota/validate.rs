@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ResourceQuotaSpec, ScopedResourceSelectorRequirement};
 
 use crate::api::field::{Error, Errors, Path};
-use crate::server::validation::{json, resources};
+use crate::server::validation::{internal, json, resources};
 
 const COMPUTE: &[&str] = &["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 /// Scopes that pods are in or not in.
@@ -21,7 +21,7 @@ pub fn spec(errors: &mut Errors, path: &Path, spec: &ResourceQuotaSpec) {
             errors.push(Error::invalid(&here, json(&scopes), "unsupported scope applied to resource"));
         }
     }
-    conflicts(errors, &here, scopes.iter().map(String::as_str), scopes);
+    conflicts(errors, &here, scopes.iter().map(String::as_str), spec);
     let Some(selector) = &spec.scope_selector else { return };
     let here = path.child("scopeSelector").child("matchExpressions");
     let expressions = selector.match_expressions.as_deref().unwrap_or_default();
@@ -31,11 +31,12 @@ pub fn spec(errors: &mut Errors, path: &Path, spec: &ResourceQuotaSpec) {
             errors.push(Error::invalid(&path, expression.scope_name.as_str(), "unsupported scope"));
         }
         for _ in unfit(&expression.scope_name, spec) {
-            errors.push(Error::invalid(&here, json(selector), "unsupported scope applied to resource"));
+            let shown = internal::scope_selector(selector);
+            errors.push(Error::invalid_shown(&here, &shown, "unsupported scope applied to resource"));
         }
         requirement(errors, &here, expression);
     }
-    conflicts(errors, &here, expressions.iter().map(|expression| expression.scope_name.as_str()), scopes);
+    conflicts(errors, &here, expressions.iter().map(|expression| expression.scope_name.as_str()), spec);
 }
 
 fn is_scope(scope: &str) -> bool {
@@ -76,11 +77,11 @@ fn requirement(errors: &mut Errors, path: &Path, expression: &ScopedResourceSele
 }
 
 /// No pod is in both scopes of these pairs.
-fn conflicts<'a>(errors: &mut Errors, path: &Path, given: impl Iterator<Item = &'a str>, shown: &[String]) {
+fn conflicts<'a>(errors: &mut Errors, path: &Path, given: impl Iterator<Item = &'a str>, spec: &ResourceQuotaSpec) {
     let given: Vec<_> = given.collect();
     for pair in [["BestEffort", "NotBestEffort"], ["NotTerminating", "Terminating"]] {
         if pair.iter().all(|scope| given.contains(scope)) {
-            errors.push(Error::invalid(path, json(&shown), "conflicting scopes"));
+            errors.push(Error::invalid(path, json(&spec.scopes), "conflicting scopes"));
         }
     }
 }

@@ -73,7 +73,7 @@ impl Strategy for Services {
     }
 
     fn default(&self, object: &mut Service) {
-        let Some(spec) = &mut object.spec else { return };
+        let spec = object.spec.get_or_insert_default();
         text(&mut spec.session_affinity, "None");
         match spec.session_affinity.as_deref() {
             Some("None") => spec.session_affinity_config = None,

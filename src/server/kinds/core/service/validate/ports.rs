@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
-use serde_json::json;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
-use crate::server::validation::{named, one_of, port as target_port, port_number, text};
+use crate::server::validation::{internal, named, one_of, port as target_port, port_number, text};
 
 pub fn each(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
     let ports = spec.ports.as_deref().unwrap_or_default();
@@ -56,7 +55,8 @@ pub fn together(errors: &mut Errors, path: &Path, spec: &ServiceSpec) {
     let mut seen = HashSet::new();
     for (at, port) in ports() {
         if !seen.insert((text(&port.protocol), port.port)) {
-            errors.push(Error::duplicate(&path.index(at), json!({"port": port.port, "protocol": port.protocol})));
+            let shown = internal::service_port(text(&port.protocol), port.port);
+            errors.push(Error::duplicate_shown(&path.index(at), &shown));
         }
     }
 }

@@ -48,7 +48,7 @@ fn bad_services_are_refused() {
             json!({"ports": [{"port": 1}, {"port": 1, "name": "b"}]}),
             vec![
                 "spec.ports[0].name: Required value",
-                "spec.ports[1]: Duplicate value: {\"port\":1,\"protocol\":\"TCP\"}",
+                "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":1,\"TargetPort\":0,\"NodePort\":0}",
             ],
         ),
         (
