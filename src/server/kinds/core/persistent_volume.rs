@@ -52,9 +52,7 @@ impl Strategy for PersistentVolumes {
         defaults::text(&mut spec.persistent_volume_reclaim_policy, "Retain");
         defaults::text(&mut spec.volume_mode, "Filesystem");
         defaults::quantities(&mut spec.capacity);
-        if let Some(host_path) = &mut spec.host_path {
-            defaults::absent(&mut host_path.type_, String::new());
-        }
+        defaults::volumes::persistent(spec);
     }
 
     fn columns(&self) -> &'static [Column] {

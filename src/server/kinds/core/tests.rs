@@ -339,3 +339,34 @@ fn a_volume_that_changes_its_phase_says_when() {
     assert!(now != early && now.is_string(), "{now}");
     assert!(time(bound, told("Released", Value::Null)).is_string());
 }
+
+#[test]
+fn sources_of_volumes_have_defaults() {
+    let volume = |source: Value| {
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}});
+        json_patch::merge(&mut spec, &source);
+        Sound::new("v1", "PersistentVolume", json!({"spec": spec})).stored(json!({}))["spec"].clone()
+    };
+    let cases = [
+        (
+            json!({"rbd": {"monitors": ["a"], "image": "b"}}),
+            json!({"rbd": {"monitors": ["a"], "image": "b", "pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"}}),
+        ),
+        (
+            json!({"iscsi": {"targetPortal": "a", "iqn": "iqn.2015-02.example.com:test", "lun": 0}}),
+            json!({"iscsi": {"targetPortal": "a", "iqn": "iqn.2015-02.example.com:test", "lun": 0, "iscsiInterface": "default"}}),
+        ),
+        (
+            json!({"azureDisk": {"diskName": "a", "diskURI": "b"}}),
+            json!({"azureDisk": {"diskName": "a", "diskURI": "b", "cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": false}}),
+        ),
+        (
+            json!({"scaleIO": {"gateway": "a", "system": "b", "secretRef": {"name": "c"}}}),
+            json!({"scaleIO": {"gateway": "a", "system": "b", "secretRef": {"name": "c"}, "storageMode": "ThinProvisioned", "fsType": "xfs"}}),
+        ),
+    ];
+    for (source, expected) in cases {
+        let (name, expected) = expected.as_object().unwrap().iter().next().unwrap();
+        assert_eq!(&volume(source)[name], expected, "{name}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The defaults of pods and pod templates, as upstream's `SetDefaults_Pod`, `_PodSpec`, `_Container`, `_Probe`…
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, Pod, PodSpec, PodTemplateSpec, Probe,
+    Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, Pod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Probe,
     ResourceRequirements,
 };
 
@@ -22,6 +22,17 @@ pub fn pod(pod: &mut Pod) {
     }
     super::pod_level::resources(spec);
     absent(&mut spec.enable_service_links, true);
+    pod.status.iter_mut().for_each(addresses);
+}
+
+/// The single address is the first of the list, and counts where they differ.
+fn addresses(status: &mut PodStatus) {
+    let first = status.pod_ips.iter().flatten().next().map(|address| address.ip.clone());
+    match status.pod_ip.clone().filter(|single| !single.is_empty()) {
+        Some(single) if first.as_ref() != Some(&single) => status.pod_ips = Some(vec![PodIP { ip: single }]),
+        Some(_) => {}
+        None => status.pod_ip = first,
+    }
 }
 
 pub fn template(template: &mut PodTemplateSpec) {
@@ -93,14 +104,13 @@ fn common(
 
 /// `Always` for an image without a tag or with `:latest`; a digest pins it, and a template may not know it yet.
 pub fn pull_policy_of(image: &str) -> &'static str {
-    if image.is_empty() || image.contains('@') {
-        return "IfNotPresent";
-    }
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     // A colon before the last slash belongs to the registry's port.
-    let name = image.rsplit('/').next().unwrap_or(image);
-    match name.split_once(':') {
-        None | Some((_, "latest")) => "Always",
-        Some(_) => "IfNotPresent",
+    let tag = name.rsplit('/').next().and_then(|name| name.split_once(':'));
+    match tag {
+        Some((_, "latest")) => "Always",
+        None if digest.is_none() && !image.is_empty() => "Always",
+        _ => "IfNotPresent",
     }
 }
 
@@ -181,10 +191,30 @@ mod tests {
             ("registry:5000/nginx", "Always"),
             ("registry:5000/nginx:1", "IfNotPresent"),
             ("nginx@sha256:aa", "IfNotPresent"),
+            ("nginx:latest@sha256:aa", "Always"),
             ("", "IfNotPresent"),
         ];
         for (image, policy) in cases {
             assert_eq!(pull_policy_of(image), policy, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_two_fields_for_the_addresses_of_a_pod_agree() {
+        let cases = [
+            (json!({"podIP": "10.0.0.1"}), json!(["10.0.0.1", ["10.0.0.1"]])),
+            (json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}), json!(["10.0.0.1", ["10.0.0.1", "fd00::1"]])),
+            (
+                json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}, {"ip": "fd00::1"}]}),
+                json!(["10.0.0.1", ["10.0.0.1"]]),
+            ),
+            (json!({}), json!([null, []])),
+        ];
+        for (status, expected) in cases {
+            let mut status: PodStatus = serde_json::from_value(status).unwrap();
+            addresses(&mut status);
+            let all: Vec<_> = status.pod_ips.into_iter().flatten().map(|address| address.ip).collect();
+            assert_eq!(json!([status.pod_ip, all]), expected);
         }
     }
 

@@ -1,6 +1,8 @@
 //! The defaults of a pod's volumes.
 
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    AzureDiskVolumeSource, DownwardAPIVolumeFile, PersistentVolumeSpec, Volume, VolumeProjection,
+};
 
 use super::{absent, claim_spec, number, pod::IntoQuantity, pod::pull_policy_of, quantity, text};
 
@@ -46,17 +48,41 @@ fn network_storage(volume: &mut Volume) {
         text(&mut iscsi.iscsi_interface, "default");
     }
     if let Some(rbd) = &mut volume.rbd {
-        text(&mut rbd.pool, "rbd");
-        text(&mut rbd.user, "admin");
-        text(&mut rbd.keyring, "/etc/ceph/keyring");
+        ceph_disk(&mut rbd.pool, &mut rbd.user, &mut rbd.keyring);
     }
-    if let Some(disk) = &mut volume.azure_disk {
-        text(&mut disk.caching_mode, "ReadWrite");
-        text(&mut disk.kind, "Shared");
-        text(&mut disk.fs_type, "ext4");
-        absent(&mut disk.read_only, false);
-    }
+    volume.azure_disk.iter_mut().for_each(azure_disk);
     if let Some(scale_io) = &mut volume.scale_io {
+        text(&mut scale_io.storage_mode, "ThinProvisioned");
+        text(&mut scale_io.fs_type, "xfs");
+    }
+}
+
+fn ceph_disk(pool: &mut Option<String>, user: &mut Option<String>, keyring: &mut Option<String>) {
+    text(pool, "rbd");
+    text(user, "admin");
+    text(keyring, "/etc/ceph/keyring");
+}
+
+fn azure_disk(disk: &mut AzureDiskVolumeSource) {
+    text(&mut disk.caching_mode, "ReadWrite");
+    text(&mut disk.kind, "Shared");
+    text(&mut disk.fs_type, "ext4");
+    absent(&mut disk.read_only, false);
+}
+
+/// The sources of volumes of the cluster.
+pub fn persistent(spec: &mut PersistentVolumeSpec) {
+    if let Some(host_path) = &mut spec.host_path {
+        absent(&mut host_path.type_, String::new());
+    }
+    if let Some(iscsi) = &mut spec.iscsi {
+        text(&mut iscsi.iscsi_interface, "default");
+    }
+    if let Some(rbd) = &mut spec.rbd {
+        ceph_disk(&mut rbd.pool, &mut rbd.user, &mut rbd.keyring);
+    }
+    spec.azure_disk.iter_mut().for_each(azure_disk);
+    if let Some(scale_io) = &mut spec.scale_io {
         text(&mut scale_io.storage_mode, "ThinProvisioned");
         text(&mut scale_io.fs_type, "xfs");
     }
