@@ -37,7 +37,7 @@ async fn a_pod_is_bound_once() {
         (json!({"target": {"name": "n"}}), "BadRequest: name in URL does not match name in Binding object"),
         (
             json!({"metadata": {"name": "a"}, "target": {"kind": "Pod"}}),
-            ": [target.kind: Unsupported value: \"Pod\": supported values: \"<empty>\", \"Node\", target.name: Required value]",
+            ": [target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]",
         ),
     ];
     for (binding, said) in cases {
