@@ -123,7 +123,7 @@ impl Error {
     pub fn invalid_unshown(path: &Path, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Invalid, path, None, detail.as_ref())
     }
-    /// Invalid, with the value as upstream shows it where that is not the JSON of ours: lists and maps that are not there.
+    /// Invalid, with the value as upstream shows it where that is not the JSON of ours: its types are other ones.
     pub fn invalid_shown(path: &Path, value: &str, detail: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Invalid, path, Some(value.to_owned()), detail.as_ref())
     }
@@ -231,6 +231,7 @@ mod tests {
                 "spec.type: Unsupported value: \"x\": supported values: \"A\", \"B\"",
             ),
             (Error::duplicate(&spec.key("a"), "a"), "spec[a]: Duplicate value: \"a\""),
+            (Error::invalid(&spec, Value::Null, "must be there"), "spec: Invalid value: null: must be there"),
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);

@@ -296,27 +296,29 @@ pub fn path_segment_prefix(value: &str) -> Problems {
     forbidden.map(|part| format!("may not contain '{part}'")).collect()
 }
 
-/// A domain of at least three segments: webhook names. An empty name is the caller's `Required`.
-pub fn fully_qualified_name(value: &str) -> Problems {
+/// A domain of at least three segments: webhook names. All problems as one. An empty name is the caller's `Required`.
+pub fn fully_qualified_name(value: &str) -> Option<String> {
     let problems = dns1123_subdomain(value);
-    if problems.is_empty() && value.split('.').count() < 3 {
-        return vec!["should be a domain with at least three segments separated by dots".to_owned()];
+    if problems.is_empty() {
+        let short = value.split('.').count() < 3;
+        return short.then(|| "should be a domain with at least three segments separated by dots".to_owned());
     }
-    problems
+    Some(problems.join(","))
 }
 
-/// A domain of at least two segments, maybe with a dot at its end: signer names. An empty name is the caller's
-/// `Required`.
-pub fn fully_qualified_domain_name(value: &str) -> Problems {
+/// A domain of at least two segments, maybe with a dot at its end: the part of it that is wrong, and why. An empty name
+/// is the caller's `Required`.
+pub fn fully_qualified_domain_name(value: &str) -> Option<(&str, String)> {
     let value = value.strip_suffix('.').unwrap_or(value);
     let problems = dns1123_subdomain(value);
     if !problems.is_empty() {
-        return problems;
+        return Some((value, problems.join(",")));
     }
-    if value.split('.').count() < 2 {
-        return vec!["should be a domain with at least two segments separated by dots".to_owned()];
+    if !value.contains('.') {
+        return Some((value, "should be a domain with at least two segments separated by dots".to_owned()));
     }
-    value.split('.').map(dns1123_label).find(|problems| !problems.is_empty()).unwrap_or_default()
+    let label = value.split('.').find(|label| !dns1123_label(label).is_empty())?;
+    Some((label, dns1123_label(label).join(",")))
 }
 
 /// A `generateName` with its trailing dash made harmless, so that the whole-name rules apply to it.

@@ -62,7 +62,7 @@ pub enum NameRule {
     Subdomain,
     /// RFC 1123 label, at most 63 characters: Namespace, Service (relaxed in 1.36).
     Label,
-    /// Anything that fits in a path segment: RBAC kinds.
+    /// Anything that fits in a path segment: RBAC kinds, PodDisruptionBudget, CertificateSigningRequest.
     PathSegment,
     /// A canonical IP address: IPAddress.
     IpAddress,

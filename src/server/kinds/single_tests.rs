@@ -19,7 +19,7 @@ fn leases() {
         ),
         (
             json!({"spec": {"strategy": "Loudest"}}),
-            "spec.strategy: Unsupported value: \"Loudest\": supported values: \"OldestEmulationVersion\"",
+            "spec.strategy.strategy: Unsupported value: \"Loudest\": supported values: \"OldestEmulationVersion\"",
         ),
     ];
     for (patch, expected) in rows {
@@ -44,11 +44,11 @@ fn runtime_classes() {
         ),
         (
             tolerating(json!([{"key": "a", "operator": "Exists", "value": "b"}])),
-            "scheduling.tolerations.tolerations[0].operator: Invalid value: \"b\": value must be empty when `operator` is 'Exists'",
+            "scheduling.tolerations[0].operator: Invalid value: \"b\": value must be empty when `operator` is 'Exists'",
         ),
         (
             tolerating(json!([some, some])),
-            "scheduling.tolerations[1]: Duplicate value: {\"Effect\":\"\",\"Key\":\"a\",\"Operator\":\"Exists\",\"TolerationSeconds\":null,\"Value\":\"\"}",
+            "scheduling.tolerations[1]: Duplicate value: {\"Key\":\"a\",\"Operator\":\"Exists\",\"Value\":\"\",\"Effect\":\"\",\"TolerationSeconds\":null}",
         ),
     ]);
     sound.changes(&[(json!({"handler": "kata"}), &["handler: Invalid value: \"kata\": field is immutable"])]);
@@ -68,10 +68,12 @@ fn priority_classes() {
             json!({"metadata": {"name": "system-node-critical"}}),
             &format!("{reserved}value of system-node-critical PriorityClass must be 2000001000"),
         ),
+        (json!({"preemptionPolicy": ""}), "preemptionPolicy: Required value"),
     ]);
     sound.changes(&[
         (json!({"description": "a"}), &[]),
         (json!({"value": 8}), &["value: Forbidden: may not be changed in an update."]),
+        (json!({"value": 2_000_000_000}), &["value: Forbidden: may not be changed in an update."]),
         (json!({"preemptionPolicy": "Never"}), &["preemptionPolicy: Invalid value: \"Never\": field is immutable"]),
     ]);
 }

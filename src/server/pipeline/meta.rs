@@ -9,6 +9,7 @@ use crate::api::gvk::split_api_version;
 use crate::api::names;
 use crate::api::status::{Failure, Result};
 use crate::server::strategy::{Meta, NameRule};
+use crate::server::validation::network;
 
 /// All annotations of an object together, keys and values.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -87,11 +88,7 @@ fn name_problems(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
         NameRule::Label => names::dns1123_label(name),
         NameRule::PathSegment if prefix => names::path_segment_prefix(name),
         NameRule::PathSegment => names::path_segment_name(name),
-        NameRule::IpAddress => match name.parse::<std::net::IpAddr>() {
-            Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
-            Ok(ip) if ip.to_string() != name => vec![format!("must be in canonical form (\"{ip}\")")],
-            Ok(_) => Vec::new(),
-        },
+        NameRule::IpAddress => network::canonical_ip(name).err().into_iter().collect(),
     }
 }
 

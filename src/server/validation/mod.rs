@@ -45,6 +45,12 @@ pub fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
+/// An object as upstream shows one of its internal types: names of Go, in the order of their declaration.
+pub fn record(fields: &[(&str, Value)]) -> String {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 /// The text of an optional field; absent is empty.
 pub fn text(field: &Option<String>) -> &str {
     field.as_deref().unwrap_or_default()

@@ -8,21 +8,23 @@ use crate::api::field::{Error, Errors, Path};
 
 /// Reads an address; one that is none is an error, and so is one that some programs read otherwise (KEP-4858).
 pub fn ip(errors: &mut Errors, path: &Path, text: &str) -> Option<IpAddr> {
+    strict_ip(text).map_err(|problem| errors.push(Error::invalid(path, text, problem))).ok()
+}
+
+fn strict_ip(text: &str) -> Result<IpAddr, &'static str> {
     match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => {
-            errors.push(Error::invalid(path, text, "must not be an IPv4-mapped IPv6 address"));
-            None
-        }
-        Ok(address) => Some(address),
-        Err(_) if has_leading_zeros(text) => {
-            errors.push(Error::invalid(path, text, "must not have leading 0s"));
-            None
-        }
-        Err(_) => {
-            errors.push(Error::invalid(path, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
-            None
-        }
+        Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => Err("must not be an IPv4-mapped IPv6 address"),
+        Ok(address) => Ok(address),
+        Err(_) if has_leading_zeros(text) => Err("must not have leading 0s"),
+        Err(_) => Err("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
     }
+}
+
+/// An address written as everybody writes it, or what is wrong with it.
+pub fn canonical_ip(text: &str) -> Result<IpAddr, String> {
+    let address = strict_ip(text)?;
+    let canonical = address.to_string();
+    if canonical == text { Ok(address) } else { Err(format!("must be in canonical form ({canonical:?})")) }
 }
 
 /// The same for a field that had `old` until now: what was good enough once may stay.
@@ -33,11 +35,16 @@ pub fn legacy_ip(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -
     sloppy_ip(text)
 }
 
-/// Reads an address whose numbers may have zeros in front.
+/// Reads an address as Go did once, whose octets may have zeros in front.
 pub fn sloppy_ip(text: &str) -> Option<IpAddr> {
-    let plain = |part: &str| part.parse::<u8>().map(|number| number.to_string()).unwrap_or_else(|_| part.to_owned());
-    let padded = || text.split('.').map(plain).collect::<Vec<_>>().join(".").parse().ok();
-    text.parse().ok().or_else(padded)
+    let octets = || text.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u8>>>()?.try_into().ok();
+    text.parse().ok().or_else(|| octets().map(|octets: [u8; 4]| octets.into()))
+}
+
+fn sloppy_cidr(text: &str) -> Option<IpNet> {
+    let (address, bits) = text.split_once('/')?;
+    let is_number = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
+    IpNet::new(sloppy_ip(address)?, bits.parse().ok().filter(|_| is_number)?).ok()
 }
 
 /// The address of an interface with the length of its network's prefix, in the one form that Go writes.
@@ -66,13 +73,13 @@ fn has_leading_zeros(text: &str) -> bool {
 /// Reads a range in CIDR notation in a field from before the rules became strict (KEP-4858). `old` holds what the field
 /// had until now, which may stay as it is.
 pub fn cidr(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -> Option<IpNet> {
-    let range: Option<IpNet> = text.parse().ok();
+    let range = sloppy_cidr(text);
     if old.iter().any(|old| old.trim() == text) {
         return range;
     }
     let problem = match range {
-        _ if is_padded(text) => "must not have leading 0s in IP or prefix length",
         None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        Some(_) if is_padded(text) => "must not have leading 0s in IP or prefix length",
         Some(IpNet::V6(range)) if range.addr().to_ipv4_mapped().is_some() => {
             "must not have an IPv4-mapped IPv6 address"
         }
@@ -83,13 +90,11 @@ pub fn cidr(errors: &mut Errors, path: &Path, text: &str, old: &[String]) -> Opt
     range
 }
 
-/// An address and a length, one of whose decimal numbers has zeros in front.
+/// Whether one of the decimal numbers of a range has zeros in front.
 fn is_padded(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else { return false };
     let padded = |number: &str| number.len() > 1 && number.starts_with('0');
-    let readable = address.parse::<IpAddr>().is_ok() || has_leading_zeros(address);
-    let in_address = !address.contains(':') && address.split('.').any(padded);
-    readable && bits.parse::<u8>().is_ok_and(|bits| bits <= 128) && (in_address || padded(bits))
+    padded(bits) || (!address.contains(':') && address.split('.').any(padded))
 }
 
 /// A range in CIDR notation in a newer field, which must also be written as everybody writes it.

@@ -1,12 +1,13 @@
 //! What upstream warns of in several kinds: addresses in other than their usual form, labels that nodes had once.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolumeClaimSpec};
 
 use crate::api::field::Path;
 use crate::api::names;
 use crate::api::quantity::Quantity;
+use crate::server::validation::network::sloppy_ip;
 
 /// Labels of nodes that have newer names.
 pub const OLD_NODE_LABELS: &[(&str, &str)] = &[
@@ -40,18 +41,8 @@ pub fn node_selector_term(warnings: &mut Vec<String>, path: &Path, term: &NodeSe
     }
 }
 
-/// An address whose octets may have leading zeros, as Go read them once.
-fn sloppy(text: &str) -> Option<IpAddr> {
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let octets: Vec<u8> = text.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let octets: [u8; 4] = octets.try_into().ok()?;
-    Some(Ipv4Addr::from(octets).into())
-}
-
 pub fn ip(warnings: &mut Vec<String>, path: &Path, text: &str) {
-    let Some(address) = sloppy(text) else { return };
+    let Some(address) = sloppy_ip(text) else { return };
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V6(six)) if six.to_ipv4_mapped().is_none() => {
             let canonical = six.to_string();

@@ -15,19 +15,90 @@ struct Url<'a> {
     fragment: &'a str,
 }
 
-fn split(url: &str) -> Url<'_> {
+/// Reads a URL as Go does, with Go's words where it cannot.
+fn split(url: &str) -> Result<Url<'_>, String> {
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    if rest.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("net/url: invalid control character in URL".to_owned());
+    }
+    let (scheme, rest) = scheme(rest)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (scheme, rest) = rest.split_once("://").unwrap_or(("", ""));
-    let authority = rest.split('/').next().unwrap_or_default();
+    let nowhere = Url { scheme, user: None, host: "", query, fragment };
+    if !rest.starts_with('/') && !scheme.is_empty() {
+        return Ok(nowhere);
+    }
+    if !rest.starts_with('/') && rest.split('/').next().is_some_and(|step| step.contains(':')) {
+        return Err("first path segment in URL cannot contain colon".to_owned());
+    }
+    let is_absolute = !scheme.is_empty() || !rest.starts_with("///");
+    let Some(rest) = rest.strip_prefix("//").filter(|_| is_absolute) else {
+        escapes(rest)?;
+        return Ok(nowhere);
+    };
+    let (authority, route) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    Url { scheme, user, host, query, fragment }
+    host_name(host)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
+    if user.is_some_and(|user| !user.bytes().all(plain)) {
+        return Err("net/url: invalid userinfo".to_owned());
+    }
+    escapes(user.unwrap_or_default())?;
+    escapes(route)?;
+    Ok(Url { user, host, ..nowhere })
+}
+
+fn scheme(url: &str) -> Result<(&str, &str), String> {
+    let end = url.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(&byte));
+    match end.map(|end| url.split_at(end)) {
+        Some(("", rest)) if rest.starts_with(':') => Err("missing protocol scheme".to_owned()),
+        Some((scheme, rest)) if rest.starts_with(':') && scheme.as_bytes()[0].is_ascii_alphabetic() => {
+            Ok((scheme, &rest[1..]))
+        }
+        _ => Ok(("", url)),
+    }
+}
+
+fn host_name(host: &str) -> Result<(), String> {
+    let port = match (host.starts_with('['), host.rfind(']'), host.rfind(':')) {
+        (true, None, _) => return Err("missing ']' in host".to_owned()),
+        (true, Some(end), _) => &host[end + 1..],
+        (false, _, Some(colon)) => &host[colon..],
+        (false, _, None) => "",
+    };
+    let is_number = port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if !port.is_empty() && !is_number {
+        return Err(format!("invalid port {port:?} after host"));
+    }
+    let fits =
+        |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-_.~!$&'()*+,;=:[]<>\"%".contains(&byte);
+    match host.chars().find(|letter| letter.is_ascii() && !fits(*letter as u8)) {
+        Some(letter) => Err(format!("invalid character {:?} in host name", letter.to_string())),
+        None => escapes(host),
+    }
+}
+
+/// Whether every `%` begins the number of a byte.
+fn escapes(text: &str) -> Result<(), String> {
+    let is_number = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    match text.split('%').skip(1).find(|part| !is_number(part)) {
+        Some(part) => Err(format!("invalid URL escape {:?}", format!("%{}", part.chars().take(2).collect::<String>()))),
+        None => Ok(()),
+    }
 }
 
 pub fn url(errors: &mut Errors, path: &Path, text: &str) {
-    let url = split(text);
-    if url.scheme != "https" {
-        errors.push(Error::invalid(path, url.scheme, format!("'https' is the only allowed URL scheme{FORM}")));
+    let url = match split(text) {
+        Ok(url) => url,
+        Err(problem) => {
+            let read = text.split('#').next().unwrap_or_default();
+            let detail = format!("url must be a valid URL: parse {read:?}: {problem}{FORM}");
+            errors.push(Error::required(path, detail));
+            return;
+        }
+    };
+    if !url.scheme.eq_ignore_ascii_case("https") {
+        let scheme = url.scheme.to_ascii_lowercase();
+        errors.push(Error::invalid(path, scheme, format!("'https' is the only allowed URL scheme{FORM}")));
     }
     if url.host.is_empty() {
         errors.push(Error::invalid(path, url.host, format!("host must be specified{FORM}")));
@@ -90,6 +161,34 @@ pub fn service(errors: &mut Errors, path: &Path, namespace: &str, name: &str, ro
         }
         for problem in names::dns1123_subdomain(step) {
             invalid(format!("segment[{at}]: {problem}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_go_reads_them() {
+        let refused = |problem: &str| format!("f: Required value: url must be a valid URL: parse {problem}{FORM}");
+        let cases = [
+            ("https://a.b/c", String::new()),
+            ("HTTPS://[::1]:80/x", String::new()),
+            ("https://a:b", refused("\"https://a:b\": invalid port \":b\" after host")),
+            ("https://a b", refused("\"https://a b\": invalid character \" \" in host name")),
+            ("https://[::1", refused("\"https://[::1\": missing ']' in host")),
+            ("https://a/%zz#b", refused("\"https://a/%zz\": invalid URL escape \"%zz\"")),
+            (":a", refused("\":a\": missing protocol scheme")),
+            ("1:a", refused("\"1:a\": first path segment in URL cannot contain colon")),
+            ("https://a/\n", refused("\"https://a/\\n\": net/url: invalid control character in URL")),
+            ("https://u@a", "f: Invalid value: \"u\": user information is not permitted in the URL".to_owned()),
+            ("https:a", format!("f: Invalid value: \"\": host must be specified{FORM}")),
+        ];
+        for (text, expected) in cases {
+            let mut errors = Errors::new();
+            url(&mut errors, &Path::new("f"), text);
+            assert_eq!(super::super::lines(&errors).join("; "), expected, "{text}");
         }
     }
 }

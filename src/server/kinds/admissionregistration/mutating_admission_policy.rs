@@ -29,7 +29,7 @@ impl Strategy for MutatingAdmissionPolicies {
 
     fn default(&self, object: &mut MutatingAdmissionPolicy) {
         let Some(spec) = &mut object.spec else { return };
-        crate::server::kinds::defaults::text(&mut spec.failure_policy, "Fail");
+        crate::server::kinds::defaults::absent_text(&mut spec.failure_policy, "Fail");
         spec.match_constraints.iter_mut().for_each(policy::complete);
     }
 

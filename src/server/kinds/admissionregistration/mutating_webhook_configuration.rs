@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::webhook::{self, Webhook};
 use crate::api::field::{Errors, Path};
-use crate::server::kinds::defaults::text;
+use crate::server::kinds::defaults::absent_text;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 
@@ -30,7 +30,7 @@ impl Strategy for MutatingWebhookConfigurations {
     fn default(&self, object: &mut MutatingWebhookConfiguration) {
         for hook in object.webhooks.iter_mut().flatten() {
             hook.complete();
-            text(&mut hook.reinvocation_policy, "Never");
+            absent_text(&mut hook.reinvocation_policy, "Never");
         }
     }
 

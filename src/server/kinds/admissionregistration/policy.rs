@@ -12,17 +12,17 @@ use super::{expressions, rules};
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell::{self, UNSET};
-use crate::server::kinds::defaults::text;
+use crate::server::kinds::defaults::absent_text;
 use crate::server::validation::cel::{self, Environment, Object, Type};
-use crate::server::validation::{self, labels, one_in_order, one_of};
+use crate::server::validation::{self, labels, one_in_order, optional_one_of};
 
 /// The defaults of what a policy matches.
 pub fn complete(resources: &mut MatchResources) {
-    text(&mut resources.match_policy, "Equivalent");
+    absent_text(&mut resources.match_policy, "Equivalent");
     resources.namespace_selector.get_or_insert_default();
     resources.object_selector.get_or_insert_default();
     let rules = resources.resource_rules.iter_mut().chain(&mut resources.exclude_resource_rules);
-    rules.flatten().for_each(|rule| text(&mut rule.scope, "*"));
+    rules.flatten().for_each(|rule| absent_text(&mut rule.scope, "*"));
 }
 
 /// `apps/v1/Deployment`.
@@ -71,7 +71,7 @@ policy!(ValidatingAdmissionPolicySpec);
 
 /// Checks a policy, and gives what its own expressions may name: its variables too.
 pub fn policy(errors: &mut Errors, path: &Path, policy: &Policy) -> Environment {
-    one_of(errors, &path.child("failurePolicy"), validation::text(policy.failure_policy), &["Fail", "Ignore"]);
+    optional_one_of(errors, &path.child("failurePolicy"), policy.failure_policy, &["Fail", "Ignore"]);
     if let Some(kind) = policy.param_kind {
         param_kind(errors, &path.child("paramKind"), kind);
     }
@@ -158,7 +158,7 @@ fn joined(errors: &mut Errors, path: &Path, value: &str, intro: &str, problems: 
 }
 
 fn match_resources(errors: &mut Errors, path: &Path, resources: &MatchResources) {
-    one_of(errors, &path.child("matchPolicy"), validation::text(&resources.match_policy), &["Equivalent", "Exact"]);
+    optional_one_of(errors, &path.child("matchPolicy"), &resources.match_policy, &["Equivalent", "Exact"]);
     labels::selector(errors, &path.child("namespaceSelector"), resources.namespace_selector.as_ref());
     labels::selector(errors, &path.child("objectSelector"), resources.object_selector.as_ref());
     let lists =

@@ -96,8 +96,9 @@ fn resources(errors: &mut Errors, path: &Path, resources: &[String]) {
         let detail = "if '*/*' is present, must not specify other resources";
         errors.push(Error::invalid(path, json(&resources), detail));
     }
-    let plain = resources.iter().any(|resource| resource != "*" && !resource.is_empty() && !resource.contains('/'));
-    if has("*") && plain {
+    // Upstream remembers the last one only.
+    let plain = resources.iter().rfind(|resource| !resource.is_empty() && !resource.contains('/'));
+    if has("*") && plain.is_some_and(|resource| resource != "*") {
         let detail = "if '*' is present, must not specify other resources without subresources";
         errors.push(Error::invalid(path, json(&resources), detail));
     }

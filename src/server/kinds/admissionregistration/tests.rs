@@ -39,10 +39,22 @@ fn webhooks_are_reachable_and_harmless() {
         ]);
         let one = &hook(json!({}))["webhooks"][0];
         let twice = json!({"webhooks": [one, one]});
+        let long_name = format!(
+            "webhooks[0].name: Invalid value: {:?}: must be no more than 253 characters,a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            "A.b.c".to_owned() + &".d".repeat(130)
+        );
         sound.refuses(&[
             (
                 hook(json!({"name": "a.b"})),
                 "webhooks[0].name: Invalid value: \"a.b\": should be a domain with at least three segments separated by dots",
+            ),
+            (
+                hook(json!({"name": "A.b.c".to_owned() + &".d".repeat(130)})),
+                long_name.as_str(),
+            ),
+            (
+                hook(json!({"failurePolicy": ""})),
+                "webhooks[0].failurePolicy: Unsupported value: \"\": supported values: \"Fail\", \"Ignore\"",
             ),
             (
                 hook(json!({"sideEffects": "Some"})),
@@ -87,7 +99,7 @@ fn webhooks_are_reachable_and_harmless() {
 #[test]
 fn webhooks_name_no_resource_twice() {
     for sound in configurations() {
-        sound.accepts(&[resources(json!(["pods", "pods/*", "*/scale"]))]);
+        sound.accepts(&[resources(json!(["pods", "pods/*", "*/scale"])), resources(json!(["pods", "*"]))]);
         sound.refuses(&[
             (resources(json!([])), "webhooks[0].rules[0].resources: Required value"),
             (

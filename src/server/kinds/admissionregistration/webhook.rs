@@ -11,7 +11,7 @@ use super::rules;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
-use crate::server::kinds::defaults::{absent, text};
+use crate::server::kinds::defaults::{absent, absent_text};
 use crate::server::strategy::Column;
 use crate::server::validation::{self, labels, optional_one_of};
 
@@ -62,12 +62,12 @@ macro_rules! webhook {
             }
 
             fn complete(&mut self) {
-                text(&mut self.failure_policy, "Fail");
-                text(&mut self.match_policy, "Equivalent");
+                absent_text(&mut self.failure_policy, "Fail");
+                absent_text(&mut self.match_policy, "Equivalent");
                 self.namespace_selector.get_or_insert_default();
                 self.object_selector.get_or_insert_default();
                 absent(&mut self.timeout_seconds, 10);
-                self.rules.iter_mut().flatten().for_each(|rule| text(&mut rule.scope, "*"));
+                self.rules.iter_mut().flatten().for_each(|rule| absent_text(&mut rule.scope, "*"));
                 if let Some(service) = &mut self.client_config.service {
                     absent(&mut service.port, 443);
                 }
@@ -100,8 +100,8 @@ fn hook(errors: &mut Errors, path: &Path, hook: &Hook) {
     let here = path.child("name");
     if hook.name.is_empty() {
         errors.push(Error::required(&here, ""));
-    } else {
-        validation::named(errors, &here, hook.name, names::fully_qualified_name(hook.name));
+    } else if let Some(problem) = names::fully_qualified_name(hook.name) {
+        errors.push(Error::invalid(&here, hook.name, problem));
     }
     for (at, rule) in hook.rules.iter().enumerate() {
         rules::rule(errors, &path.child("rules").index(at), rule);

@@ -11,7 +11,7 @@ use crate::api::duration::human;
 use crate::api::field::{Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::defaults;
-use crate::server::strategy::{Column, Fields, Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Fields, Meta, NameRule, Strategy, Subresource};
 use crate::server::validation::certificate::{self, Through};
 
 const SUBRESOURCES: &[Subresource] = &[
@@ -33,6 +33,7 @@ impl Strategy for CertificateSigningRequests {
         Meta {
             short_names: &["csr"],
             subresources: SUBRESOURCES,
+            names: NameRule::PathSegment,
             ..Meta::cluster::<CertificateSigningRequest>("certificatesigningrequests")
         }
     }

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::error::X509Error;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::validation::{json, signer_name};
@@ -64,8 +66,25 @@ fn readable(pem: &[u8]) -> Result<(), String> {
     let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
     let block = block.ok_or_else(|| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
     match X509CertificationRequest::from_der(&block.contents) {
-        Ok(_) => Ok(()),
+        Ok(([], request)) => signed(&request),
+        Ok(_) => Err("asn1: syntax error: trailing data".to_owned()),
         Err(error) => Err(format!("asn1: structure error: {error}")),
+    }
+}
+
+/// Whether the request is signed with the key that it is for. Kinds and sizes of keys that cannot be checked here pass.
+fn signed(request: &X509CertificationRequest) -> Result<(), String> {
+    const SHORTEST_RSA_BITS: usize = 2048;
+    let key = request.certification_request_info.subject_pki.parsed();
+    let problem = match key {
+        Ok(PublicKey::RSA(key)) if key.key_size() >= SHORTEST_RSA_BITS => "crypto/rsa: verification error",
+        Ok(PublicKey::EC(_)) => "x509: ECDSA verification failure",
+        Ok(PublicKey::Unknown(_)) => "x509: Ed25519 verification failure",
+        _ => return Ok(()),
+    };
+    match request.verify_signature() {
+        Err(X509Error::SignatureVerificationError) => Err(problem.to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -73,6 +92,8 @@ fn readable(pem: &[u8]) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::server::validation::lines;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use k8s_openapi::ByteString;
 
     #[test]
@@ -94,6 +115,12 @@ mod tests {
         assert_eq!(problems(&|_| {}), Vec::<String>::new());
         let unreadable = problems(&|spec| spec.request = ByteString(b"abc".to_vec()));
         assert_eq!(unreadable, ["spec.request: Invalid value: \"YWJj\": PEM block type must be CERTIFICATE REQUEST"]);
+        let mut forged = rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        let (label, forged) = ("CERTIFICATE REQUEST-----", STANDARD.encode(forged));
+        let forged = format!("-----BEGIN {label}\n{forged}\n-----END {label}\n");
+        let unsigned = problems(&|spec| spec.request = ByteString(forged.clone().into_bytes()));
+        assert!(unsigned.len() == 1 && unsigned[0].ends_with(": x509: ECDSA verification failure"), "{unsigned:?}");
         let usages = problems(&|spec| spec.usages = Some(vec!["any".to_owned(), "any".to_owned()]));
         assert_eq!(usages, ["spec.usages[1]: Duplicate value: \"any\""]);
         let unknown = problems(&|spec| spec.usages = Some(vec!["magic".to_owned()]));

@@ -67,7 +67,8 @@ impl Strategy for Leases {
             let path = path.child("leaseTransitions");
             errors.push(Error::invalid(&path, count, "must be greater than or equal to 0"));
         }
-        strategy(&mut errors, &path.child("strategy"), validation::text(&spec.strategy));
+        // Upstream names the field twice.
+        strategy(&mut errors, &path.child("strategy").child("strategy"), validation::text(&spec.strategy));
         if !validation::text(&spec.preferred_holder).is_empty() && validation::text(&spec.strategy).is_empty() {
             let detail = "may only be specified if `strategy` is defined";
             errors.push(Error::forbidden(&path.child("preferredHolder"), detail));

@@ -42,6 +42,11 @@ pub fn absent<T>(field: &mut Option<T>, value: T) {
     field.get_or_insert(value);
 }
 
+/// The same for a text whose emptiness is a choice, and mostly a wrong one: upstream's field is a pointer.
+pub fn absent_text(field: &mut Option<String>, value: &str) {
+    absent(field, value.to_owned());
+}
+
 /// Writes a quantity as upstream would write it back; one that cannot be read is left for validation.
 pub fn quantity(wire: &mut Wire) {
     if let Ok(quantity) = Quantity::parse(&wire.0) {

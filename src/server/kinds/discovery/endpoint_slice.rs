@@ -31,6 +31,12 @@ impl Strategy for EndpointSlices {
         }
     }
 
+    fn prepare_update(&self, new: &mut EndpointSlice, old: &EndpointSlice) {
+        if new.endpoints != old.endpoints {
+            self.prepare_create(new);
+        }
+    }
+
     fn default(&self, object: &mut EndpointSlice) {
         for port in object.ports.iter_mut().flatten() {
             absent(&mut port.name, String::new());
@@ -88,10 +94,27 @@ impl Strategy for EndpointSlices {
     }
 
     fn warnings(&self, new: &EndpointSlice, old: Option<&EndpointSlice>) -> Vec<String> {
-        let named = old.is_none() && new.address_type == "FQDN";
-        named.then(|| "addressType: FQDN endpoints are deprecated".to_owned()).into_iter().collect()
+        let mut warnings = Vec::new();
+        if old.is_none() && new.address_type == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = new.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
+        if manager.is_some_and(|manager| CONTROLLERS.contains(&manager.as_str())) {
+            return warnings;
+        }
+        for (at, endpoint) in new.endpoints.iter().flatten().enumerate() {
+            let path = Path::new("endpoints").index(at).child("addresses");
+            for (at, address) in endpoint.addresses.iter().enumerate() {
+                validation::warnings::ip(&mut warnings, &path.index(at), address);
+            }
+        }
+        warnings
     }
 }
+
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// What these write is as it should be.
+const CONTROLLERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
@@ -114,9 +137,10 @@ fn endpoints(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
         }
         for (at, address) in endpoint.addresses.iter().enumerate() {
             match slice.address_type.as_str() {
+                "FQDN" if address.is_empty() => errors.push(Error::required(&here.index(at), "")),
                 "FQDN" => {
-                    let problems = names::fully_qualified_domain_name(address);
-                    validation::named(errors, &here.index(at), address, problems);
+                    let problem = names::fully_qualified_domain_name(address);
+                    errors.extend(problem.map(|(part, why)| Error::invalid(&here.index(at), part, why)));
                 }
                 family => address_of(errors, &here, at, address, family),
             }
@@ -130,6 +154,9 @@ fn endpoints(errors: &mut Errors, path: &Path, slice: &EndpointSlice) {
         if let Some(hints) = &endpoint.hints {
             let zones: Vec<_> = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str()).collect();
             hinted(errors, &path.child("hints").child("forZones"), &zones, names::label_value);
+            if zones.len() > HINTS_MAX {
+                continue;
+            }
             let nodes: Vec<_> = hints.for_nodes.iter().flatten().map(|node| node.name.as_str()).collect();
             hinted(errors, &path.child("hints").child("forNodes"), &nodes, names::dns1123_subdomain);
         }
@@ -195,6 +222,21 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn odd_addresses_are_told() {
+        let mut slice = json!({"addressType": "IPv6", "endpoints": [{"addresses": ["FD00::1"]}], "metadata": {}});
+        let told =
+            |slice: &serde_json::Value| EndpointSlices.warnings(&serde_json::from_value(slice.clone()).unwrap(), None);
+        let path = "endpoints[0].addresses[0]";
+        let expected =
+            [format!("{path}: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")")];
+        assert_eq!(told(&slice), expected);
+        slice["metadata"]["labels"] = json!({MANAGED_BY: CONTROLLERS[0]});
+        assert!(told(&slice).is_empty());
+        let fqdn = json!({"addressType": "FQDN", "endpoints": [], "metadata": {}});
+        assert_eq!(told(&fqdn), ["spec.addressType: FQDN endpoints are deprecated"]);
+    }
+
+    #[test]
     fn slices_are_checked() {
         let cases = [
             (
@@ -208,6 +250,13 @@ mod tests {
             (
                 json!({"addressType": "IPv4", "endpoints": [{"addresses": []}]}),
                 vec!["endpoints[0].addresses: Required value: must contain at least 1 address"],
+            ),
+            (
+                json!({"addressType": "FQDN", "endpoints": [{"addresses": ["a.", "", "b.c."]}]}),
+                vec![
+                    "endpoints[0].addresses[0]: Invalid value: \"a\": should be a domain with at least two segments separated by dots",
+                    "endpoints[0].addresses[1]: Required value",
+                ],
             ),
             (
                 json!({"addressType": "IPv6", "endpoints": [{"addresses": ["10.0.0.1"]}]}),

@@ -190,7 +190,7 @@ fn queuing(errors: &mut Errors, path: &Path, queuing: &QueuingConfiguration) {
         errors.push(Error::invalid(&path.child("queues"), queues, detail));
     }
     let bits = f64::from(queues.max(1)).log2() * f64::from(hand);
-    if hand > queues {
+    if hand > queues.max(0) {
         let detail = format!("should not be greater than queues ({queues})");
         errors.push(Error::invalid(&path.child("handSize"), hand, detail));
     } else if hand > 0 && bits.ceil() > MAX_HASH_BITS {

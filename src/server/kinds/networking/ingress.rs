@@ -151,7 +151,7 @@ fn spec_rules(errors: &mut Errors, path: &Path, spec: &IngressSpec, tolerated: &
     match &spec.default_backend {
         None if rules.is_empty() => {
             let detail = "either `defaultBackend` or `rules` must be specified";
-            errors.push(Error::invalid_shown(path, "null", detail));
+            errors.push(Error::invalid(path, Value::Null, detail));
         }
         None => {}
         Some(backend) => backend_rules(errors, &path.child("defaultBackend"), backend),
@@ -183,7 +183,7 @@ fn spec_rules(errors: &mut Errors, path: &Path, spec: &IngressSpec, tolerated: &
 }
 
 fn not_an_ip(errors: &mut Errors, path: &Path, host: &str) {
-    if host.parse::<std::net::IpAddr>().is_ok() {
+    if validation::network::sloppy_ip(host).is_some() {
         errors.push(Error::invalid(path, host, "must be a DNS name, not an IP address"));
     }
 }

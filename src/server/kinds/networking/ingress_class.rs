@@ -23,7 +23,7 @@ impl Strategy for IngressClasses {
 
     fn default(&self, object: &mut IngressClass) {
         let Some(parameters) = object.spec.as_mut().and_then(|spec| spec.parameters.as_mut()) else { return };
-        defaults::text(&mut parameters.scope, "Cluster");
+        defaults::absent_text(&mut parameters.scope, "Cluster");
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -77,7 +77,6 @@ fn parameters(errors: &mut Errors, path: &Path, reference: &IngressClassParamete
     super::reference(errors, path, reference.api_group.as_deref(), &reference.kind, &reference.name);
     let here = path.child("namespace");
     match (validation::text(&reference.scope), &reference.namespace) {
-        ("", _) => errors.push(Error::required(&path.child("scope"), "")),
         ("Cluster", Some(_)) => errors.push(Error::forbidden(&here, "`parameters.scope` is set to 'Cluster'")),
         ("Namespace", None) => errors.push(Error::required(&here, "`parameters.scope` is set to 'Namespace'")),
         ("Namespace", Some(namespace)) => {

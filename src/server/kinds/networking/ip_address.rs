@@ -1,9 +1,9 @@
 //! IPAddress: an allocated Service address.
 
-use k8s_openapi::api::networking::v1::IPAddress;
+use k8s_openapi::api::networking::v1::{IPAddress, ParentReference};
 use serde_json::Value;
 
-use crate::api::field::{Errors, Path};
+use crate::api::field::{Error, Errors, Path};
 use crate::api::gvk::GroupResource;
 use crate::api::names;
 use crate::server::kinds::cell;
@@ -45,6 +45,11 @@ impl Strategy for IpAddresses {
         let parent = &new.spec.parent_ref;
         if let Some(old) = old {
             validation::immutable(&mut errors, &path, parent, &old.spec.parent_ref);
+            return errors;
+        }
+        // A reference that is not there cannot be told from an empty one.
+        if *parent == ParentReference::default() {
+            errors.push(Error::required(&path, ""));
             return errors;
         }
         let group = validation::text(&parent.group);

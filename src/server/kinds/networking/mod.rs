@@ -9,9 +9,9 @@ pub mod service_cidr;
 #[cfg(test)]
 mod tests;
 
-use crate::api::field::{Error, Errors, Path};
+use crate::api::field::{Errors, Path};
 use crate::api::names;
-use crate::server::validation::named;
+use crate::server::validation::{named, required_name};
 
 /// What an Ingress or its class points at by group, kind and name.
 fn reference(errors: &mut Errors, path: &Path, group: Option<&str>, kind: &str, name: &str) {
@@ -19,11 +19,6 @@ fn reference(errors: &mut Errors, path: &Path, group: Option<&str>, kind: &str, 
         named(errors, &path.child("apiGroup"), group, names::dns1123_subdomain(group));
     }
     for (field, value) in [("kind", kind), ("name", name)] {
-        let path = path.child(field);
-        if value.is_empty() {
-            errors.push(Error::required(&path, format!("{field} is required")));
-        } else {
-            named(errors, &path, value, names::path_segment_name(value));
-        }
+        required_name(errors, &path.child(field), value, names::path_segment_name);
     }
 }

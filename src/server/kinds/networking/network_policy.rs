@@ -1,6 +1,6 @@
 //! NetworkPolicy: who may talk to which pods.
 
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
+use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -138,8 +138,7 @@ fn ports(errors: &mut Errors, path: &Path, ports: &[NetworkPolicyPort]) {
             }
             Some(IntOrString::Int(start)) => {
                 if end < *start {
-                    // Upstream shows the start.
-                    errors.push(Error::invalid(&path, *start, "must be greater than or equal to `port`"));
+                    errors.push(Error::invalid(&path, end, "must be greater than or equal to `port`"));
                 }
                 validation::port_number(errors, &path, end);
             }
@@ -154,28 +153,30 @@ fn peers(errors: &mut Errors, path: &Path, peers: &[NetworkPolicyPeer], known: &
         let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
         validation::labels::selector(errors, &path.child("podSelector"), peer.pod_selector.as_ref());
         validation::labels::selector(errors, &path.child("namespaceSelector"), peer.namespace_selector.as_ref());
-        match &peer.ip_block {
-            None if !selects => errors.push(Error::required(&path, "must specify a peer")),
-            None => {}
-            Some(_) if selects => errors.push(Error::forbidden(&path, "may not specify both ipBlock and another peer")),
-            Some(block) => {
-                let path = path.child("ipBlock");
-                if block.cidr.is_empty() {
-                    errors.push(Error::required(&path.child("cidr"), ""));
-                    continue;
-                }
-                let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr, known);
-                for (at, except) in block.except.iter().flatten().enumerate() {
-                    let path = path.child("except").index(at);
-                    let part = validation::network::cidr(errors, &path, except, known);
-                    if let (Some(whole), Some(part)) = (whole, part)
-                        && (!whole.contains(&part.network()) || whole.prefix_len() >= part.prefix_len())
-                    {
-                        let detail = "must be a strict subset of `cidr`";
-                        errors.push(Error::invalid(&path, except.as_str(), detail));
-                    }
-                }
-            }
+        if let Some(block) = &peer.ip_block {
+            self::block(errors, &path.child("ipBlock"), block, known);
+        }
+        match (&peer.ip_block, selects) {
+            (None, false) => errors.push(Error::required(&path, "must specify a peer")),
+            (Some(_), true) => errors.push(Error::forbidden(&path, "may not specify both ipBlock and another peer")),
+            (None, true) | (Some(_), false) => {}
+        }
+    }
+}
+
+fn block(errors: &mut Errors, path: &Path, block: &IPBlock, known: &[String]) {
+    if block.cidr.is_empty() {
+        errors.push(Error::required(&path.child("cidr"), ""));
+        return;
+    }
+    let whole = validation::network::cidr(errors, &path.child("cidr"), &block.cidr, known);
+    for (at, except) in block.except.iter().flatten().enumerate().filter(|_| whole.is_some()) {
+        let path = path.child("except").index(at);
+        let part = validation::network::cidr(errors, &path, except, known);
+        if let (Some(whole), Some(part)) = (whole, part)
+            && (!whole.contains(&part.network()) || whole.prefix_len() >= part.prefix_len())
+        {
+            errors.push(Error::invalid(&path, except.as_str(), "must be a strict subset of `cidr`"));
         }
     }
 }

@@ -67,24 +67,22 @@ fn cidrs(object: &ServiceCIDR) -> &[String] {
 }
 
 fn ranges(errors: &mut Errors, path: &Path, ranges: &[String]) {
-    let shown = || serde_json::json!({"CIDRs": ranges});
-    let families: Vec<_> =
-        ranges.iter().map(|range| range.parse().ok().map(|range: IpNet| range.addr().is_ipv4())).collect();
-    match families[..] {
-        [] => errors.push(Error::required(path, "at least one CIDR required")),
-        [_] => {}
-        [Some(one), Some(other)] if one != other => {}
-        [_, _] => {
-            let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            errors.push(Error::invalid(path, shown(), detail));
-            return;
-        }
-        _ => {
-            errors.push(Error::invalid(path, shown(), "may only hold up to 2 values"));
-            return;
-        }
+    if ranges.is_empty() {
+        errors.push(Error::required(path, "at least one CIDR required"));
+    }
+    if ranges.len() > 2 {
+        let shown = serde_json::json!({"CIDRs": ranges});
+        errors.push(Error::invalid(path, shown, "may only hold up to 2 values"));
+        return;
     }
     for (at, range) in ranges.iter().enumerate() {
         validation::network::strict_cidr(errors, &path.index(at), range);
+    }
+    let is_ipv4 = |range: &String| range.parse().ok().map(|range: IpNet| range.addr().is_ipv4());
+    if let [Some(one), Some(other)] = ranges.iter().map(is_ipv4).collect::<Vec<_>>()[..]
+        && one == other
+    {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(Error::invalid(path, validation::json(&ranges), detail));
     }
 }

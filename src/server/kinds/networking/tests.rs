@@ -52,8 +52,8 @@ fn ingresses() {
             "spec.rules[0].http.paths[0].pathType: Unsupported value: \"Regex\": supported values: \"Exact\", \"ImplementationSpecific\", \"Prefix\"",
         ),
         (
-            json!({"spec": {"rules": [{"host": "10.0.0.1"}]}}),
-            "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
+            json!({"spec": {"rules": [{"host": "010.0.0.1"}]}}),
+            "spec.rules[0].host: Invalid value: \"010.0.0.1\": must be a DNS name, not an IP address",
         ),
         (
             json!({"spec": {"ingressClassName": "a"}, "metadata": {"annotations": {"kubernetes.io/ingress.class": "b"}}}),
@@ -86,10 +86,14 @@ fn ingress_classes() {
             "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
         ),
         (
+            parameters(json!({"kind": "K", "name": "n", "scope": ""})),
+            "spec.parameters.scope: Unsupported value: \"\": supported values: \"Cluster\", \"Namespace\"",
+        ),
+        (
             parameters(json!({"kind": "K", "name": "n", "namespace": "a"})),
             "spec.parameters.namespace: Forbidden: `parameters.scope` is set to 'Cluster'",
         ),
-        (parameters(json!({"kind": "", "name": "n"})), "spec.parameters.kind: Required value: kind is required"),
+        (parameters(json!({"kind": "", "name": "n"})), "spec.parameters.kind: Required value"),
     ]);
     sound.changes(&[(
         json!({"spec": {"controller": "a.b/d"}}),
@@ -106,7 +110,7 @@ fn network_policies() {
     sound.refuses(&[
         (
             port(json!({"port": 80, "endPort": 70})),
-            "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
+            "spec.ingress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal to `port`",
         ),
         (
             port(json!({"endPort": 70})),
@@ -125,10 +129,25 @@ fn network_policies() {
             "spec.egress[0].to[0].ipBlock.cidr: Required value",
         ),
         (
+            block("010.0.0.0/8", "10.1.0.0/16"),
+            "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"010.0.0.0/8\": must not have leading 0s in IP or prefix length",
+        ),
+        (
             json!({"spec": {"policyTypes": ["Ingress", "Egress", "Ingress"]}}),
             "spec.policyTypes: Invalid value: [\"Ingress\",\"Egress\",\"Ingress\"]: may not specify more than two policyTypes",
         ),
     ]);
+}
+
+#[test]
+fn a_peer_is_a_block_or_a_selector() {
+    let sound = Sound::new(GROUP, "NetworkPolicy", json!({"spec": {}}));
+    let both = json!({"spec": {"ingress": [{"from": [{"podSelector": {}, "ipBlock": {"cidr": "a"}}]}]}});
+    let expected = [
+        "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"a\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer",
+    ];
+    assert_eq!(sound.create(both), expected);
 }
 
 #[test]
@@ -139,7 +158,11 @@ fn ranges_and_addresses_of_services() {
         (json!({"spec": {"cidrs": []}}), "spec.cidrs: Required value: at least one CIDR required"),
         (
             json!({"spec": {"cidrs": ["10.0.0.0/16", "10.1.0.0/16"]}}),
-            "spec.cidrs: Invalid value: {\"CIDRs\":[\"10.0.0.0/16\",\"10.1.0.0/16\"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+            "spec.cidrs: Invalid value: [\"10.0.0.0/16\",\"10.1.0.0/16\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+        ),
+        (
+            json!({"spec": {"cidrs": ["10.0.0.0/16", "a"]}}),
+            "spec.cidrs[1]: Invalid value: \"a\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
         ),
         (
             json!({"spec": {"cidrs": ["10.0.0.1/16"]}}),
@@ -163,6 +186,7 @@ fn ranges_and_addresses_of_services() {
         Sound::new(GROUP, "IPAddress", json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}}));
     addresses.accepts(&[json!({})]);
     addresses.refuses(&[
+        (json!({"spec": {"parentRef": null}}), "spec.parentRef: Required value"),
         (json!({"spec": {"parentRef": {"resource": ""}}}), "spec.parentRef.resource: Required value"),
         (
             json!({"spec": {"parentRef": {"name": "a/b"}}}),

@@ -57,19 +57,18 @@ impl Strategy for RuntimeClasses {
 }
 
 fn tolerations(errors: &mut Errors, path: &Path, tolerations: &[Toleration]) {
-    // Upstream names the list twice where a toleration is bad in itself.
-    validation::pod::tolerations(errors, &path.child("tolerations"), tolerations, Kept::default());
+    validation::pod::tolerations(errors, path, tolerations, Kept::default());
     let key = |one: &Toleration| Toleration { toleration_seconds: None, ..one.clone() };
     for (at, one) in tolerations.iter().enumerate() {
         if tolerations[..at].iter().any(|other| key(other) == key(one)) {
-            let shown = serde_json::json!({
-                "Key": validation::text(&one.key),
-                "Operator": validation::text(&one.operator),
-                "Value": validation::text(&one.value),
-                "Effect": validation::text(&one.effect),
-                "TolerationSeconds": one.toleration_seconds,
-            });
-            errors.push(Error::duplicate(&path.index(at), shown));
+            let fields = [
+                ("Key", validation::text(&one.key).into()),
+                ("Operator", validation::text(&one.operator).into()),
+                ("Value", validation::text(&one.value).into()),
+                ("Effect", validation::text(&one.effect).into()),
+                ("TolerationSeconds", one.toleration_seconds.into()),
+            ];
+            errors.push(Error::duplicate_shown(&path.index(at), &validation::record(&fields)));
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
-use crate::server::strategy::{Column, Meta, Strategy, Subresource};
+use crate::server::strategy::{Column, Meta, NameRule, Strategy, Subresource};
 use crate::server::validation;
 
 pub struct PodDisruptionBudgets;
@@ -19,6 +19,7 @@ impl Strategy for PodDisruptionBudgets {
             subresources: const { &[Subresource::status("PodDisruptionBudget")] },
             generation: true,
             unconditional_update: false,
+            names: NameRule::PathSegment,
             ..Meta::namespaced::<PodDisruptionBudget>("poddisruptionbudgets")
         }
     }
@@ -54,7 +55,13 @@ impl Strategy for PodDisruptionBudgets {
         let Some(spec) = &new.spec else { return errors };
         if spec.min_available.is_some() && spec.max_unavailable.is_some() {
             let detail = "minAvailable and maxUnavailable cannot be both set";
-            errors.push(Error::invalid(&path, validation::json(spec), detail));
+            let fields = [
+                ("MinAvailable", validation::json(&spec.min_available)),
+                ("Selector", validation::json(&spec.selector)),
+                ("MaxUnavailable", validation::json(&spec.max_unavailable)),
+                ("UnhealthyPodEvictionPolicy", validation::json(&spec.unhealthy_pod_eviction_policy)),
+            ];
+            errors.push(Error::invalid_shown(&path, &validation::record(&fields), detail));
         }
         let bounds = [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)];
         for (field, bound) in bounds {

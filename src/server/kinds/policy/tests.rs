@@ -11,7 +11,7 @@ fn budgets_are_checked() {
     budgets.refuses(&[
         (
             json!({"spec": {"minAvailable": 1, "maxUnavailable": 1}}),
-            "spec: Invalid value: {\"maxUnavailable\":1,\"minAvailable\":1,\"selector\":{}}: minAvailable and maxUnavailable cannot be both set",
+            "spec: Invalid value: {\"MinAvailable\":1,\"Selector\":{},\"MaxUnavailable\":1,\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set",
         ),
         (
             json!({"spec": {"unhealthyPodEvictionPolicy": "Never"}}),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, NameRule, Strategy};
+use crate::server::validation::labels;
 
 pub struct ClusterRoles;
 
@@ -42,7 +43,11 @@ impl Strategy for ClusterRoles {
                 ));
             }
             for (at, selector) in selectors.iter().enumerate() {
-                crate::server::validation::labels::selector(&mut errors, &path.index(at), Some(selector));
+                let (path, before) = (path.index(at), errors.len());
+                labels::selector(&mut errors, &path, Some(selector));
+                if errors.len() > before {
+                    errors.push(Error::invalid(&path, Value::Null, "invalid label selector."));
+                }
             }
         }
         errors

@@ -17,6 +17,13 @@ fn roles() {
     )]);
     let cluster = Sound::new(GROUP, "ClusterRole", json!({"rules": [rule]}));
     cluster.accepts(&[json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}})]);
+    let selectors =
+        json!({"aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}]}]}});
+    let expected = [
+        "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+        "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector.",
+    ];
+    assert_eq!(cluster.create(selectors), expected);
     cluster.refuses(&[(
         json!({"aggregationRule": {}}),
         "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil",

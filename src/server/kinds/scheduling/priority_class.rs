@@ -19,7 +19,7 @@ impl Strategy for PriorityClasses {
     }
 
     fn default(&self, object: &mut PriorityClass) {
-        defaults::text(&mut object.preemption_policy, "PreemptLowerPriority");
+        defaults::absent_text(&mut object.preemption_policy, "PreemptLowerPriority");
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -57,6 +57,15 @@ impl Strategy for PriorityClasses {
 
     fn validate(&self, new: &PriorityClass, old: Option<&PriorityClass>) -> Errors {
         let mut errors = Errors::new();
+        let path = Path::new("preemptionPolicy");
+        if let Some(old) = old {
+            if new.value != old.value {
+                let detail = "may not be changed in an update.";
+                errors.push(Error::forbidden(&Path::new("value"), detail));
+            }
+            validation::immutable(&mut errors, &path, &new.preemption_policy, &old.preemption_policy);
+            return errors;
+        }
         let name = new.metadata.name.as_deref().unwrap_or_default();
         if name.starts_with("system-") {
             if let Err(problem) = known_to_the_system(new, name) {
@@ -69,15 +78,7 @@ impl Strategy for PriorityClasses {
             errors.push(Error::forbidden(&Path::new("value"), detail));
         }
         let policies = ["PreemptLowerPriority", "Never"];
-        let path = Path::new("preemptionPolicy");
-        validation::optional_in_order(&mut errors, &path, &new.preemption_policy, &policies);
-        if let Some(old) = old {
-            if new.value != old.value {
-                let detail = "may not be changed in an update.";
-                errors.push(Error::forbidden(&Path::new("value"), detail));
-            }
-            validation::immutable(&mut errors, &path, &new.preemption_policy, &old.preemption_policy);
-        }
+        validation::one_in_order(&mut errors, &path, validation::text(&new.preemption_policy), &policies);
         errors
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
 use crate::server::kinds::closed;
-use crate::server::kinds::defaults::{absent, text};
+use crate::server::kinds::defaults::{absent, absent_text};
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 
@@ -32,7 +32,7 @@ impl Strategy for CsiDrivers {
         absent(&mut spec.storage_capacity, false);
         absent(&mut spec.requires_republish, false);
         absent(&mut spec.se_linux_mount, false);
-        text(&mut spec.fs_group_policy, "ReadWriteOnceWithFSType");
+        absent_text(&mut spec.fs_group_policy, "ReadWriteOnceWithFSType");
         if spec.volume_lifecycle_modes.as_ref().is_none_or(Vec::is_empty) {
             spec.volume_lifecycle_modes = Some(vec!["Persistent".to_owned()]);
         }

@@ -7,7 +7,7 @@ use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
 use crate::server::strategy::{Column, Meta, Strategy};
-use crate::server::validation;
+use crate::server::validation::{self, semantic};
 
 pub struct CsiNodes;
 
@@ -47,7 +47,15 @@ impl Strategy for CsiNodes {
             for now in new.spec.drivers.iter().filter(|now| now.name == before.name) {
                 // Only the number of volumes that it can take may change.
                 let same = CSINodeDriver { allocatable: now.allocatable.clone(), ..before.clone() };
-                validation::immutable(&mut errors, &path, now, &same);
+                if !semantic::same(now, &same) {
+                    let fields = [
+                        ("Name", now.name.as_str().into()),
+                        ("NodeID", now.node_id.as_str().into()),
+                        ("TopologyKeys", validation::json(&now.topology_keys)),
+                        ("Allocatable", Value::Null),
+                    ];
+                    errors.push(Error::invalid_shown(&path, &validation::record(&fields), validation::IMMUTABLE));
+                }
             }
         }
         errors

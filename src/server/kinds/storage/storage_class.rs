@@ -1,5 +1,7 @@
 //! StorageClass: how volumes are provisioned.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use super::rules;
 use crate::api::field::{Error, Errors, Path};
 use crate::server::kinds::cell;
-use crate::server::kinds::defaults::text;
+use crate::server::kinds::defaults::absent_text;
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 use crate::server::validation::warnings::old_node_label;
@@ -22,8 +24,8 @@ impl Strategy for StorageClasses {
     }
 
     fn default(&self, object: &mut StorageClass) {
-        text(&mut object.reclaim_policy, "Delete");
-        text(&mut object.volume_binding_mode, "Immediate");
+        absent_text(&mut object.reclaim_policy, "Delete");
+        absent_text(&mut object.volume_binding_mode, "Immediate");
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -96,18 +98,28 @@ fn sound(errors: &mut Errors, new: &StorageClass) {
     rules::provisioner(errors, &Path::new("provisioner"), &new.provisioner);
     rules::parameters(errors, &Path::new("parameters"), new.parameters.as_ref());
     let policies = ["Delete", "Retain"];
-    validation::optional_one_of(errors, &Path::new("reclaimPolicy"), &new.reclaim_policy, &policies);
+    let policy = new.reclaim_policy.clone().filter(|policy| !policy.is_empty());
+    validation::optional_one_of(errors, &Path::new("reclaimPolicy"), &policy, &policies);
     let modes = ["Immediate", "WaitForFirstConsumer"];
-    let mode = validation::text(&new.volume_binding_mode);
-    validation::one_of(errors, &Path::new("volumeBindingMode"), mode, &modes);
+    validation::optional_one_of(errors, &Path::new("volumeBindingMode"), &new.volume_binding_mode, &modes);
     let path = Path::new("allowedTopologies");
     let topologies = new.allowed_topologies.as_deref().unwrap_or_default();
     for (at, term) in topologies.iter().enumerate() {
         topology(errors, &path.index(at).child("matchLabelExpressions"), term);
-        if topologies[..at].contains(term) {
-            errors.push(Error::duplicate(&path.index(at).child("matchLabelExpressions"), ""));
-        }
+        // Upstream begins with as many empty terms as there are terms.
+        let empty = if wanted(term).is_empty() { topologies.len() } else { 0 };
+        let before = topologies[..at].iter().filter(|other| wanted(other) == wanted(term)).count();
+        let duplicate = Error::duplicate(&path.index(at).child("matchLabelExpressions"), "");
+        errors.extend(std::iter::repeat_n(duplicate, empty + before));
     }
+}
+
+/// The values that a term allows for each key, in no order.
+fn wanted(term: &TopologySelectorTerm) -> BTreeMap<&str, BTreeSet<&str>> {
+    let requirements = term.match_label_expressions.iter().flatten();
+    requirements
+        .map(|requirement| (requirement.key.as_str(), requirement.values.iter().map(String::as_str).collect()))
+        .collect()
 }
 
 fn topology(errors: &mut Errors, path: &Path, term: &TopologySelectorTerm) {

@@ -11,13 +11,26 @@ fn storage_classes() {
     let sound = Sound::new(GROUP, "StorageClass", json!({"provisioner": "a.b/c"}));
     let topology =
         |values: Value| json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": values}]}]});
-    sound.accepts(&[json!({}), topology(json!(["a", "b"])), json!({"reclaimPolicy": "Retain"})]);
+    sound.accepts(&[
+        json!({}),
+        topology(json!(["a", "b"])),
+        json!({"reclaimPolicy": "Retain"}),
+        json!({"reclaimPolicy": ""}),
+    ]);
+    let term = |values: Value| topology(values)["allowedTopologies"][0].clone();
+    let twice = json!({"allowedTopologies": [term(json!(["a", "b"])), term(json!(["b", "a"]))]});
     sound.refuses(&[
         (json!({"provisioner": ""}), "provisioner: Required value"),
         (
             json!({"reclaimPolicy": "Recycle"}),
             "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\"",
         ),
+        (
+            json!({"volumeBindingMode": ""}),
+            "volumeBindingMode: Unsupported value: \"\": supported values: \"Immediate\", \"WaitForFirstConsumer\"",
+        ),
+        (twice, "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""),
+        (json!({"allowedTopologies": [{}]}), "allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\""),
         (topology(json!([])), "allowedTopologies[0].matchLabelExpressions[0].values: Required value"),
         (
             topology(json!(["a", "a"])),
@@ -83,7 +96,7 @@ fn csi_drivers_and_nodes() {
         (json!({"spec": {"drivers": [driver("n", 9)]}}), &[]),
         (
             json!({"spec": {"drivers": [driver("m", 1)]}}),
-            &["spec.drivers: Invalid value: {\"allocatable\":{\"count\":1},\"name\":\"a.b\",\"nodeID\":\"m\"}: field is immutable"],
+            &["spec.drivers: Invalid value: {\"Name\":\"a.b\",\"NodeID\":\"m\",\"TopologyKeys\":null,\"Allocatable\":null}: field is immutable"],
         ),
     ]);
 }
@@ -97,6 +110,7 @@ fn attachments_capacities_and_attributes() {
         json!({"spec": {"source": {"persistentVolumeName": null}}}),
         "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
     )]);
+    assert_eq!(attachments.create(json!({"spec": {"source": {"persistentVolumeName": ""}}})).len(), 2);
     let inline = |changes: Value| {
         let mut volume = json!({"accessModes": ["ReadWriteOnce"], "csi": {"driver": "a.b", "volumeHandle": "h"}});
         json_patch::merge(&mut volume, &changes);

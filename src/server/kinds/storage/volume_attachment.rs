@@ -65,14 +65,23 @@ impl Strategy for VolumeAttachments {
     fn validate(&self, new: &VolumeAttachment, old: Option<&VolumeAttachment>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("spec");
-        if let Some(old) = old {
-            validation::immutable(&mut errors, &path, &new.spec, &old.spec);
-            return errors;
+        let here = path.child("attacher");
+        match old {
+            None => validation::driver_name(&mut errors, &here, &new.spec.attacher),
+            Some(_) => validation::required(&mut errors, &here, &new.spec.attacher),
         }
-        validation::driver_name(&mut errors, &path.child("attacher"), &new.spec.attacher);
-        source(&mut errors, &path.child("source"), &new.spec.source);
+        let here = path.child("source");
+        source(&mut errors, &here, &new.spec.source);
         let node = new.spec.node_name.as_str();
         validation::named(&mut errors, &path.child("nodeName"), node, names::dns1123_subdomain(node));
+        match (old, &new.spec.source.persistent_volume_name) {
+            (Some(old), _) => validation::immutable(&mut errors, &path, &new.spec, &old.spec),
+            (None, Some(name)) => {
+                let here = here.child("persistentVolumeName");
+                validation::named(&mut errors, &here, name, names::dns1123_subdomain(name));
+            }
+            (None, None) => {}
+        }
         errors
     }
 
@@ -110,10 +119,7 @@ fn source(errors: &mut Errors, path: &Path, source: &VolumeAttachmentSource) {
             let detail = "must specify non empty persistentVolumeName";
             errors.push(Error::required(&path.child("persistentVolumeName"), detail));
         }
-        (None, Some(name)) => {
-            let path = path.child("persistentVolumeName");
-            validation::named(errors, &path, name, names::dns1123_subdomain(name));
-        }
+        (None, Some(_)) => {}
         (Some(volume), None) => validation::storage::inline_volume(errors, &path.child("inlineVolumeSpec"), volume),
     }
 }
