@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::go_text::quote;
+
 /// The path of a field, such as `spec.containers[0].name` or `metadata.labels[app]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Path(String);
@@ -157,7 +159,7 @@ impl Error {
     }
     /// The same in the order given, as upstream does where it keeps a list.
     pub fn not_supported_in_order(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let names: Vec<_> = supported.iter().map(|name| format!("{name:?}")).collect();
+        let names: Vec<_> = supported.iter().map(|name| quote(name)).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(ErrorKind::NotSupported, path, Some(shown(value.into())), &detail)
     }
@@ -190,7 +192,7 @@ impl Error {
 /// A value as upstream prints it: as JSON.
 fn shown(value: Value) -> String {
     match value {
-        Value::String(text) => format!("{text:?}"),
+        Value::String(text) => quote(&text),
         other => other.to_string(),
     }
 }
@@ -232,6 +234,7 @@ mod tests {
             ),
             (Error::duplicate(&spec.key("a"), "a"), "spec[a]: Duplicate value: \"a\""),
             (Error::invalid(&spec, Value::Null, "must be there"), "spec: Invalid value: null: must be there"),
+            (Error::invalid(&spec, "\u{1}", "is odd"), "spec: Invalid value: \"\\x01\": is odd"),
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);

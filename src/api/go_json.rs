@@ -4,6 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
 
+use super::go_text::quote;
+
 /// Reads text that a field or an annotation holds. `null` is nothing, as in Go; `into` is Go's name of what it is read
 /// into.
 pub fn decode<T: DeserializeOwned + Default>(text: &[u8], into: &str) -> Result<T, String> {
@@ -41,12 +43,19 @@ pub fn syntax(json: &[u8], error: &serde_json::Error) -> String {
         return "unexpected end of JSON input".to_owned();
     }
     let at = offset(json, error).saturating_sub(1).min(json.len().saturating_sub(1));
-    let letter = String::from_utf8_lossy(&json[at..]).chars().next().unwrap_or('\u{fffd}');
     let text = error.to_string();
     let place = PLACES.iter().find(|(start, _)| text.starts_with(start));
     let place = place.map_or("looking for beginning of value", |(_, place)| place);
-    let shown = if letter == '\'' { "'\\''".to_owned() } else { format!("'{}'", letter.escape_default()) };
-    format!("invalid character {shown} {place}")
+    format!("invalid character {} {place}", character(json[at]))
+}
+
+/// A byte as Go's decoder shows it: as the character of this number.
+fn character(byte: u8) -> String {
+    match byte {
+        b'\'' => "'\\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        _ => quote(&char::from(byte).to_string()).replace('"', "'"),
+    }
 }
 
 /// Where serde_json stopped, counted in bytes.

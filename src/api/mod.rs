@@ -11,6 +11,7 @@ pub mod expand;
 pub mod exposition;
 pub mod field;
 pub mod go_json;
+pub mod go_text;
 pub mod gvk;
 pub mod hex;
 pub mod json_text;

@@ -428,3 +428,31 @@ async fn a_node_asks_for_no_audience_but_those_of_its_pods() {
     let missing = json!({"kind": "Pod", "apiVersion": "v1", "name": "gone", "uid": "u"});
     assert_eq!(ask(missing, "a").await.said(), "NotFound: pod \"gone\" not found");
 }
+
+#[tokio::test]
+async fn what_is_no_token_request_is_told_apart() {
+    let Signing { cluster, .. } = Signing::new().await;
+    let cases = [
+        (r#"{"kind":null,"apiVersion":null}"#, 201, ""),
+        (
+            r#"{"spec":{"audiences":"x"}}"#,
+            400,
+            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: json: cannot unmarshal string into Go struct field TokenRequestSpec.spec.audiences of type []string",
+        ),
+        (
+            r#"{"kind":"Foo"}"#,
+            400,
+            "Foo in version \"v1\" cannot be handled as a TokenRequest: no kind \"Foo\" is registered for version \"authentication.k8s.io/v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+        (
+            r#"{"kind":1}"#,
+            400,
+            "the object provided is unrecognized (must be of type TokenRequest): couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\":1})",
+        ),
+    ];
+    for (body, code, said) in cases {
+        let path = format!("{ACCOUNT}/token");
+        let reply = cluster.call(http::Method::POST, &path, "application/json", body).await;
+        assert!(reply.code == code && reply.said().ends_with(said), "{body}: {}", reply.text);
+    }
+}

@@ -194,6 +194,9 @@ async fn evictions_that_no_budget_decides() {
     let other = json!({"metadata": {"name": "q"}, "deleteOptions": {"preconditions": {"uid": "x"}}});
     let reply = cluster.post(&format!("{PODS}/q/eviction"), other).await;
     assert!(reply.code == 409 && reply.said().contains("the UID in the precondition (x)"), "{}", reply.text);
+    // Old clients name the version that is no longer served.
+    let old = json!({"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "q"}});
+    assert_eq!(cluster.post(&format!("{PODS}/q/eviction"), old).await.code, 201);
 }
 
 /// Every kind that can be scaled, in every way.

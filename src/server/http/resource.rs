@@ -266,7 +266,7 @@ fn agent(headers: &HeaderMap) -> String {
 }
 
 fn delete_options(payload: &Payload) -> Result<Bytes> {
-    payload.to_json_or_empty("meta.k8s.io/v1", "DeleteOptions")
+    payload.options_to_json("meta.k8s.io/v1", "DeleteOptions").map_err(|why| Failure::new(500, "", why))
 }
 
 async fn payload(headers: &HeaderMap, body: Body) -> Result<Payload> {

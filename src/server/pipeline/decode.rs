@@ -1,7 +1,10 @@
 //! From the bytes of a request to an object of the kind, with upstream's words for what is wrong.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::options::FieldValidation;
 use super::{Context, strict, yaml};
@@ -30,12 +33,48 @@ pub struct Payload {
     pub media: Media,
 }
 
-/// What a body says it is.
+/// What a body says it is; the inner `None` is a null, which says nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct TypeMeta {
-    api_version: Option<String>,
-    kind: Option<String>,
+    #[serde(deserialize_with = "there")]
+    api_version: Option<Option<String>>,
+    #[serde(deserialize_with = "there")]
+    kind: Option<Option<String>>,
+}
+
+fn there<'de, D: Deserializer<'de>>(field: D) -> std::result::Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
+/// Why a body is not of the kind that is wanted.
+pub(crate) enum Mistyped {
+    /// It cannot be read what it is.
+    Unread(String),
+    /// It is something else.
+    Other { kind: String, version: String, why: String },
+    /// It is another version of the same.
+    OtherVersion(String),
+}
+
+impl Mistyped {
+    pub fn into_failure(self, meta: &Meta, json: &[u8]) -> Failure {
+        match self {
+            Self::Unread(why) => unrecognized(meta.kind, &why, json),
+            Self::Other { kind, version, why } => Failure::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
+                meta.kind
+            )),
+            Self::OtherVersion(why) => Failure::bad_request(why),
+        }
+    }
+
+    /// Where the reader knows what was read.
+    pub fn why(self) -> String {
+        match self {
+            Self::Unread(why) | Self::Other { why, .. } | Self::OtherVersion(why) => why,
+        }
+    }
 }
 
 impl Payload {
@@ -48,12 +87,16 @@ impl Payload {
         self.to_json_as("", "")
     }
 
-    /// [`Self::to_json_as`] for a body that need not be there.
-    pub fn to_json_or_empty(&self, api_version: &str, kind: &str) -> Result<Bytes> {
-        if self.bytes.iter().all(u8::is_ascii_whitespace) {
-            Ok(Bytes::new())
-        } else {
-            self.to_json_as(api_version, kind)
+    /// The body as JSON text where it holds options: it need not be there, and its errors do not say what was to be read.
+    pub fn options_to_json(&self, api_version: &str, kind: &str) -> std::result::Result<Bytes, String> {
+        match self.media {
+            _ if self.bytes.trim_ascii().is_empty() => Ok(Bytes::new()),
+            Media::Json => Ok(self.bytes.clone()),
+            Media::Yaml => yaml::parse(&self.bytes).map(|value| value.to_string().into()),
+            Media::Protobuf => match protobuf::to_json(&self.bytes, api_version, kind) {
+                Ok(json) => Ok(json.into()),
+                Err(protobuf::Error::Unrecognized(why) | protobuf::Error::Object { why, .. }) => Err(why),
+            },
         }
     }
 
@@ -80,7 +123,7 @@ impl Payload {
 pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation) -> Result<Box<dyn Object>> {
     let meta = context.kind.meta();
     let json = payload.to_json_as(&meta.api_version(), meta.kind)?;
-    check_type(context, &json)?;
+    let json = of_type(meta, &json).map_err(|error| error.into_failure(meta, &json))?;
     let object = typed(context, &json).map_err(|why| unfit(meta, &why))?;
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     if validation != FieldValidation::Ignore {
@@ -101,7 +144,16 @@ pub fn decode(context: &Context, payload: &Payload, validation: FieldValidation)
 
 /// JSON that is known to be of this kind, whatever else it holds. What is wrong is in Go's words.
 pub(super) fn typed(context: &Context, json: &[u8]) -> std::result::Result<Box<dyn Object>, String> {
-    let words = |error: DecodeError| go_error::words(json, &error.0, context.kind.meta());
+    typed_in(context, json, go_error::words)
+}
+
+/// [`typed`] in other words.
+pub(super) fn typed_in(
+    context: &Context,
+    json: &[u8],
+    words: fn(&[u8], &serde_json::Error, &Meta) -> String,
+) -> std::result::Result<Box<dyn Object>, String> {
+    let words = |error: DecodeError| words(json, &error.0, context.kind.meta());
     let mut object = context.kind.decode(json).map_err(words)?;
     context.kind.prune(object.as_mut()).map_err(words)?;
     Ok(object)
@@ -118,56 +170,60 @@ pub(super) fn strict_decoding_error(errors: &[String]) -> String {
 }
 
 /// A body that is of this kind but does not fit it.
-pub(super) fn unfit(meta: &Meta, why: &str) -> Failure {
+pub(crate) fn unfit(meta: &Meta, why: &str) -> Failure {
     Failure::bad_request(format!("{0} in version \"{1}\" cannot be handled as a {0}: {why}", meta.kind, meta.version))
 }
 
-/// `apiVersion` and `kind`, where given, must be the path's.
-fn check_type(context: &Context, json: &[u8]) -> Result<()> {
-    let meta = context.kind.meta();
-    let unrecognized = |why: String| unrecognized(meta.kind, &why, json);
-    let given: TypeMeta = serde_json::from_slice(json).map_err(|error| {
-        let why = go_error::syntax(json, &error);
-        unrecognized(format!("couldn't get version/kind; json parse error: {why}"))
-    })?;
-    let version = given.api_version.unwrap_or_default();
-    let kind = given.kind.unwrap_or_default();
-    let Some((group, short)) = split_api_version(&version) else {
-        return Err(unrecognized(format!("unexpected GroupVersion string: {version}")));
-    };
-    let expected = meta.api_version();
-    if !kind.is_empty() && kind != meta.kind {
-        let short = if version.is_empty() { meta.version } else { short };
-        let group = if version.is_empty() { meta.group } else { group };
-        let known = catalog().find_kind(group, short, &kind).is_some();
-        let why = if known {
-            format!(
-                "converting ({short}.{kind}) to ({}.{}): unknown conversion",
-                internal_package(meta.group),
-                meta.kind
-            )
-        } else {
-            let gv = api_version(group, short);
-            format!(
-                "no kind \"{kind}\" is registered for version \"{gv}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-            )
-        };
-        let text = format!("{kind} in version \"{short}\" cannot be handled as a {}: {why}", meta.kind);
-        return Err(Failure::bad_request(text));
+/// The body, whose `apiVersion` and `kind` must be those wanted where they are given. Nulls in their place are left out.
+pub(crate) fn of_type<'a>(meta: &Meta, json: &'a [u8]) -> std::result::Result<Cow<'a, [u8]>, Mistyped> {
+    let unread = |why: String| Mistyped::Unread(format!("couldn't get version/kind; json parse error: {why}"));
+    let trimmed = json.trim_ascii();
+    if trimmed == b"null" {
+        return Ok(Cow::Borrowed(b"{}"));
     }
-    if !version.is_empty() && version != expected {
-        if catalog().find_kind(group, short, meta.kind).is_none() {
-            let text = format!(
-                "{0} in version \"{short}\" cannot be handled as a {0}: no kind \"{0}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                meta.kind
-            );
-            return Err(Failure::bad_request(text));
-        }
-        return Err(Failure::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({expected})"
+    let given = serde_json::from_slice::<TypeMeta>(json).map_err(|error| unread(go_error::syntax(json, &error)))?;
+    if trimmed.starts_with(b"[") {
+        return Err(unread(go_error::no_type("array")));
+    }
+    let has_null = matches!(given.api_version, Some(None)) || matches!(given.kind, Some(None));
+    let (version, kind) = (given.api_version.flatten().unwrap_or_default(), given.kind.flatten().unwrap_or_default());
+    check_type(meta, &version, &kind)?;
+    if !has_null {
+        return Ok(Cow::Borrowed(json));
+    }
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(json).map_err(|error| unread(go_error::syntax(json, &error)))?;
+    fields.retain(|name, value| !(value.is_null() && matches!(name.as_str(), "apiVersion" | "kind")));
+    Ok(Cow::Owned(Value::Object(fields).to_string().into_bytes()))
+}
+
+fn check_type(meta: &Meta, version: &str, kind: &str) -> std::result::Result<(), Mistyped> {
+    let Some((group, short)) = split_api_version(version) else {
+        return Err(Mistyped::Unread(format!("unexpected GroupVersion string: {version}")));
+    };
+    let (group, short) = if version.is_empty() { (meta.group, meta.version) } else { (group, short) };
+    let named = if kind.is_empty() { meta.kind } else { kind };
+    let expected = meta.api_version();
+    if named == meta.kind && api_version(group, short) == expected {
+        return Ok(());
+    }
+    let other = |why: String| Mistyped::Other { kind: named.to_owned(), version: short.to_owned(), why };
+    if catalog().find_kind(group, short, named).is_none() {
+        let version = api_version(group, short);
+        return Err(other(format!(
+            "no kind \"{named}\" is registered for version \"{version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
         )));
     }
-    Ok(())
+    if named != meta.kind {
+        return Err(other(format!(
+            "converting ({short}.{named}) to ({}.{}): unknown conversion",
+            internal_package(meta.group),
+            meta.kind
+        )));
+    }
+    Err(Mistyped::OtherVersion(format!(
+        "the API version in the data ({version}) does not match the expected API version ({expected})"
+    )))
 }
 
 fn unrecognized(kind: &str, why: &str, body: &[u8]) -> Failure {

@@ -32,6 +32,35 @@ pub fn words(json: &[u8], error: &serde_json::Error, meta: &Meta) -> String {
     format!("json: cannot unmarshal {met} into Go struct field {owner}.{field} of type {}", go_type(&expected))
 }
 
+/// The same of a value that was never text: a strategic merge patch makes objects of maps, and its words are others.
+pub fn conversion(json: &[u8], error: &serde_json::Error, meta: &Meta) -> String {
+    let text = error.to_string();
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let Some((met, expected)) = mismatch(message) else { return words(json, error, meta) };
+    let kind = match met.as_str() {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        number if number.starts_with("number ") => {
+            if number.contains(['.', 'e']) {
+                "float64"
+            } else {
+                "int64"
+            }
+        }
+        other => other,
+    };
+    match (kind, expected.as_str()) {
+        (_, "enum IntOrString" | "IntOrString" | "Quantity" | "Time") => words(json, error, meta),
+        (_, "a map") => format!("cannot restore map from {kind}"),
+        (_, "a sequence") => format!("cannot restore slice from {kind}"),
+        ("int64", "a string") => "cannot convert int64 to string".to_owned(),
+        ("float64", "i32" | "i64") => format!("cannot convert float64 to {}", go_type(&expected)),
+        (_, "a string" | "a boolean" | "i32" | "i64" | "f64") => format!("unrecognized type: {}", go_type(&expected)),
+        _ => format!("cannot restore struct from: {kind}"),
+    }
+}
+
 /// `invalid type: string "x", expected i32` → (`string`, `i32`).
 fn mismatch(message: &str) -> Option<(String, String)> {
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
@@ -104,16 +133,24 @@ fn locate(meta: &Meta, path: &[String]) -> (String, Vec<String>) {
 /// A JSON syntax error as Go words it.
 pub fn syntax(json: &[u8], error: &serde_json::Error) -> String {
     match error.classify() == Category::Data && !json.is_empty() {
-        true => words_of_type(error),
+        true => words_of_type(json, error),
         false => go_json::syntax(json, error),
     }
 }
 
 /// A body whose `apiVersion` or `kind` has the wrong type, or that is no JSON object.
-fn words_of_type(error: &serde_json::Error) -> String {
+fn words_of_type(json: &[u8], error: &serde_json::Error) -> String {
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     let met = mismatch(message).map_or_else(|| "value".to_owned(), |(met, _)| met);
+    match path_at(json, go_json::offset(json, error)).last() {
+        Some(field) => format!("json: cannot unmarshal {met} into Go struct field .{field} of type string"),
+        None => no_type(&met),
+    }
+}
+
+/// A body that is no object.
+pub fn no_type(met: &str) -> String {
     format!(
         "json: cannot unmarshal {met} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
     )
@@ -189,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn as_go_says_it_of_maps() {
+        let cases = [
+            (r#"{"spec":{"selector":{},"replicas":"three"}}"#, "unrecognized type: int32"),
+            (r#"{"spec":{"selector":{},"replicas":1.5}}"#, "cannot convert float64 to int32"),
+            (r#"{"metadata":{"labels":{"a":1}}}"#, "cannot convert int64 to string"),
+            (r#"{"metadata":{"labels":{"a":[]}}}"#, "unrecognized type: string"),
+            (r#"{"metadata":{"labels":"a"}}"#, "cannot restore map from string"),
+            (r#"{"metadata":{"finalizers":{}}}"#, "cannot restore slice from map"),
+            (r#"{"spec":[]}"#, "cannot restore struct from: slice"),
+        ];
+        for (json, text) in cases {
+            let error = serde_json::from_str::<Deployment>(json).unwrap_err();
+            let meta = Meta::namespaced::<Deployment>("deployments");
+            assert_eq!(conversion(json.as_bytes(), &error, &meta), text, "{json}");
+        }
+    }
+
+    #[test]
     fn as_go_says_it() {
         let cases = [
             (
@@ -204,6 +259,8 @@ mod tests {
                 "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers.image of type string",
             ),
             (r#"{"spec": }"#, "invalid character '}' looking for beginning of value"),
+            ("{\"spec\": \"\u{1}\"}", "invalid character '\\x01' in string literal"),
+            ("{\"spec\": é}", "invalid character 'Ã' looking for beginning of value"),
             (r#"{"spec""#, "unexpected end of JSON input"),
         ];
         for (json, text) in cases {

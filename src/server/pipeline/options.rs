@@ -1,12 +1,17 @@
 //! Options of the verbs, read from the query string and validated as apimachinery does.
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::go_error::{no_type, syntax, words};
+use super::patch::json_type;
 use super::query::Query;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::gvk::GroupKind;
 use crate::api::status::{Failure, Result};
+use crate::server::strategy::Meta;
 
 /// What happens to fields that the kind does not have, or that are given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -281,21 +286,36 @@ impl DeleteOptions {
                 ..Self::default()
             }
         } else {
-            let parsed: Self = serde_json::from_slice(body).map_err(|error| {
-                let text = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions";
-                Failure::bad_request(format!("{text}: {error}"))
-            })?;
-            if let Some(kind) = parsed.kind.as_deref().filter(|kind| !matches!(*kind, "" | "DeleteOptions")) {
-                return Err(Failure::bad_request(format!(
-                    "decoded object cannot be converted to DeleteOptions: {kind}"
-                )));
-            }
-            parsed
+            Self::read(body).map_err(|why| Failure::new(500, "", why))?
         };
         let given = options.dry_run.get_or_insert_with(Vec::new);
         given.extend(query.all("dryRun").map(str::to_owned));
         options.check()?;
         Ok(options)
+    }
+
+    /// Reads a body, or says in Go's words why it cannot be read.
+    fn read(body: &[u8]) -> std::result::Result<Self, String> {
+        let head = "couldn't get version/kind; json parse error";
+        let value: Value = serde_json::from_slice(body).map_err(|error| format!("{head}: {}", syntax(body, &error)))?;
+        let said = match &value {
+            Value::Null => return Ok(Self::default()),
+            Value::Object(fields) => fields,
+            other => return Err(format!("{head}: {}", no_type(json_type(other)))),
+        };
+        let text = |field: &str| said.get(field).and_then(Value::as_str).unwrap_or_default();
+        if !matches!(text("kind"), "" | "DeleteOptions") {
+            let version = if text("apiVersion").is_empty() { "meta.k8s.io/v1" } else { text("apiVersion") };
+            let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+            return Err(format!(
+                "no kind {:?} is registered for version {version:?} in scheme {scheme:?}",
+                text("kind")
+            ));
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            let meta = Meta { kind: "DeleteOptions", ..Meta::namespaced::<ConfigMap>("") };
+            words(body, &error, &meta)
+        })
     }
 
     /// # Errors

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::decode::{strict_decoding_error, typed, unknown};
+use super::decode::{of_type, strict_decoding_error, typed_in, unknown};
 use super::options::{FieldValidation, WriteOptions};
 use super::update::{MAX_TRIES, Part, Replaced, check_name};
 use super::{Answer, Context, Pipeline, go_error, strict};
@@ -116,7 +116,7 @@ impl Pipeline {
             let shown = self.present(context, &item.value)?;
             let mut value: Value = serde_json::from_slice(&shown).map_err(Failure::internal)?;
             patch.apply(&mut value, schema::for_kind(kind.group, kind.version, kind.kind))?;
-            let new = decode_result(context, patch, &value, options)?;
+            let new = decode_result(context, patch, value, options)?;
             check_name(context, new.as_ref())?;
             if let Replaced::Done(answer) = self.replace(context, &item, new, options, part).await? {
                 return Ok(answer);
@@ -126,12 +126,34 @@ impl Pipeline {
     }
 }
 
-fn decode_result(context: &Context, patch: &Patch, value: &Value, options: &WriteOptions) -> Result<Box<dyn Object>> {
+fn decode_result(
+    context: &Context,
+    patch: &Patch,
+    mut value: Value,
+    options: &WriteOptions,
+) -> Result<Box<dyn Object>> {
+    let strategic = patch.kind == PatchKind::Strategic;
+    if strategic {
+        keep_type(context, &mut value);
+    }
     let text = value.to_string();
-    let object = typed(context, text.as_bytes()).map_err(|why| patch.misfit(&text, &why))?;
+    of_type(context.kind.meta(), text.as_bytes()).map_err(|error| patch.misfit(&text, &error.why()))?;
+    let words = if strategic { go_error::conversion } else { go_error::words };
+    let object = typed_in(context, text.as_bytes(), words).map_err(|why| patch.misfit(&text, &why))?;
     if options.field_validation != FieldValidation::Ignore {
         let unknown = unknown(context, text.as_bytes(), object.as_ref());
         patch.check(context, &text, unknown, options.field_validation == FieldValidation::Strict)?;
     }
     Ok(object)
+}
+
+/// A strategic merge patch is merged into what is of the kind already: what it says of that is not heard.
+fn keep_type(context: &Context, value: &mut Value) {
+    let meta = context.kind.meta();
+    let Some(fields) = value.as_object_mut() else { return };
+    for (name, own) in [("apiVersion", meta.api_version()), ("kind", meta.kind.to_owned())] {
+        if let Some(said) = fields.get_mut(name).filter(|said| said.is_string()) {
+            *said = own.into();
+        }
+    }
 }

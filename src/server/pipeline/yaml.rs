@@ -62,6 +62,7 @@ fn placed(error: &serde_yaml_ng::Error) -> String {
     let text = error.to_string();
     let problem = text.split(" at line ").next().unwrap_or_default();
     match error.location() {
+        _ if problem.starts_with("control characters") => "control characters are not allowed".to_owned(),
         Some(place) => format!("line {}: {problem}", place.line()),
         None => problem.to_owned(),
     }

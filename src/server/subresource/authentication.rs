@@ -25,7 +25,7 @@ struct TokenReviews;
 #[async_trait]
 impl Handler for TokenReviews {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
-        let (asked, mut review) = call.decode::<TokenReview>("TokenReview").await?;
+        let (asked, mut review) = call.decode::<TokenReview>().await?;
         if review.spec.token.is_empty() {
             return Err(Failure::bad_request("token is required for TokenReview in authentication"));
         }
@@ -62,7 +62,7 @@ struct SelfSubjectReviews;
 #[async_trait]
 impl Handler for SelfSubjectReviews {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
-        let (asked, mut review) = call.decode::<SelfSubjectReview>("SelfSubjectReview").await?;
+        let (asked, mut review) = call.decode::<SelfSubjectReview>().await?;
         review.metadata.creation_timestamp = Some(crate::server::pipeline::meta::now());
         review.status = Some(SelfSubjectReviewStatus { user_info: Some(info(&asked.context.user)) });
         asked.answer(201, &review)

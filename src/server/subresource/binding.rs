@@ -21,7 +21,7 @@ pub struct Binding;
 impl Handler for Binding {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         let pipeline = call.pipeline();
-        let (asked, mut wanted) = call.decode::<Wanted>("Binding").await?;
+        let (asked, mut wanted) = call.decode::<Wanted>().await?;
         let name = wanted.metadata.name.as_deref().unwrap_or_default();
         // The old path has no name of its own.
         if !asked.context.name.is_empty() && name != asked.context.name {

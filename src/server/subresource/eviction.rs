@@ -29,7 +29,7 @@ const MAX_DISRUPTED: usize = 2000;
 impl Handler for Evict {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         let pipeline = call.pipeline();
-        let (asked, mut eviction) = call.decode::<Eviction>("Eviction").await?;
+        let (asked, mut eviction) = call.decode_also::<Eviction>(Some("policy/v1beta1")).await?;
         if eviction.metadata.name.as_deref().unwrap_or_default() != asked.context.name {
             return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
         }

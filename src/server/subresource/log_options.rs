@@ -1,6 +1,7 @@
 //! The parameters of `pods/log`: read as upstream's `PodLogOptions`, and refused as it refuses them. Pure.
 
 use crate::api::field::{Error, Errors, Path};
+use crate::api::go_text::quote;
 use crate::api::gvk::GroupKind;
 use crate::api::status::{Failure, Result};
 
@@ -15,6 +16,8 @@ pub fn check(name: &str, query: &[(String, String)]) -> Result<()> {
         Some(text) => text.parse::<i64>().map(Some).map_err(|_| unreadable(text)),
     };
     let (tail, limit, since) = (number("tailLines")?, number("limitBytes")?, number("sinceSeconds")?);
+    let since_time = text("sinceTime").filter(|text| !matches!(*text, "" | "null"));
+    since_time.map_or(Ok(()), read_time)?;
     let mut errors = Errors::new();
     if let Some(tail) = tail.filter(|tail| *tail < 0) {
         errors.push(Error::invalid(&Path::new("tailLines"), tail, "must be greater than or equal to 0"));
@@ -22,7 +25,7 @@ pub fn check(name: &str, query: &[(String, String)]) -> Result<()> {
     if let Some(limit) = limit.filter(|limit| *limit < 1) {
         errors.push(Error::invalid(&Path::new("limitBytes"), limit, "must be greater than 0"));
     }
-    match (since, text("sinceTime").filter(|text| !text.is_empty())) {
+    match (since, since_time) {
         (Some(_), Some(_)) => errors.push(of_all("at most one of `sinceTime` or `sinceSeconds` may be specified")),
         (Some(since), None) if since < 1 => {
             errors.push(Error::invalid(&Path::new("sinceSeconds"), since, "must be greater than 0"));
@@ -39,6 +42,17 @@ pub fn check(name: &str, query: &[(String, String)]) -> Result<()> {
     match errors.is_empty() {
         true => Ok(()),
         false => Err(Failure::invalid(KIND, name, &errors)),
+    }
+}
+
+/// Whether it is a time at all; what it means is for the kubelet.
+fn read_time(text: &str) -> Result<()> {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::bad_request(format!(
+            "parsing time {0} as \"2006-01-02T15:04:05Z07:00\": cannot parse {0} as \"2006\"",
+            quote(text)
+        ))),
     }
 }
 
@@ -78,6 +92,8 @@ mod tests {
         );
         let unsupported = "stream: Unsupported value: \"Both\": supported values: \"All\", \"Stderr\", \"Stdout\"";
         assert_eq!(said("stream=Both"), invalid(unsupported));
+        let no_time = "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\"";
+        assert_eq!(said("sinceTime=x"), Some((400, no_time.to_owned())));
         assert_eq!(said("tailLines=x"), Some((400, "strconv.ParseInt: parsing \"x\": invalid syntax".to_owned())));
     }
 }

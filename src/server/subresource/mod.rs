@@ -23,18 +23,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::request::Parts;
 use http::{Request, Response};
+use k8s_openapi::Resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::api::status::{Failure, Result};
+use crate::api::status::Result;
 use crate::server::http::body::{self, Body};
 use crate::server::http::negotiate::Accept;
 use crate::server::http::route::RequestInfo;
 use crate::server::http::{ApiServer, negotiate, respond};
+use crate::server::pipeline::decode::{of_type, unfit};
 use crate::server::pipeline::query::Query;
-use crate::server::pipeline::{Context, Payload, Pipeline};
+use crate::server::pipeline::{Context, Payload, Pipeline, go_error};
 use crate::server::pki::token::Issuer;
+use crate::server::strategy::Meta;
 
 /// One request to a subresource.
 pub struct Call {
@@ -99,16 +103,28 @@ impl Call {
         self.server.pipeline().clone()
     }
 
-    /// The rest of the call and the body as a `K`, which error messages call `kind`.
-    pub async fn decode<K: DeserializeOwned>(self, kind: &str) -> Result<(Asked, K)> {
+    /// The rest of the call and the body as a `K`.
+    pub async fn decode<K: DeserializeOwned + Resource>(self) -> Result<(Asked, K)> {
+        self.decode_also(None).await
+    }
+
+    /// [`Self::decode`] of a kind that another version is taken for too.
+    pub async fn decode_also<K: DeserializeOwned + Resource>(self, also: Option<&str>) -> Result<(Asked, K)> {
         let (parts, body) = self.request.into_parts();
         let media = negotiate::content(&parts.headers)?;
         let payload = Payload { bytes: body::read(body).await?, media };
-        let json = payload.to_json_as("", kind)?;
-        let decoded = serde_json::from_slice(&json).map_err(|error| {
-            let why = crate::server::pipeline::go_error::syntax(&json, &error);
-            Failure::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"))
-        })?;
+        let meta = Meta::namespaced::<K>("");
+        let mut json = payload.to_json_as(K::API_VERSION, K::KIND)?;
+        if let Some(also) = also
+            && let Ok(mut value) = serde_json::from_slice::<Value>(&json)
+            && value.get("apiVersion").is_some_and(|said| said == also)
+        {
+            value["apiVersion"] = K::API_VERSION.into();
+            json = value.to_string().into();
+        }
+        let json = of_type(&meta, &json).map_err(|error| error.into_failure(&meta, &json))?;
+        let decoded = serde_json::from_slice(&json);
+        let decoded = decoded.map_err(|error| unfit(&meta, &go_error::words(&json, &error, &meta)))?;
         let Self { server, context, info, query, accept, .. } = self;
         Ok((Asked { server, context, info, query, accept, parts }, decoded))
     }

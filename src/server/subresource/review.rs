@@ -46,7 +46,7 @@ impl Handler for Review {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         match self {
             Self::Access => {
-                let (asked, mut review) = call.decode::<SubjectAccessReview>("SubjectAccessReview").await?;
+                let (asked, mut review) = call.decode::<SubjectAccessReview>().await?;
                 begin(&asked, &mut review.metadata)?;
                 let mut errors = check_spec(&review.spec);
                 check_metadata(&mut errors, &review.metadata, "must be empty");
@@ -55,14 +55,14 @@ impl Handler for Review {
                 asked.answer(201, &review)
             }
             Self::LocalAccess => {
-                let (asked, mut review) = call.decode::<LocalSubjectAccessReview>("LocalSubjectAccessReview").await?;
+                let (asked, mut review) = call.decode::<LocalSubjectAccessReview>().await?;
                 begin(&asked, &mut review.metadata)?;
                 refuse(&check_local(&review))?;
                 review.status = Some(access(&asked, &review.spec).await);
                 asked.answer(201, &review)
             }
             Self::SelfAccess => {
-                let (asked, mut review) = call.decode::<SelfSubjectAccessReview>("SelfSubjectAccessReview").await?;
+                let (asked, mut review) = call.decode::<SelfSubjectAccessReview>().await?;
                 begin(&asked, &mut review.metadata)?;
                 let (resource, path) = (&review.spec.resource_attributes, &review.spec.non_resource_attributes);
                 let mut errors = check_attributes(resource.as_ref(), path.as_ref());
@@ -72,7 +72,7 @@ impl Handler for Review {
                 asked.answer(201, &review)
             }
             Self::SelfRules => {
-                let (asked, mut review) = call.decode::<SelfSubjectRulesReview>("SelfSubjectRulesReview").await?;
+                let (asked, mut review) = call.decode::<SelfSubjectRulesReview>().await?;
                 let namespace = review.spec.namespace.as_deref().unwrap_or_default();
                 if namespace.is_empty() {
                     return Err(Failure::bad_request("no namespace on request"));

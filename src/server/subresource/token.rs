@@ -39,7 +39,7 @@ impl Token {
 impl Handler for Token {
     async fn serve(&self, call: Call) -> Result<Response<Body>> {
         let pipeline = call.pipeline();
-        let (asked, mut request) = call.decode::<TokenRequest>("TokenRequest").await?;
+        let (asked, mut request) = call.decode::<TokenRequest>().await?;
         let context = &asked.context;
         same_as_path(&request.metadata, &context.namespace, &context.name)?;
         pipeline.admit_created(context, &mut request, asked.dry_run()).await?;

@@ -137,6 +137,24 @@ async fn bad_input_is_refused_in_upstreams_words() {
         ),
         (
             CONFIG_MAPS,
+            "[]",
+            400,
+            "BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)",
+        ),
+        (
+            CONFIG_MAPS,
+            "null",
+            422,
+            "Invalid: ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            CONFIG_MAPS,
+            r#"{"kind":null,"apiVersion":null,"metadata":{"name":"taken"}}"#,
+            409,
+            "AlreadyExists: configmaps \"taken\" already exists",
+        ),
+        (
+            CONFIG_MAPS,
             r#"{"kind":"Foo","apiVersion":"v1"}"#,
             400,
             "BadRequest: Foo in version \"v1\" cannot be handled as a ConfigMap: no kind \"Foo\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",

@@ -129,6 +129,28 @@ async fn options_that_make_no_sense_are_refused() {
         all.said(),
         format!("{invalid}{alone}is not allowed with DELETECOLLECTION, try again after removing the option")
     );
+    let head = "couldn't get version/kind; json parse error: ";
+    let unread = [
+        ("application/json", "{", format!("{head}unexpected end of JSON input")),
+        ("application/json", "{}x", format!("{head}invalid character 'x' after top-level value")),
+        (
+            "application/json",
+            r#"{"gracePeriodSeconds":"x"}"#,
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+                .to_owned(),
+        ),
+        ("application/yaml", "a: b: c", "yaml: line 1: mapping values are not allowed in this context".to_owned()),
+    ];
+    for (media, body, why) in unread {
+        let reply = cluster.call(http::Method::DELETE, &format!("{CONFIG_MAPS}/a"), media, body).await;
+        assert_eq!((reply.code, reply.said()), (500, format!(": {why}")), "{body}");
+    }
+    let nothing =
+        cluster.call(http::Method::DELETE, &format!("{CONFIG_MAPS}/a?uid=x"), "application/json", "null").await;
+    assert_eq!(nothing.code, 200, "{}", nothing.text);
+    cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
+    let meta = cluster.get(&format!("{CONFIG_MAPS}/a")).await.ok()["metadata"].clone();
+    let (uid, version) = (&meta["uid"], &meta["resourceVersion"]);
     let by_query = cluster.delete(&format!("{CONFIG_MAPS}/a?uid=x"), Value::Null).await;
     assert_eq!(by_query.code, 409);
     let right = json!({"preconditions": {"uid": uid, "resourceVersion": version}});

@@ -146,6 +146,28 @@ async fn apply_creates_owns_and_conflicts() {
 }
 
 #[tokio::test]
+async fn records_of_managers_can_be_given_up() {
+    let cluster = Cluster::new().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for none in [json!([]), json!([{}])] {
+        let made = cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
+        assert_eq!(made["metadata"]["managedFields"].as_array().map(Vec::len), Some(1));
+        let mut object = config_map("a");
+        object["metadata"]["managedFields"] = none.clone();
+        let put = cluster.put(&path, object).await.ok();
+        assert_eq!(put["metadata"]["managedFields"], Value::Null, "{none}");
+        let later = patch(&cluster, &path, "merge-patch+json", json!({"data": {"b": "c"}})).await.ok();
+        assert_eq!(later["metadata"]["managedFields"], Value::Null, "{none}");
+        cluster.delete(&path, Value::Null).await.ok();
+        cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
+        let reset = json!({"metadata": {"managedFields": none}});
+        let patched = patch(&cluster, &path, "merge-patch+json", reset).await.ok();
+        assert_eq!(patched["metadata"]["managedFields"], Value::Null, "{none}");
+        cluster.delete(&path, Value::Null).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn bad_patches_change_nothing() {
     let cluster = Cluster::new().await;
     cluster.post(CONFIG_MAPS, config_map("a")).await.ok();
@@ -232,6 +254,28 @@ async fn bad_patches_are_refused_in_upstreams_words() {
         ),
         (
             "strategic-merge-patch+json",
+            "",
+            r#"{"data":{"a":1}}"#,
+            422,
+            "patch: Invalid value: \"map[data:map[a:1]]\": cannot convert int64 to string",
+        ),
+        ("strategic-merge-patch+json", "", r#"{"data":[]}"#, 422, "\"map[data:[]]\": cannot restore map from slice"),
+        (
+            "merge-patch+json",
+            "",
+            r#"{"kind":"Secret"}"#,
+            422,
+            "converting (v1.Secret) to (core.ConfigMap): unknown conversion",
+        ),
+        (
+            "merge-patch+json",
+            "",
+            r#"{"apiVersion":"v2"}"#,
+            422,
+            "no kind \"ConfigMap\" is registered for version \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+        (
+            "strategic-merge-patch+json",
             "?fieldValidation=Strict",
             r#"{"data":{"a":"2","a":"3"},"foo":"x"}"#,
             422,
@@ -293,6 +337,10 @@ async fn bad_patches_are_refused_in_upstreams_words() {
         assert_eq!(reply.code, *code, "{kind} {query}: {}", reply.text);
         assert!(reply.said().ends_with(said), "{kind} {query}: {}", reply.said());
     }
+    // What is merged is of its kind already.
+    let other = json!({"kind": "Secret", "apiVersion": "v2", "data": {"a": "2"}});
+    let merged = patch(&cluster, &format!("{CONFIG_MAPS}/a"), "strategic-merge-patch+json", other).await.ok();
+    assert_eq!((&merged["kind"], &merged["data"]["a"]), (&json!("ConfigMap"), &json!("2")));
     let warned = format!("{CONFIG_MAPS}/a?dryRun=All");
     let reply =
         cluster.call(Method::PATCH, &warned, "application/merge-patch+json", r#"{"data":{"b":"1","b":"2"}}"#).await;
