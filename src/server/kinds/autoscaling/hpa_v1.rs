@@ -199,13 +199,13 @@ fn to_v2(mut object: HorizontalPodAutoscaler) -> v2::HorizontalPodAutoscaler {
 fn from_v2(object: v2::HorizontalPodAutoscaler) -> HorizontalPodAutoscaler {
     let spec = object.spec;
     let metrics = spec.metrics.unwrap_or_default();
-    let cpu = metrics.iter().filter_map(is_cpu_utilization).last();
+    let cpu = metrics.iter().filter_map(is_cpu_utilization).next_back();
     let others = metrics.into_iter().filter(|metric| is_cpu_utilization(metric).is_none());
     let others: Vec<Metric> = others.map(Into::into).collect();
     let mut status = object.status;
     let current = status.as_mut().and_then(|status| status.current_metrics.take()).unwrap_or_default();
     let conditions = status.as_mut().and_then(|status| status.conditions.take());
-    let now = current.iter().filter_map(is_current_cpu).last();
+    let now = current.iter().filter_map(is_current_cpu).next_back();
     // All of them, for their values besides the percentage.
     let current: Vec<Current> = current.into_iter().map(Into::into).collect();
     let target = spec.scale_target_ref;
