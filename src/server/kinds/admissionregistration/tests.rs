@@ -40,7 +40,7 @@ fn webhooks_are_reachable_and_harmless() {
         let one = &hook(json!({}))["webhooks"][0];
         let twice = json!({"webhooks": [one, one]});
         let long_name = format!(
-            "webhooks[0].name: Invalid value: {:?}: must be no more than 253 characters,a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            "webhooks[0].name: Invalid value: {:?}: must be no more than 253 bytes,a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
             "A.b.c".to_owned() + &".d".repeat(130)
         );
         sound.refuses(&[

@@ -124,10 +124,10 @@ fn from_core(event: core::Event) -> Event {
         event_time: event.event_time,
         note: event.message,
         reason: event.reason,
-        regarding: Some(event.involved_object).filter(|regarding| *regarding != core::ObjectReference::default()),
+        regarding: Some(event.involved_object),
         related: event.related,
-        reporting_controller: event.reporting_component,
-        reporting_instance: event.reporting_instance,
+        reporting_controller: event.reporting_component.filter(|name| !name.is_empty()),
+        reporting_instance: event.reporting_instance.filter(|name| !name.is_empty()),
         series: event.series.map(|series| EventSeries {
             count: series.count.unwrap_or_default(),
             last_observed_time: series.last_observed_time.unwrap_or_else(never),
