@@ -10,19 +10,27 @@ use super::go_text::quote;
 /// into.
 pub fn decode<T: DeserializeOwned + Default>(text: &[u8], into: &str) -> Result<T, String> {
     let value: Value = serde_json::from_slice(text).map_err(|error| syntax(text, &error))?;
-    let met = match value {
-        Value::Null => return Ok(T::default()),
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    let met = type_of(&value);
     let is_list = into.starts_with("[]");
     match serde_json::from_value(value) {
         Ok(read) => Ok(read),
         Err(error) if is_list == (met == "array") && matches!(met, "array" | "object") => Err(format!("json: {error}")),
         Err(_) => Err(format!("json: cannot unmarshal {met} into Go value of type {into}")),
+    }
+}
+
+/// Go's name of what a value is.
+pub fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
             let Ok(mut object) = kind.decode(minimal.as_bytes()) else { continue };
             kind.prepare_create(object.as_mut());
             kind.default(object.as_mut());
-            kind.prune(object.as_mut()).unwrap();
+            kind.normalize(object.as_mut()).unwrap();
             let stored = kind.to_stored(object.as_ref()).unwrap_or_else(|| object.boxed_clone());
             assert_eq!(kind.to_stored(object.as_ref()).is_some(), meta.stored_as.is_some(), "{}", meta.plural);
             let back = kind.decode_stored(&stored.to_json()).unwrap();

@@ -382,7 +382,7 @@ pub trait Kind: Send + Sync + 'static {
     /// Decodes an object as the store keeps it; for most kinds the same as [`Self::decode`].
     fn decode_stored(&self, json: &[u8]) -> Result<Box<dyn Object>, DecodeError>;
     /// Takes empty lists and maps out of an object that was sent, see [`encoding`].
-    fn prune(&self, object: &mut dyn Object) -> Result<(), DecodeError>;
+    fn normalize(&self, object: &mut dyn Object) -> Result<(), DecodeError>;
     fn default(&self, object: &mut dyn Object);
     /// [`Strategy::drop_closed`] for a change through a window; all else that prepares does it by itself.
     fn drop_closed(&self, _new: &mut dyn Object, _old: &dyn Object) {}
@@ -447,8 +447,8 @@ impl<S: Strategy> Kind for Erased<S> {
         let object = self.strategy.read_stored(json).map_err(DecodeError)?;
         Ok(Box::new(object))
     }
-    fn prune(&self, object: &mut dyn Object) -> Result<(), DecodeError> {
-        encoding::prune::<S::Kind>(typed_mut(object)).map_err(DecodeError)
+    fn normalize(&self, object: &mut dyn Object) -> Result<(), DecodeError> {
+        encoding::normalize::<S::Kind>(typed_mut(object)).map_err(DecodeError)
     }
     fn default(&self, object: &mut dyn Object) {
         self.strategy.default(typed_mut(object));

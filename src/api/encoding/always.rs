@@ -23,7 +23,7 @@ impl Serialize for Nothing {
     }
 }
 
-type Fields = &'static [(&'static str, Nothing)];
+pub type Fields = &'static [(&'static str, Nothing)];
 
 /// Those of a struct, by its name.
 pub fn fields(name: &str) -> Fields {
@@ -93,7 +93,7 @@ const EVENT: Fields = {
     ]
 };
 
-/// Of the core group, whose struct has the same name: it is told by [`CORE_ONLY`], which it always has.
+/// Of the core group, whose struct has the same name: it is told by a field that it always has.
 pub const CORE_EVENT: Fields = {
     use Nothing::{Null, Struct, Text};
     &[
@@ -105,4 +105,4 @@ pub const CORE_EVENT: Fields = {
         ("source", Struct),
     ]
 };
-pub const CORE_ONLY: &str = "involvedObject";
+pub const CORE_ONLY: (&str, &str) = ("Event", "involvedObject");

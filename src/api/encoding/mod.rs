@@ -7,7 +7,7 @@ mod always;
 use std::cell::Cell;
 use std::fmt::{self, Display};
 
-use always::Nothing;
+use always::{Fields, Nothing};
 use serde::de::DeserializeOwned;
 use serde::ser::{
     Error as _, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -28,7 +28,7 @@ pub fn to_value<T: Serialize>(object: &T) -> Result<Value, serde_json::Error> {
 }
 
 /// Takes the empty lists and maps out of `object`, and puts in what is always written: as if it had been read back.
-pub fn prune<K: Serialize + DeserializeOwned>(object: &mut K) -> Result<(), serde_json::Error> {
+pub fn normalize<K: Serialize + DeserializeOwned>(object: &mut K) -> Result<(), serde_json::Error> {
     let found = Cell::new(false);
     let mut text = Vec::with_capacity(1024);
     object.serialize(Writing::new(&mut serde_json::Serializer::new(&mut text), &found))?;
@@ -47,7 +47,8 @@ struct Writing<'a, S> {
     found: &'a Cell<bool>,
     /// The name of the struct that is being written.
     of: &'static str,
-    /// Which of its fields were, where some always are.
+    /// Those of its fields that always are written, and where there are such, those that were.
+    always: Fields,
     seen: Vec<&'static str>,
 }
 
@@ -65,7 +66,7 @@ impl<T: Serialize + ?Sized> Serialize for Below<'_, T> {
 
 impl<'a, S> Writing<'a, S> {
     fn new(inner: S, found: &'a Cell<bool>) -> Self {
-        Self { inner, found, of: "", seen: Vec::new() }
+        Self { inner, found, of: "", always: &[], seen: Vec::new() }
     }
     fn below<'v, T: ?Sized>(&self, value: &'v T) -> Below<'v, T>
     where
@@ -73,13 +74,19 @@ impl<'a, S> Writing<'a, S> {
     {
         Below { value, found: self.found }
     }
-    fn always(&self) -> &'static [(&'static str, Nothing)] {
-        let core = self.of == "Event" && self.seen.contains(&always::CORE_ONLY);
-        if core { always::CORE_EVENT } else { always::fields(self.of) }
+    /// A field is written: remembered, where that matters.
+    fn note(&mut self, key: &'static str) {
+        if self.always.is_empty() {
+            return;
+        }
+        if (self.of, key) == always::CORE_ONLY {
+            self.always = always::CORE_EVENT;
+        }
+        self.seen.push(key);
     }
     /// Whether a field is left out.
     fn drops<T: Serialize + ?Sized>(&self, key: &str, field: &T) -> bool {
-        let kept = || (self.of, key) == CLEARED || self.always().iter().any(|(always, _)| *always == key);
+        let kept = || (self.of, key) == CLEARED || self.always.iter().any(|(always, _)| *always == key);
         let empty = matches!(field.serialize(Probe), Err(Probed { empty: true })) && !kept();
         self.found.set(self.found.get() || empty);
         empty
@@ -142,8 +149,9 @@ impl<'a, S: Serializer> Serializer for Writing<'a, S> {
         SerializeStructVariant: serialize_struct_variant(name: &'static str, at: u32, variant: &'static str, len: usize);
     }
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
-        let inner = self.inner.serialize_struct(name, len + always::fields(name).len())?;
-        Ok(Writing { of: name, ..Writing::new(inner, self.found) })
+        let always = always::fields(name);
+        let inner = self.inner.serialize_struct(name, len + always.len())?;
+        Ok(Writing { of: name, always, ..Writing::new(inner, self.found) })
     }
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         let value = self.below(value);
@@ -197,14 +205,12 @@ macro_rules! fields {
                 if self.drops(key, value) {
                     return self.inner.skip_field(key);
                 }
-                if !self.always().is_empty() {
-                    self.seen.push(key);
-                }
+                self.note(key);
                 let value = self.below(value);
                 self.inner.serialize_field(key, &value)
             }
             fn end(mut self) -> Result<S::Ok, S::Error> {
-                for (key, nothing) in self.always() {
+                for (key, nothing) in self.always {
                     if !self.seen.contains(key) {
                         self.found.set(self.found.get() || !matches!(nothing, Nothing::Null));
                         self.inner.serialize_field(key, nothing)?;
@@ -338,7 +344,7 @@ mod tests {
 
     fn pruned<K: Serialize + DeserializeOwned>(given: Value) -> Value {
         let mut object: K = serde_json::from_value(given).unwrap();
-        prune(&mut object).unwrap();
+        normalize(&mut object).unwrap();
         let mut left = serde_json::to_value(&object).unwrap();
         left.as_object_mut().unwrap().retain(|key, _| !matches!(key.as_str(), "apiVersion" | "kind"));
         left
@@ -414,7 +420,7 @@ mod tests {
         assert_eq!(to_value(&event).unwrap(), expected);
 
         let mut class: PriorityClass = serde_json::from_value(json!({"metadata": {}})).unwrap();
-        prune(&mut class).unwrap();
+        normalize(&mut class).unwrap();
         assert_eq!(class.value, Some(0), "equal to what is read back");
     }
 

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::decode::{typed, unfit};
 use super::options::{FieldValidation, WriteOptions};
-use super::patch::json_type;
 use super::update::{MAX_TRIES, Part, Replaced};
 use super::{Answer, Context, Pipeline, managed, yaml};
+use crate::api::go_json;
 use crate::api::object::Object;
 use crate::api::patch::apply::{Applied, ApplyError, apply};
 use crate::api::status::{Failure, Result};
@@ -64,7 +64,7 @@ pub(super) fn parse(context: &Context, body: &[u8], validation: FieldValidation)
             _ => duplicates.into_iter().for_each(|duplicate| context.warn(duplicate)),
         }
     }
-    let found = json_type(&config);
+    let found = go_json::type_of(&config);
     let Some(fields) = config.as_object_mut() else {
         let why = format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
         return Err(wrong(format!("error unmarshaling JSON: while decoding JSON: {why}")));

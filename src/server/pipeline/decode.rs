@@ -155,7 +155,7 @@ pub(super) fn typed_in(
 ) -> std::result::Result<Box<dyn Object>, String> {
     let words = |error: DecodeError| words(json, &error.0, context.kind.meta());
     let mut object = context.kind.decode(json).map_err(words)?;
-    context.kind.prune(object.as_mut()).map_err(words)?;
+    context.kind.normalize(object.as_mut()).map_err(words)?;
     Ok(object)
 }
 

@@ -132,9 +132,10 @@ fn locate(meta: &Meta, path: &[String]) -> (String, Vec<String>) {
 
 /// A JSON syntax error as Go words it.
 pub fn syntax(json: &[u8], error: &serde_json::Error) -> String {
-    match error.classify() == Category::Data && !json.is_empty() {
-        true => words_of_type(json, error),
-        false => go_json::syntax(json, error),
+    if error.classify() == Category::Data && !json.is_empty() {
+        words_of_type(json, error)
+    } else {
+        go_json::syntax(json, error)
     }
 }
 

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::go_error::{no_type, syntax, words};
-use super::patch::json_type;
 use super::query::Query;
 use crate::api::field::{Error, Errors, Path};
+use crate::api::go_json;
 use crate::api::gvk::GroupKind;
 use crate::api::status::{Failure, Result};
 use crate::server::strategy::Meta;
@@ -301,7 +301,7 @@ impl DeleteOptions {
         let said = match &value {
             Value::Null => return Ok(Self::default()),
             Value::Object(fields) => fields,
-            other => return Err(format!("{head}: {}", no_type(json_type(other)))),
+            other => return Err(format!("{head}: {}", no_type(go_json::type_of(other)))),
         };
         let text = |field: &str| said.get(field).and_then(Value::as_str).unwrap_or_default();
         if !matches!(text("kind"), "" | "DeleteOptions") {

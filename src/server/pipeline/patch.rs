@@ -8,6 +8,7 @@ use super::options::{FieldValidation, WriteOptions};
 use super::update::{MAX_TRIES, Part, Replaced, check_name};
 use super::{Answer, Context, Pipeline, go_error, strict};
 use crate::api::field::{Error, Path};
+use crate::api::go_json;
 use crate::api::gvk::GroupKind;
 use crate::api::object::Object;
 use crate::api::patch::{PatchError, go_syntax, json, merge, strategic};
@@ -47,7 +48,10 @@ impl Patch {
                 PatchKind::Json => "[]handlers.jsonPatchOp",
                 PatchKind::Merge | PatchKind::Strategic => "map[string]interface {}",
             };
-            return Err(wrong(format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(&body))));
+            return Err(wrong(format!(
+                "json: cannot unmarshal {} into Go value of type {wanted}",
+                go_json::type_of(&body)
+            )));
         }
         let problems = match kind {
             _ if !strictly => Vec::new(),
@@ -93,18 +97,6 @@ impl Patch {
         }
         problems.into_iter().for_each(|problem| context.warn(problem));
         Ok(())
-    }
-}
-
-/// What Go's JSON decoder calls a value.
-pub(super) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -99,12 +99,16 @@ pub fn scope_selector(selector: &ScopeSelector) -> String {
     object(&[("MatchExpressions", list(selector.match_expressions.as_ref(), requirement))])
 }
 
-pub fn seccomp(profile: &SeccompProfile) -> String {
-    object(&[("Type", plain(&profile.type_)), ("LocalhostProfile", plain(&profile.localhost_profile))])
+fn profile(kind: &str, file: &Option<String>) -> String {
+    object(&[("Type", plain(kind)), ("LocalhostProfile", plain(file))])
 }
 
-fn app_armor(profile: &AppArmorProfile) -> String {
-    object(&[("Type", plain(&profile.type_)), ("LocalhostProfile", plain(&profile.localhost_profile))])
+pub fn seccomp(it: &SeccompProfile) -> String {
+    profile(&it.type_, &it.localhost_profile)
+}
+
+fn app_armor(it: &AppArmorProfile) -> String {
+    profile(&it.type_, &it.localhost_profile)
 }
 
 fn capabilities(capabilities: &Capabilities) -> String {

@@ -49,13 +49,7 @@ fn sloppy_cidr(text: &str) -> Option<IpNet> {
 
 /// The address of an interface with the length of its network's prefix, in the one form that Go writes.
 pub fn interface_address(errors: &mut Errors, path: &Path, text: &str) {
-    let canonical = text.split_once('/').and_then(|(address, length)| {
-        let address = sloppy_ip(address)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
-        let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= most)?;
-        Some(format!("{}/{length}", address.to_canonical()))
-    });
+    let canonical = sloppy_cidr(text).map(|it| format!("{}/{}", it.addr().to_canonical(), it.prefix_len()));
     let problem = match canonical {
         None => "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned(),
         Some(canonical) if canonical != text => format!("must be in canonical form ({canonical:?})"),

@@ -4,7 +4,7 @@ use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, Horiz
 use serde_json::Value;
 
 use crate::api::field::Errors;
-use crate::server::kinds::defaults::absent;
+use crate::server::kinds::defaults::{absent, absent_text};
 use crate::server::strategy::{Column, Meta, Strategy, Subresource};
 
 pub struct HorizontalPodAutoscalersV2;
@@ -56,7 +56,7 @@ impl Strategy for HorizontalPodAutoscalersV2 {
 
 /// Completes the rules of one direction; `policies` are `(type, value, period in seconds)`.
 fn rules(rules: &mut HPAScalingRules, policies: &[(&str, i32, i32)]) {
-    absent(&mut rules.select_policy, "Max".to_owned());
+    absent_text(&mut rules.select_policy, "Max");
     if rules.policies.as_ref().is_none_or(Vec::is_empty) {
         let policy = |&(kind, value, period_seconds): &(&str, i32, i32)| HPAScalingPolicy {
             type_: kind.to_owned(),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::batch::v1::JobSpec;
 
-use super::{absent, pod, text};
+use super::{absent, absent_text, pod, text};
 
 pub fn job_spec(spec: &mut JobSpec) {
     // Without either number the Job is one pod that must succeed once.
@@ -13,10 +13,10 @@ pub fn job_spec(spec: &mut JobSpec) {
     // With limits per index, the global one is there only as a brake.
     let limit = if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 };
     absent(&mut spec.backoff_limit, limit);
-    absent(&mut spec.completion_mode, "NonIndexed".to_owned());
+    absent_text(&mut spec.completion_mode, "NonIndexed");
     absent(&mut spec.suspend, false);
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
-    absent(&mut spec.pod_replacement_policy, replacement.to_owned());
+    absent_text(&mut spec.pod_replacement_policy, replacement);
     absent(&mut spec.manual_selector, false);
     for rule in spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules) {
         for pattern in rule.on_pod_conditions.iter_mut().flatten() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::field::{Error, Errors, Path};
 use crate::api::names;
 use crate::server::kinds::cell;
-use crate::server::kinds::defaults::absent;
+use crate::server::kinds::defaults::{absent, absent_text};
 use crate::server::strategy::{Column, Meta, Strategy};
 use crate::server::validation;
 
@@ -40,7 +40,7 @@ impl Strategy for EndpointSlices {
     fn default(&self, object: &mut EndpointSlice) {
         for port in object.ports.iter_mut().flatten() {
             absent(&mut port.name, String::new());
-            absent(&mut port.protocol, "TCP".to_owned());
+            absent_text(&mut port.protocol, "TCP");
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api::field::Errors;
 use crate::server::kinds::cell;
-use crate::server::kinds::defaults::{absent, text};
+use crate::server::kinds::defaults::{absent, absent_text, text};
 use crate::server::strategy::{Column, Fields, Meta, NameRule, PROXY, Strategy, Subresource};
 
 const SUBRESOURCES: &[Subresource] = &[
@@ -101,14 +101,14 @@ impl Strategy for Services {
             text(&mut spec.external_traffic_policy, "Cluster");
         }
         if matches!(kind, "NodePort" | "LoadBalancer" | "ClusterIP") {
-            absent(&mut spec.internal_traffic_policy, "Cluster".to_owned());
+            absent_text(&mut spec.internal_traffic_policy, "Cluster");
         }
         if kind == "LoadBalancer" {
             absent(&mut spec.allocate_load_balancer_node_ports, true);
             let balancer = object.status.as_mut().and_then(|status| status.load_balancer.as_mut());
             for ingress in balancer.into_iter().flat_map(|balancer| balancer.ingress.iter_mut().flatten()) {
                 if ingress.ip.as_deref().is_some_and(|ip| !ip.is_empty()) {
-                    absent(&mut ingress.ip_mode, "VIP".to_owned());
+                    absent_text(&mut ingress.ip_mode, "VIP");
                 }
             }
         }
